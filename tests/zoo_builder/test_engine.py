@@ -1,0 +1,307 @@
+"""The torch engine against torch.optim on single modules, and what must not depend on company."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from zoo_builder import networks
+from zoo_builder.architecture import Activation, Architecture, Conv, Dropout, GlobalAveragePool, Linear, small_cnn
+from zoo_builder.datasets import Dataset, load, scaled
+from zoo_builder.engines.torch_engine import TorchEngine, named, resolve_device
+from zoo_builder.errors import InputError
+from zoo_builder.networks import forward
+from zoo_builder.training import Runs, epoch_order, initialize, subset_seed, training_subset
+
+OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}
+
+
+def table(models: int = 6, **columns: object) -> pd.DataFrame:
+    """Runs that differ in every setting."""
+    rng = np.random.default_rng(0)
+    values = {
+        "model_id": [f"run-{number}" for number in range(models)],
+        "learning_rate": 10 ** rng.uniform(-3, -1, models),
+        "l2": 10 ** rng.uniform(-4, -1, models),
+        "momentum": rng.uniform(0, 0.9, models),
+        "optimizer": np.resize(["sgd", "adam", "rmsprop"], models),
+        "dropout": 0.0,
+        "initialization": np.resize(["he-normal", "normal", "orthogonal", "glorot-normal", "truncated-normal"], models),
+        "initialization_std": 0.1,
+        "train_fraction": np.resize([1.0, 0.25, 0.5], models),
+        "batch_size": 32,
+    }
+    return pd.DataFrame(values | columns)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load("digits")
+
+
+@pytest.fixture
+def architecture() -> Architecture:
+    return small_cnn((1, 8, 8), 10, padding=1)
+
+
+def random_parameters(architecture: Architecture, models: int, dtype: torch.dtype = torch.float64) -> dict:
+    stream = torch.Generator().manual_seed(1)
+    return {
+        name: 0.3 * torch.randn(models, *shape, dtype=dtype, generator=stream)
+        for name, shape in architecture.parameters.items()
+    }
+
+
+def relative(value: torch.Tensor, truth: torch.Tensor) -> float:
+    return ((value.double() - truth).norm() / truth.norm()).item()
+
+
+SHAPES = {
+    "small cnn": small_cnn((1, 32, 32), 10),
+    "colour, tanh": small_cnn((3, 16, 16), 7, activation="tanh", width=5, depth=2),
+    "image into linear": Architecture((2, 6, 5), (Conv(3, kernel=2, padding=1), Activation("relu"), Linear(4))),
+    "dense": Architecture((1, 4, 4), (Linear(6), Activation("tanh"), Dropout(), Linear(3))),
+    "pooled input": Architecture((3, 5, 5), (GlobalAveragePool(), Linear(4), Activation("relu"), Linear(2))),
+}
+
+
+@pytest.mark.parametrize("architecture", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_stack_computes_what_separate_modules_compute(architecture: Architecture, shared: bool) -> None:
+    models, batch = 5, 7
+    parameters = random_parameters(architecture, models)
+    stream = torch.Generator().manual_seed(2)
+    shape = architecture.input_shape if shared else (batch, *architecture.input_shape)
+    images = torch.randn(batch if shared else models, *shape, dtype=torch.float64, generator=stream)
+
+    def separately(dtype: torch.dtype) -> torch.Tensor:
+        single = [{name: value[m].to(dtype) for name, value in parameters.items()} for m in range(models)]
+        inputs = [images if shared else images[m] for m in range(models)]
+        modules = [networks.module(architecture, one) for one in single]
+        with torch.no_grad():
+            return torch.stack([module(x.to(dtype)) for module, x in zip(modules, inputs, strict=True)])
+
+    truth = separately(torch.float64)
+    assert relative(forward(architecture, parameters, images), truth) < 1e-12
+    stacked = forward(architecture, {name: value.float() for name, value in parameters.items()}, images.float())
+    # Both errors are a few roundings; the floor keeps a lucky exact module from deciding.
+    assert relative(stacked, truth) <= max(1.5 * relative(separately(torch.float32), truth), 2e-7)
+
+
+def test_features_are_those_of_each_layer(architecture: Architecture) -> None:
+    parameters = random_parameters(architecture, 3)
+    images = torch.randn(3, 4, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    features: dict[str, torch.Tensor] = {}
+    forward(architecture, parameters, images, features=features)
+    for model in range(3):
+        module = networks.module(architecture, {name: value[model] for name, value in parameters.items()})
+        hidden = images[model]
+        for name, layer in module.named_children():
+            hidden = layer(hidden)
+            torch.testing.assert_close(features[name][model], hidden)
+
+
+def test_state_dict_has_ordinary_names(architecture: Architecture) -> None:
+    module = networks.module(architecture, {k: v[0] for k, v in random_parameters(architecture, 1).items()})
+    assert list(module.state_dict()) == [
+        f"{layer}.{kind}" for layer in ("conv1", "conv2", "conv3", "linear1") for kind in ("weight", "bias")
+    ]
+    assert not module.training
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_gradients_equal_autograd_on_single_modules(architecture: Architecture, dropout: float) -> None:
+    """With dropout, the module sees the same masks as factors on its hidden units."""
+    engine = TorchEngine(dtype=torch.float64)
+    runs = Runs.of(architecture, table(dropout=dropout), 100, torch.float64)
+    models, batch = len(runs), 9
+    flat = torch.cat([v.flatten(1) for v in random_parameters(architecture, models).values()], dim=1)
+    stream = torch.Generator().manual_seed(4)
+    images = torch.randn(models, batch, 1, 8, 8, dtype=torch.float64, generator=stream)
+    labels = torch.randint(10, (models, batch), generator=stream)
+    masks = networks.dropout_masks.Dropout(runs.dropout, runs.seeds, torch.arange(models)) if dropout else None
+    losses, gradients = engine.gradients(architecture, flat, lambda some: (images[some], labels[some]), batch, masks)
+
+    for model in range(models):
+        single = {name: value[model] for name, value in named(architecture, flat).items()}
+        module, hidden = networks.module(architecture, single), images[model]
+        for place in architecture.places:
+            if place.name.startswith("dropout") and masks is not None:
+                channels, height, width = place.input_shape
+                factors = masks.factors(place.name, batch, height * width, channels, torch.float64)[:, :, model]
+                hidden = hidden * factors.transpose(1, 2).reshape(batch, channels, height, width)
+            else:
+                hidden = module.get_submodule(place.name)(hidden)
+        loss = F.cross_entropy(hidden, labels[model])
+        truth = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(module.parameters()))])
+        assert abs(losses[model] - loss.detach()) < 1e-12
+        assert relative(gradients[model], truth) < 1e-12
+
+
+def test_every_optimizer_steps_as_torch_optim_does(digits: Dataset, architecture: Architecture) -> None:
+    """A whole epoch with a partial last batch, in float64: a few dozen updates, of different numbers in one stack."""
+    runs = table()
+    trained = TorchEngine(dtype=torch.float64).train(architecture, runs, digits, [1])
+    for number, run in enumerate(runs.itertuples()):
+        single = {k: v.double() for k, v in initialize(architecture, run.model_id, run.initialization, 0.1).items()}
+        module = networks.module(architecture, single)
+        extra = {} if run.optimizer == "adam" else {"momentum": run.momentum}
+        optimizer = OPTIMIZERS[run.optimizer](module.parameters(), lr=run.learning_rate, weight_decay=run.l2, **extra)
+        subset = training_subset(subset_seed(run.model_id), round(1437 * run.train_fraction), 1437)
+        order = torch.as_tensor(subset[epoch_order(run.model_id, 1, len(subset))])
+        for batch in order.split(32):
+            optimizer.zero_grad()
+            images = scaled(digits.train_images[batch], torch.float64)
+            F.cross_entropy(module(images), digits.train_labels[batch]).backward()
+            optimizer.step()
+        for name, value in module.state_dict().items():
+            # Results are kept in float32.
+            torch.testing.assert_close(trained.weights[name][number], value.float(), rtol=1e-5, atol=1e-6)
+        with torch.no_grad():
+            logits = module(scaled(digits.test_images, torch.float64))
+        row = trained.table.iloc[number]
+        assert row["steps"] == -(-len(subset) // 32)
+        assert row["test_accuracy"] == (logits.argmax(1) == digits.test_labels).double().mean()
+        assert row["test_loss"] == pytest.approx(F.cross_entropy(logits, digits.test_labels).item())
+
+
+def test_recorded_training_figures_are_those_of_the_runs_own_images(
+    digits: Dataset, architecture: Architecture
+) -> None:
+    runs = table(3)
+    trained = TorchEngine().train(architecture, runs, digits, [0, 1])
+    assert trained.table.loc[trained.table["epoch"] == 0, "train_loss"].isna().all()
+    for number, run in enumerate(runs.itertuples()):
+        module = networks.module(architecture, {k: v[2 * number + 1] for k, v in trained.weights.items()})
+        subset = training_subset(subset_seed(run.model_id), round(1437 * run.train_fraction), 1437)
+        with torch.no_grad():
+            logits = module(scaled(digits.train_images[subset]))
+        row = trained.table.iloc[2 * number + 1]
+        assert row["train_accuracy"] == pytest.approx((logits.argmax(1) == digits.train_labels[subset]).double().mean())
+        assert row["train_loss"] == pytest.approx(F.cross_entropy(logits, digits.train_labels[subset]).item(), rel=1e-5)
+
+
+def test_company_changes_neither_start_nor_order_nor_masks_and_one_step_by_roundings_only(
+    digits: Dataset, architecture: Architecture
+) -> None:
+    runs = table(5, dropout=0.5, train_fraction=32 / 1437)
+    together = TorchEngine().train(architecture, runs, digits, [0, 1])
+    for number in range(len(runs)):
+        alone = TorchEngine().train(architecture, runs.iloc[[number]], digits, [0, 1])
+        for name, value in alone.weights.items():
+            assert torch.equal(value[0], together.weights[name][2 * number])
+            torch.testing.assert_close(value[1], together.weights[name][2 * number + 1], rtol=1e-5, atol=1e-5)
+
+    every = Runs.of(architecture, runs, 1437, torch.float32)
+    one = Runs.of(architecture, runs.iloc[[3]], 1437, torch.float32)
+    position = every.model_ids.index("run-3")
+    masks = [
+        networks.dropout_masks.Dropout(r.dropout, r.seeds, torch.full((len(r),), 7)).factors(
+            "dropout2", 8, 4, 16, torch.float32
+        )
+        for r in (every, one)
+    ]
+    assert torch.equal(masks[0][:, :, position], masks[1][:, :, 0])
+
+
+def test_the_same_plan_gives_the_same_bits(digits: Dataset, architecture: Architecture) -> None:
+    first, second = (TorchEngine().train(architecture, table(dropout=0.3), digits, [0, 2]) for _ in range(2))
+    assert all(torch.equal(first.weights[name], second.weights[name]) for name in first.weights)
+    assert torch.equal(first.logits, second.logits)
+    pd.testing.assert_frame_equal(first.table, second.table)
+
+
+def test_a_diverged_run_is_kept_as_a_row_and_the_others_go_on(digits: Dataset, architecture: Architecture) -> None:
+    runs = table(4, learning_rate=[0.01, 1e30, 0.01, 0.01], optimizer="sgd", train_fraction=1.0)
+    trained = TorchEngine().train(architecture, runs, digits, [0, 1, 2])
+    rows = trained.table[trained.table["run"] == 1]
+    assert rows["status"].tolist() == ["ok", "diverged"]
+    assert rows["epoch"].tolist() == [0, 1]
+    assert rows.iloc[-1][["train_loss", "test_loss", "test_accuracy"]].isna().all()
+    assert trained.logits[1].isnan().all()
+    assert rows.iloc[-1]["steps"] < trained.table["steps"].max()
+    calm = TorchEngine().train(architecture, runs.iloc[[0, 2, 3]], digits, [0, 1, 2])
+    kept = trained.table[trained.table["run"] != 1].reset_index(drop=True)
+    np.testing.assert_allclose(kept["test_loss"], calm.table["test_loss"], rtol=1e-3)
+
+
+def test_a_run_stops_at_its_training_cross_entropy(digits: Dataset, architecture: Architecture) -> None:
+    runs = table(3, learning_rate=[0.01, 0.01, 1e-6], optimizer="adam", l2=0.0, train_fraction=1.0)
+    trained = TorchEngine().train(architecture, runs, digits, [0, 8], stop_cross_entropy=0.5)
+    last = trained.table.groupby("run").tail(1)
+    assert last["status"].tolist() == ["ok", "ok", "not-converged"]
+    assert (last["train_loss"].iloc[:2] <= 0.5).all()
+    assert (last["epoch"].iloc[:2] < 8).all()
+    assert last["epoch"].iloc[2] == 8
+    longer = TorchEngine().train(architecture, runs.iloc[:1], digits, list(range(9)))
+    before = longer.table[longer.table["epoch"] == last["epoch"].iloc[0] - 1]
+    assert len(before) == 1, "the run before its stop is an ordinary checkpoint"
+
+
+def test_initializations_have_their_laws() -> None:
+    architecture = Architecture((1, 8, 8), (Conv(64, kernel=5), Activation("relu"), GlobalAveragePool(), Linear(300)))
+    fan_in, fan_out = 25, 64 * 25
+    expected = {
+        "he-normal": (2 / fan_in) ** 0.5,
+        "glorot-normal": (2 / (fan_in + fan_out)) ** 0.5,
+        "normal": 0.2,
+        # A normal law cut at two standard deviations has .8796 of its spread.
+        "truncated-normal": 0.2 * 0.87963,
+    }
+    for kind, std in expected.items():
+        draws = torch.cat(
+            [initialize(architecture, f"run-{number}", kind, 0.2)["conv1.weight"].flatten() for number in range(40)]
+        )
+        assert draws.std().item() == pytest.approx(std, rel=0.02)
+    weight = initialize(architecture, "run", "orthogonal", 0.2)["linear1.weight"]
+    torch.testing.assert_close(weight.T @ weight, torch.eye(64), rtol=0, atol=1e-5)
+    assert not initialize(architecture, "run", "he-normal", 0.2)["conv1.bias"].any()
+
+
+@given(rate=st.floats(0, 0.99), channels=st.integers(1, 7), positions=st.integers(1, 5), models=st.integers(1, 3))
+@settings(max_examples=30)
+def test_dropout_keeps_the_mean_and_depends_on_every_coordinate(
+    rate: float, channels: int, positions: int, models: int
+) -> None:
+    make = networks.dropout_masks.Dropout
+    seeds = networks.dropout_masks.dropout_seeds([f"m{number}" for number in range(models)], ["dropout1"])
+    batch = 4000
+    factors = make(torch.full((models,), rate).double(), seeds, torch.zeros(models, dtype=torch.int64)).factors(
+        "dropout1", batch, positions, channels, torch.float64
+    )
+    assert factors.shape == (batch, positions, models, channels)
+    dropped = round(rate * 65536) / 65536
+    kept = (factors > 0).double().mean((0, 1, 3))
+    assert ((kept - (1 - dropped)).abs() < 6 * (0.25 / (batch * positions * channels)) ** 0.5 + 1e-12).all()
+    assert set(factors.unique().tolist()) <= {0.0, 1 / (1 - dropped)}
+
+
+def test_dropout_bits_of_different_coordinates_are_uncorrelated() -> None:
+    make = networks.dropout_masks.Dropout
+    seeds = networks.dropout_masks.dropout_seeds(["a", "b"], ["dropout1", "dropout2"])
+    half = torch.full((2,), 0.5).double()
+    at = [make(half, seeds, torch.full((2,), step)) for step in (0, 1)]
+    bits = at[0].factors("dropout1", 64, 50, 16, torch.float64) - 1
+    others = {
+        "model": bits.flip(2),
+        "step": at[1].factors("dropout1", 64, 50, 16, torch.float64) - 1,
+        "layer": at[0].factors("dropout2", 64, 50, 16, torch.float64) - 1,
+        "example": bits.roll(1, 0),
+        "position": bits.roll(1, 1),
+        "channel": bits.roll(1, 3),
+        "two channels": bits.roll(2, 3),
+    }
+    for name, other in others.items():
+        assert abs((bits * other).mean().item()) < 5 / bits.numel() ** 0.5, name
+
+
+def test_a_gpu_that_is_not_there_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto").type == "cpu"
+    with pytest.raises(InputError, match="finds no CUDA device on this machine; use --device cpu"):
+        resolve_device("cuda")
+    with pytest.raises(InputError, match="unknown device 'tpu': use auto, cpu or cuda"):
+        resolve_device("tpu")

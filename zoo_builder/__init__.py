@@ -1,0 +1,1 @@
+"""Trains thousands of small networks over hyperparameter grids and stores them as Parquet tables and tensor shards."""

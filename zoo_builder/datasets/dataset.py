@@ -1,0 +1,96 @@
+"""What a data set is, once it is in memory."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from zoo_builder.errors import InputError
+
+COLOURS = ("grey", "rgb")
+
+
+class Split(NamedTuple):
+    """Images as their source has them: uint8 [N, 1 or 3, H, W], and their labels, int64 [N]."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A train and a test split in one colour. Both hold images of one size and at least one of them.
+
+    Attributes:
+        name: what it was asked for by.
+        colour: "grey" (C = 1) or "rgb" (C = 3).
+        classes: a name for each label.
+        train_images, test_images: uint8 [N, C, H, W].
+        train_labels, test_labels: int64 [N], 0 .. len(classes) - 1.
+
+    Raises:
+        InputError: images without labels, labels outside of the classes, splits of different image sizes.
+    """
+
+    name: str
+    colour: str
+    classes: tuple[str, ...]
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+
+    def __post_init__(self) -> None:
+        def refuse(problem: str) -> None:
+            raise InputError(f"data set {self.name!r}: {problem}")
+
+        train, test = Split(self.train_images, self.train_labels), Split(self.test_images, self.test_labels)
+        for split, (images, labels) in (("train", train), ("test", test)):
+            if not 0 < len(images) == len(labels):
+                refuse(f"{len(images)} {split} images with {len(labels)} labels: each image needs one")
+            outside = torch.nonzero((labels < 0) | (labels >= len(self.classes)))
+            if len(outside):
+                row = int(outside[0])
+                refuse(f"{split} image {row} has label {labels[row]}, expected 0 to {len(self.classes) - 1}")
+        if train.images.shape[1:] != test.images.shape[1:]:
+            sizes = " and ".join("x".join(map(str, split.images.shape[1:])) for split in (train, test))
+            refuse(f"train and test images are {sizes} (channels x height x width), expected one size")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 (hex) over the shape and bytes of train images, train labels, test images, test labels."""
+        digest = hashlib.sha256()
+        for values in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            digest.update(str(tuple(values.shape)).encode())
+            digest.update(values.contiguous().numpy())
+        return digest.hexdigest()
+
+    @cached_property
+    def duplicates(self) -> int:
+        """How many test images have the exact pixels of a training image, whatever their labels."""
+        test = [image.tobytes() for image in self.test_images.numpy()]
+        shared = set(test).intersection(image.tobytes() for image in self.train_images.numpy())
+        return sum(image in shared for image in test)
+
+
+def in_colour(images: Tensor, colour: str) -> Tensor:
+    """uint8 [N, 1 or 3, H, W] -> the same images with one channel ("grey") or three ("rgb").
+
+    Grey is the unweighted mean of red, green and blue, rounded to the nearest integer (a third never ties). A grey
+    image becomes rgb by repeating its channel.
+    """
+    if colour == "rgb":
+        return images.expand(-1, 3, -1, -1).contiguous()
+    if images.shape[1] == 1:
+        return images.contiguous()
+    red, green, blue = images.split(1, dim=1)
+    total = red.to(torch.int16).add_(green).add_(blue)
+    return total.add_(1).div_(3, rounding_mode="floor").to(torch.uint8)
+
+
+def scaled(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """uint8 pixels, any shape -> ``dtype`` in [-1, 1]: x / 127.5 - 1."""
+    return images.to(dtype, copy=True).div_(127.5).sub_(1)

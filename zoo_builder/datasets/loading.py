@@ -1,0 +1,55 @@
+"""A name, and perhaps a folder -> a data set."""
+
+from pathlib import Path
+
+from zoo_builder.datasets import digits, folder, parquet, torchvision_sets
+from zoo_builder.datasets.dataset import COLOURS, Dataset, Split, in_colour
+from zoo_builder.errors import InputError, nearest
+
+# What can be had without a folder.
+NAMES = ("digits", *torchvision_sets.SETS)
+
+
+def load(name: str, root: str | Path | None = None, colour: str = "grey") -> Dataset:
+    """Loads a data set into memory.
+
+    Args:
+        name: one of ``NAMES``; with a Parquet or image folder as ``root``, any name.
+        root: the folder it lies in: train.parquet and test.parquet (see ``parquet``), or train/ and test/ with a
+            folder of images per class (see ``folder``), or torchvision's own layout; looked for in this order. None
+            downloads torchvision's sets into $XDG_CACHE_HOME/gengap/data (~/.cache/gengap/data). Digits ignores it.
+        colour: "grey" (the mean of red, green and blue) or "rgb".
+
+    Raises:
+        InputError: an unknown name or colour; files that are missing or broken (named, with the row).
+    """
+    if colour not in COLOURS:
+        raise InputError(f"unknown colour {colour!r}{nearest(colour, COLOURS)}: use one of {', '.join(COLOURS)}")
+    classes, train, test = _read(name, None if root is None else Path(root))
+    images = [in_colour(split.images, colour) for split in (train, test)]
+    return Dataset(name, colour, classes, images[0], train.labels, images[1], test.labels)
+
+
+def _read(name: str, root: Path | None) -> tuple[tuple[str, ...], Split, Split]:
+    if name == "digits":
+        return digits.read()
+    if root is None:
+        if name not in NAMES:
+            raise InputError(
+                f"unknown data set {name!r}{nearest(name, NAMES)}: use one of {', '.join(NAMES)}, or pass the folder "
+                f"it lies in with --data"
+            )
+        return torchvision_sets.read(name, torchvision_sets.download(name))
+    if not root.is_dir():
+        raise InputError(f"{root} is not a folder: pass the folder in which {name} lies")
+    if parquet.files(root, "train"):
+        return parquet.read(root)
+    if (root / "train").is_dir():
+        return folder.read(root)
+    if name in NAMES:
+        return torchvision_sets.read(name, root)
+    raise InputError(
+        f"{root} holds no data set: looked for train.parquet (with test.parquet) and for train/<class>/ with images "
+        f"(and test/<class>/); torchvision's own layout is read for {', '.join(torchvision_sets.SETS)} only, not for "
+        f"{name!r}{nearest(name, NAMES)}"
+    )

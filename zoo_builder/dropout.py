@@ -1,0 +1,80 @@
+"""Dropout masks from a hash of (run, layer, step, place in the batch, unit): no state, no order, the same everywhere.
+
+Every 32-bit word of the hash serves two neighbouring channels with 16 bits each, so a rate is rounded to a multiple of
+1/65536; kept units are scaled by the exact inverse of the rounded keep probability. Units are numbered position by
+position, channels last; a network's channels per position are padded to an even number.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoo_builder.streams import stream_seed
+
+_LEVELS = 1 << 16
+
+
+def _signed(value: int, bits: int) -> int:
+    """The two's complement reading: torch has no unsigned arithmetic."""
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+_STEP = _signed(0x9E3779B97F4A7C15, 64)
+_POSITION = _signed(0xD1B54A32D192ED03, 64)
+_UNIT = _signed(0x9E3779B9, 32)
+
+
+def _shift(x: Tensor, by: int, bits: int) -> Tensor:
+    """Logical right shift."""
+    return (x >> by).bitwise_and_((1 << (bits - by)) - 1)
+
+
+def _mix64(x: Tensor) -> Tensor:
+    """The finalizer of SplitMix64 (Steele et al. 2014), on int64 that wrap."""
+    x = (x ^ _shift(x, 30, 64)) * _signed(0xBF58476D1CE4E5B9, 64)
+    x = (x ^ _shift(x, 27, 64)) * _signed(0x94D049BB133111EB, 64)
+    return x ^ _shift(x, 31, 64)
+
+
+def _mix32_(x: Tensor) -> Tensor:
+    """An invertible 32-bit finalizer with low bias (C. Wellons, "Prospecting for hash functions", 2018), in place."""
+    x ^= _shift(x, 16, 32)
+    x *= 0x7FEB352D
+    x ^= _shift(x, 15, 32)
+    x *= _signed(0x846CA68B, 32)
+    x ^= _shift(x, 16, 32)
+    return x
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """The dropout of one training step of M models.
+
+    Attributes:
+        rates: float64 [M], each in [0, 1).
+        seeds: {layer name: int64 [M]} from ``dropout_seeds``.
+        steps: int64 [M], how many steps each model has taken before this one.
+    """
+
+    rates: Tensor
+    seeds: dict[str, Tensor]
+    steps: Tensor
+
+    def take(self, models: slice) -> "Dropout":
+        return Dropout(self.rates[models], {k: v[models] for k, v in self.seeds.items()}, self.steps[models])
+
+    def factors(self, layer: str, batch: int, positions: int, channels: int, dtype: torch.dtype) -> Tensor:
+        """What to multiply a layer's units with: 0 or 1 / keep probability, [batch, positions, M, channels]."""
+        dropped = (self.rates * _LEVELS).round().clamp(max=_LEVELS - 1)
+        at = torch.arange(batch, device=self.steps.device)[:, None]
+        keys = _shift(_mix64(self.seeds[layer] + self.steps * _STEP + at * _POSITION), 32, 64).to(torch.int32)
+        words = (channels + 1) // 2
+        units = torch.arange(positions * words, dtype=torch.int32, device=keys.device) * _UNIT
+        bits = _mix32_(keys[:, None, :, None] ^ units.view(positions, 1, words)).view(torch.int16)[..., :channels]
+        keep = bits >= (dropped - _LEVELS // 2).to(torch.int16)[:, None]
+        return keep * (_LEVELS / (_LEVELS - dropped)).to(dtype)[:, None]
+
+
+def dropout_seeds(model_ids: list[str], layers: list[str]) -> dict[str, Tensor]:
+    return {layer: torch.tensor([stream_seed(i, f"dropout/{layer}") for i in model_ids]) for layer in layers}

@@ -1,0 +1,382 @@
+"""A recipe describes one population of models. It is loaded strictly from TOML: whatever is not understood is an error.
+
+A hyperparameter stands in exactly one of three sections: [fixed] holds one value, [grid] a list of values that is
+crossed with all other lists, [sample] a distribution that is drawn from once per configuration. One that is left out
+takes its default, as a fixed value. The order of lines never matters: the order of ``HYPERPARAMETERS`` does.
+"""
+
+import hashlib
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from inspect import Parameter, signature
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from zoo_builder.architecture import ACTIVATIONS, FAMILIES
+from zoo_builder.errors import InputError, nearest
+
+OPTIMIZERS = ("sgd", "adam", "rmsprop")
+INITIALIZATIONS = ("glorot-normal", "he-normal", "orthogonal", "normal", "truncated-normal")
+DISTRIBUTIONS = ("uniform", "log_uniform", "choice")
+SECTIONS = ("data", "architecture", "fixed", "grid", "sample", "stop")
+REQUIRED = Parameter.empty
+_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Key:
+    """What one key of a recipe may hold.
+
+    Attributes:
+        kind: float, int or str.
+        expected: the words to choose from, or a description of what ``holds`` lets pass.
+        default: its value where the recipe leaves it out; REQUIRED where that is an error.
+    """
+
+    name: str
+    kind: type
+    expected: str | tuple[str, ...]
+    holds: Callable[[Any], bool] = lambda value: True
+    default: Any = REQUIRED
+
+    def check(self, value: Any, section: str) -> Any:
+        """``value`` as a ``kind``.
+
+        Raises:
+            InputError: wrong type, out of range, or not one of the words.
+        """
+        if isinstance(self.expected, tuple):
+            if value in self.expected:
+                return value
+            hint = nearest(str(value), self.expected)
+            raise InputError(f"unknown {self.name} {value!r} in {section}{hint}: use one of {', '.join(self.expected)}")
+        if _is_a(self.kind, value) and self.holds(value):
+            return self.kind(value)
+        raise InputError(f"{section} {self.name} is {value!r}: it must be {self.expected}".lstrip())
+
+
+def _is_a(kind: type, value: Any) -> bool:
+    if isinstance(value, bool):
+        return False
+    if kind is float:  # any finite number
+        return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+    if kind is int:  # tables hold 64-bit integers
+        return isinstance(value, int) and value.bit_length() < 64
+    return isinstance(value, kind)
+
+
+def _positive(value: float) -> bool:
+    return value > 0
+
+
+def _not_negative(value: float) -> bool:
+    return value >= 0
+
+
+# initialization_std is read by "normal" and "truncated-normal" alone; the other initializations set their own scale.
+# The code of the published small CNN zoo (google-research/dnn_predict_accuracy) reads it so too, although that zoo
+# samples it for every run. The default is that of Keras.
+HYPERPARAMETERS = (
+    Key("learning_rate", float, "a number > 0", _positive),
+    Key("l2", float, "a number >= 0", _not_negative, 0.0),
+    Key("momentum", float, "a number in [0, 1)", lambda value: 0 <= value < 1, 0.0),
+    Key("optimizer", str, OPTIMIZERS),
+    Key("dropout", float, "a number in [0, 1)", lambda value: 0 <= value < 1, 0.0),
+    Key("initialization", str, INITIALIZATIONS),
+    Key("initialization_std", float, "a number > 0", _positive, 0.05),
+    Key("train_fraction", float, "a number in (0, 1]", lambda value: 0 < value <= 1, 1.0),
+    Key("batch_size", int, "a whole number >= 1", _positive),
+)
+# Which of these a family has, and their defaults, are read from its keyword arguments.
+ARCHITECTURE_HYPERPARAMETERS = (
+    Key("width", int, "a whole number >= 1", _positive),
+    Key("depth", int, "a whole number >= 1", _positive),
+    Key("padding", int, "a whole number >= 0", _not_negative),
+    Key("activation", str, ACTIVATIONS),
+)
+_TOP = (
+    Key("name", str, "made of letters, digits, '.', '_' and '-'", lambda value: bool(_NAME.fullmatch(value))),
+    Key("description", str, "a text", default=""),
+    Key("seed", int, "a whole number >= 0", _not_negative, 0),
+    Key("models", int, "a whole number >= 1", _positive, None),
+    Key("seeds", int, "a whole number >= 1", _positive, 1),
+    Key("epochs", int, "a whole number >= 1", _positive),
+)
+_DATA = (Key("name", str, "the name of a data set", bool), Key("colour", str, ("grey", "rgb"), default="grey"))
+_ARCHITECTURE = (Key("family", str, tuple(FAMILIES)),)
+_STOP = (Key("cross_entropy", float, "a number > 0", _positive),)
+
+
+def architecture_hyperparameters(family: str) -> tuple[Key, ...]:
+    """The hyperparameters that decide a family's architecture: the keyword arguments of its function."""
+    arguments = signature(FAMILIES[family]).parameters
+    return tuple(
+        replace(key, default=arguments[key.name].default)
+        for key in ARCHITECTURE_HYPERPARAMETERS
+        if key.name in arguments
+    )
+
+
+def vocabulary(family: str) -> dict[str, Key]:
+    """All hyperparameters of a family by name, in the order of the columns of a table of runs."""
+    return {key.name: key for key in (*HYPERPARAMETERS, *architecture_hyperparameters(family))}
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    name: str
+    colour: str
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A distribution: "uniform" or "log_uniform" between two bounds, or a "choice" among values, all equally likely."""
+
+    distribution: str
+    values: tuple
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One population of models. Make one with ``load_recipe`` or ``from_json``, which check it and fill in defaults.
+
+    Attributes:
+        seed: from which all sampled values and, with a run's own seed, all random streams follow.
+        models: number of runs.
+        seeds: runs per configuration; the last configuration has fewer where ``models`` is no multiple of it.
+        checkpoints: the epochs that are kept, ascending; the last one is ``epochs``.
+        fixed, grid, sample: every hyperparameter of the family, each in exactly one of them, in the vocabulary's order.
+        stop_cross_entropy: a run stops at the end of the first epoch with a training cross-entropy (in eval mode) at or
+            below this; ``epochs`` is then the most it gets.
+    """
+
+    name: str
+    description: str
+    seed: int
+    models: int
+    seeds: int
+    epochs: int
+    checkpoints: tuple[int, ...]
+    data: DataSpec
+    family: str
+    fixed: dict[str, Any]
+    grid: dict[str, tuple]
+    sample: dict[str, Sampled]
+    stop_cross_entropy: float | None
+
+    @property
+    def cells(self) -> int:
+        """Number of cells of the grid."""
+        return prod(len(values) for values in self.grid.values())
+
+    @property
+    def configurations(self) -> int:
+        return -(-self.models // self.seeds)
+
+    @property
+    def digest(self) -> str:
+        """sha256 (hex) of the whole recipe."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """The recipe in the shape of its TOML file, with every default written out."""
+        value = {
+            "name": self.name,
+            "description": self.description,
+            "seed": self.seed,
+            "models": self.models,
+            "seeds": self.seeds,
+            "epochs": self.epochs,
+            "checkpoints": list(self.checkpoints),
+            "data": {"name": self.data.name, "colour": self.data.colour},
+            "architecture": {"family": self.family},
+            "fixed": dict(self.fixed),
+            "grid": {name: list(values) for name, values in self.grid.items()},
+            "sample": {name: {axis.distribution: list(axis.values)} for name, axis in self.sample.items()},
+        }
+        return (
+            value if self.stop_cross_entropy is None else value | {"stop": {"cross_entropy": self.stop_cross_entropy}}
+        )
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], source: str = "recipe") -> "Recipe":
+        """The inverse of ``to_json``; accepts whatever a TOML file may hold.
+
+        Raises:
+            InputError: anything that is not as it must be; the message begins with ``source``.
+        """
+        try:
+            return _parsed(value)
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from None
+
+    def cut(self, models: int | None = None, epochs: int | None = None, seed: int | None = None) -> "Recipe":
+        """The same population with another size, length or seed; the new last epoch is always a checkpoint.
+
+        Raises:
+            InputError: out of range, or more models than the grid has.
+        """
+        value = self.to_json()
+        if models is not None:
+            value["models"] = models
+        if epochs is not None:
+            value["epochs"] = epochs
+            value["checkpoints"] = [*(epoch for epoch in self.checkpoints if epoch < epochs), epochs]
+        if seed is not None:
+            value["seed"] = seed
+        return Recipe.from_json(value, f"recipe {self.name}")
+
+
+def builtin_recipes() -> dict[str, Path]:
+    """Name to file of the recipes that come with the package."""
+    return {path.stem: path for path in sorted(Path(__file__).with_name("recipes").glob("*.toml"))}
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """Loads a built-in recipe by its name, or a file by its path, which ends in .toml.
+
+    Raises:
+        InputError: there is no such recipe, or something in it is not as it must be.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        recipes, name = builtin_recipes(), str(name_or_path)
+        if name not in recipes:
+            hint = nearest(name, recipes)
+            raise InputError(
+                f"unknown recipe {name!r}{hint}: use one of {', '.join(recipes)}, or the path of a .toml file"
+            )
+        path = recipes[name]
+    try:
+        with path.open("rb") as file:
+            table = tomllib.load(file)
+    except OSError as error:
+        raise InputError(f"cannot read the recipe {path}: {error.strerror}") from None
+    except ValueError as error:  # syntax, encoding, a number beyond all bounds
+        raise InputError(f"{path}: not valid TOML: {error}") from None
+    return Recipe.from_json(table, str(path))
+
+
+def _parsed(table: dict[str, Any]) -> Recipe:
+    top_level = [key.name for key in _TOP]
+    _refuse_unknown(table, (*top_level, "checkpoints", *SECTIONS), "the recipe")
+    top = _read({name: table[name] for name in top_level if name in table}, _TOP)
+    family = _read(table.get("architecture", {}), _ARCHITECTURE, "[architecture]")["family"]
+    fixed, grid, sample = _placed(table, vocabulary(family))
+    top["models"] = _models(top["models"], top["seeds"], grid, sample)
+    return Recipe(
+        **top,
+        checkpoints=_checkpoints(table.get("checkpoints", [0, top["epochs"]]), top["epochs"]),
+        data=DataSpec(**_read(table.get("data", {}), _DATA, "[data]")),
+        family=family,
+        fixed=fixed,
+        grid=grid,
+        sample=sample,
+        stop_cross_entropy=_read(table["stop"], _STOP, "[stop]")["cross_entropy"] if "stop" in table else None,
+    )
+
+
+def _read(table: Any, keys: tuple[Key, ...], section: str = "") -> dict[str, Any]:
+    """The checked value of each of ``keys``, or its default."""
+    _refuse_unknown(table, [key.name for key in keys], section)
+    for key in keys:
+        if key.name not in table and key.default is REQUIRED:
+            expected = key.expected if isinstance(key.expected, str) else f"one of {', '.join(key.expected)}"
+            raise InputError(f"{section} {key.name} is missing: it must be {expected}".lstrip())
+    return {key.name: key.check(table[key.name], section) if key.name in table else key.default for key in keys}
+
+
+def _refuse_unknown(table: Any, allowed: Collection[str], section: str) -> None:
+    if not isinstance(table, dict):
+        raise InputError(f"{section} is {table!r}: it must be a section of `key = value` lines")
+    for name in table:
+        if name not in allowed:
+            raise InputError(
+                f"unknown key {name!r} in {section}{nearest(name, allowed)}: use one of {', '.join(allowed)}"
+            )
+
+
+def _placed(table: dict[str, Any], keys: dict[str, Key]) -> tuple[dict, dict, dict]:
+    """The checked hyperparameters: fixed, grid, sample."""
+    sections = {name: table.get(name, {}) for name in ("fixed", "grid", "sample")}
+    for name, section in sections.items():
+        _refuse_unknown(section, keys, f"[{name}]")
+    fixed, grid, sample = {}, {}, {}
+    for name, key in keys.items():
+        match [place for place, section in sections.items() if name in section]:
+            case ["fixed"]:
+                fixed[name] = key.check(sections["fixed"][name], "[fixed]")
+            case ["grid"]:
+                grid[name] = _distinct(key, sections["grid"][name], "[grid]")
+            case ["sample"]:
+                sample[name] = _sampled(key, sections["sample"][name])
+            case []:
+                if key.default is REQUIRED:
+                    raise InputError(f"the hyperparameter {name} is missing: put it in [fixed], [grid] or [sample]")
+                fixed[name] = key.default
+            case places:
+                raise InputError(f"{name} stands in [{'] and in ['.join(places)}]: keep one of them")
+    return fixed, grid, sample
+
+
+def _distinct(key: Key, values: Any, section: str) -> tuple:
+    if not isinstance(values, list) or not values:
+        raise InputError(f"{section} {key.name} is {values!r}: it must be a list of at least one value".lstrip())
+    checked = tuple(key.check(value, section) for value in values)
+    for position, value in enumerate(checked):
+        if value in checked[:position]:
+            raise InputError(f"{section} {key.name} lists {value!r} twice: remove one".lstrip())
+    return checked
+
+
+def _sampled(key: Key, value: Any) -> Sampled:
+    if not isinstance(value, dict) or len(value) != 1:
+        raise InputError(
+            f"[sample] {key.name} is {value!r}: it must be one distribution, "
+            "{ uniform = [low, high] }, { log_uniform = [low, high] } or { choice = [...] }"
+        )
+    [(distribution, values)] = value.items()
+    if distribution not in DISTRIBUTIONS:
+        hint = nearest(distribution, DISTRIBUTIONS)
+        raise InputError(
+            f"unknown distribution {distribution!r} of [sample] {key.name}{hint}: use one of {', '.join(DISTRIBUTIONS)}"
+        )
+    if distribution == "choice":
+        return Sampled(distribution, _distinct(key, values, "[sample]"))
+    if key.kind is not float:
+        raise InputError(f"[sample] {key.name} cannot be {distribution}, it is not continuous: use choice")
+    bounds = _distinct(key, values, "[sample]")
+    lowest = 0 if distribution == "log_uniform" else -sys.float_info.max
+    if len(bounds) != 2 or not lowest < bounds[0] < bounds[1]:
+        positive = "0 < " if distribution == "log_uniform" else ""
+        raise InputError(f"[sample] {key.name} is {value!r}: it must be [low, high] with {positive}low < high")
+    return Sampled(distribution, bounds)
+
+
+def _models(models: int | None, seeds: int, grid: dict[str, tuple], sample: dict[str, Sampled]) -> int:
+    if sample:
+        if models is None:
+            raise InputError("models is missing: draws from [sample] have no end, so say how many runs there are")
+        return models
+    cells = prod(len(values) for values in grid.values())
+    if models is not None and models > cells * seeds:
+        raise InputError(
+            f"models is {models}, but there are {cells} grid cells x {seeds} seeds: "
+            f"ask for at most {cells * seeds}, or add seeds or grid values"
+        )
+    return models or cells * seeds
+
+
+def _checkpoints(values: Any, epochs: int) -> tuple[int, ...]:
+    key = Key("checkpoints", int, f"whole numbers in 0 .. {epochs} (epochs)", lambda value: 0 <= value <= epochs)
+    checked = _distinct(key, values, "")
+    if list(checked) != sorted(checked):
+        raise InputError(f"checkpoints is {values!r}: it must ascend")
+    if checked[-1] != epochs:
+        raise InputError(f"checkpoints is {values!r}: it must end with the last epoch, {epochs}")
+    return checked

@@ -1,0 +1,101 @@
+"""Finds everything that is wrong with a zoo on disk."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+
+from zoo_builder import files
+from zoo_builder.datasets import Dataset
+from zoo_builder.engines.torch_engine import TorchEngine
+from zoo_builder.store import Zoo, read_manifest
+
+# Engines differ in the last bits, and outputs are stored in half precision: an example can cross a decision boundary.
+_EXAMPLES_OFF = 2
+
+
+def problems(path: str | Path, *, sample: int = 20, data_root: str | Path | None = None) -> Iterator[str]:
+    """Yields one line for each thing that is wrong: checksums, row alignment, weights that are not finite, and recorded
+    test accuracies that ``sample`` models, drawn by a fixed seed, do not have.
+
+    Raises:
+        InputError: not a zoo, an unfinished one, or its data set cannot be loaded.
+    """
+    root = Path(path)
+    manifest = read_manifest(root)
+    if not manifest["complete"]:
+        Zoo.open(root)  # says how far it is
+    sound = True
+    for part in manifest["parts"]:
+        found = list(_part_problems(root, part))
+        sound = sound and not found
+        yield from found
+    if sound:
+        zoo = Zoo.open(root)
+        yield from _accuracy_problems(zoo, zoo.data(data_root), sample)
+
+
+def _part_problems(root: Path, part: dict) -> Iterator[str]:
+    broken = False
+    for name, entry in part["files"].items():
+        if not (root / name).is_file():
+            yield f"{name}: missing"
+        elif files.sha256(root / name) != entry["sha256"]:
+            yield f"{name}: altered, its sha256 is not the manifest's"
+        else:
+            continue
+        broken = True
+    if broken:
+        return
+    paths = {name.split("/")[0]: root / name for name in part["files"]}
+    try:
+        table = pd.read_parquet(paths["checkpoints"])
+        yield from (f"{part['name']}: {problem}" for problem in _alignment_problems(part, table, paths))
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        yield f"{part['name']}: cannot be read: {error}"
+
+
+def _alignment_problems(part: dict, table: pd.DataFrame, paths: dict[str, Path]) -> Iterator[str]:
+    if len(table) != part["rows"] or table["model_id"].nunique() != part["runs"]:
+        yield f"the table has {len(table)} rows of {table['model_id'].nunique()} runs, the manifest says otherwise"
+    ok = (table["status"] != "diverged").to_numpy()
+    covered = np.zeros(len(table), dtype=int)
+    with safe_open(paths["weights"], framework="pt") as tensors:
+        names = list(tensors.keys())
+        for key in sorted({name.split("/")[0] for name in names}):
+            rows = tensors.get_tensor(f"{key}/rows").numpy()
+            covered[rows] += 1
+            if (table["architecture"].to_numpy()[rows] != key).any():
+                yield f"weights of architecture {key} stand at rows of another"
+            for name in (name for name in names if name.startswith(f"{key}/") and name != f"{key}/rows"):
+                values = tensors.get_tensor(name)
+                if len(values) != len(rows):
+                    yield f"{name} has {len(values)} rows, expected {len(rows)}"
+                elif not bool(torch.isfinite(values[torch.as_tensor(ok[rows])]).all()):
+                    yield f"{name} has weights that are not finite in runs that did not diverge"
+    if (covered != 1).any():
+        yield f"{int((covered != 1).sum())} rows of the table have no weights, or several"
+    with safe_open(paths["outputs"], framework="pt") as tensors:
+        runs = tensors.get_slice("logits").get_shape()[0]
+        if runs != part["runs"]:
+            yield f"outputs of {runs} runs, expected {part['runs']}"
+
+
+def _accuracy_problems(zoo: Zoo, data: Dataset, sample: int) -> Iterator[str]:
+    """Compares recorded test accuracies with those of the stored weights, and with those of the stored outputs."""
+    final = zoo.final[zoo.final["status"] != "diverged"]
+    chosen = final.sample(min(sample, len(final)), random_state=0)
+    for stack in zoo.weights(chosen.index):
+        logits = TorchEngine().logits(stack.architecture, stack.parameters, data.test_images)
+        outputs = torch.as_tensor(zoo.outputs(stack.rows)).float()
+        for name, values in (("weights", logits), ("outputs", outputs)):
+            accuracy = (values.argmax(2) == data.test_labels).double().mean(1).numpy()
+            recorded = chosen.loc[stack.rows, "test_accuracy"].to_numpy()
+            for row in np.flatnonzero(np.abs(accuracy - recorded) * len(data.test_labels) > _EXAMPLES_OFF + 0.5):
+                yield (
+                    f"model {chosen.loc[stack.rows[row], 'model_id']}: its {name} have test accuracy "
+                    f"{accuracy[row]:.4f}, the table says {recorded[row]:.4f}"
+                )
