@@ -179,6 +179,8 @@ def _population(recipe: Recipe, data: Dataset) -> str:
 
 
 def _refuse_other_zoo(root: Path, recipe: Recipe) -> None:
+    if root.is_file():
+        raise InputError(f"{root} is a file: choose a folder for --out")
     if root.is_dir() and not (root / "zoo.json").exists():
         strangers = [path.name for path in root.iterdir() if path.name not in (".lock", "parts")]
         if strangers and not (root / "parts").is_dir():

@@ -55,25 +55,31 @@ class Dropout:
         rates: float64 [M], each in [0, 1).
         seeds: {layer name: int64 [M]} from ``dropout_seeds``.
         steps: int64 [M], how many steps each model has taken before this one.
+        first: the place in the batch of the first example in sight.
     """
 
     rates: Tensor
     seeds: dict[str, Tensor]
     steps: Tensor
+    first: int = 0
 
-    def take(self, models: slice) -> "Dropout":
-        return Dropout(self.rates[models], {k: v[models] for k, v in self.seeds.items()}, self.steps[models])
+    def take(self, models: slice, first: int = 0) -> "Dropout":
+        """The same step of some of the models, seen from the example ``first`` of the batch on."""
+        return Dropout(self.rates[models], {k: v[models] for k, v in self.seeds.items()}, self.steps[models], first)
 
     def factors(self, layer: str, batch: int, positions: int, channels: int, dtype: torch.dtype) -> Tensor:
         """What to multiply a layer's units with: 0 or 1 / keep probability, [batch, positions, M, channels]."""
-        dropped = (self.rates * _LEVELS).round().clamp(max=_LEVELS - 1)
-        at = torch.arange(batch, device=self.steps.device)[:, None]
-        keys = _shift(_mix64(self.seeds[layer] + self.steps * _STEP + at * _POSITION), 32, 64).to(torch.int32)
         words = (channels + 1) // 2
-        units = torch.arange(positions * words, dtype=torch.int32, device=keys.device) * _UNIT
-        bits = _mix32_(keys[:, None, :, None] ^ units.view(positions, 1, words)).view(torch.int16)[..., :channels]
-        keep = bits >= (dropped - _LEVELS // 2).to(torch.int16)[:, None]
-        return keep * (_LEVELS / (_LEVELS - dropped)).to(dtype)[:, None]
+        # Everything is laid out as [batch, positions, M * channels], so that inner loops are long, and comparisons give
+        # int16: on a CPU torch is up to ten times slower with short inner axes and with booleans.
+        dropped = (self.rates * _LEVELS).round().clamp(max=_LEVELS - 1).repeat_interleave(2 * words)
+        at = torch.arange(self.first, self.first + batch, device=self.steps.device)[:, None]
+        keys = _shift(_mix64(self.seeds[layer] + self.steps * _STEP + at * _POSITION), 32, 64).to(torch.int32)
+        units = torch.arange(positions * words, dtype=torch.int32, device=keys.device).view(positions, words) * _UNIT
+        bits = _mix32_(keys.repeat_interleave(words, 1)[:, None] ^ units.repeat(1, len(self.rates))).view(torch.int16)
+        keep = torch.ge(bits, (dropped - _LEVELS // 2).to(torch.int16), out=torch.empty_like(bits))
+        factors = keep.to(dtype) * (_LEVELS / (_LEVELS - dropped)).to(dtype)
+        return factors.unflatten(2, (-1, 2 * words))[..., :channels]
 
 
 def dropout_seeds(model_ids: list[str], layers: list[str]) -> dict[str, Tensor]:

@@ -117,17 +117,18 @@ def test_gradients_equal_autograd_on_single_modules(architecture: Architecture, 
     """With dropout, the module sees the same masks as factors on its hidden units."""
     engine = TorchEngine(dtype=torch.float64)
     runs = Runs.of(architecture, table(dropout=dropout), 100, torch.float64)
-    models, batch = len(runs), 9
+    models, batch = len(runs), 90  # more than the engine computes at once
     flat = torch.cat([v.flatten(1) for v in random_parameters(architecture, models).values()], dim=1)
     stream = torch.Generator().manual_seed(4)
-    images = torch.randn(models, batch, 1, 8, 8, dtype=torch.float64, generator=stream)
-    labels = torch.randint(10, (models, batch), generator=stream)
+    images = torch.randint(256, (200, 1, 8, 8), generator=stream).to(torch.uint8)
+    labels = torch.randint(10, (200,), generator=stream)
+    chosen = torch.randint(200, (models, batch), generator=stream)
     masks = networks.dropout_masks.Dropout(runs.dropout, runs.seeds, torch.arange(models)) if dropout else None
-    losses, gradients = engine.gradients(architecture, flat, lambda some: (images[some], labels[some]), batch, masks)
+    losses, gradients = engine.gradients(architecture, flat, images, labels, chosen, masks)
 
     for model in range(models):
         single = {name: value[model] for name, value in named(architecture, flat).items()}
-        module, hidden = networks.module(architecture, single), images[model]
+        module, hidden = networks.module(architecture, single), scaled(images[chosen[model]], torch.float64)
         for place in architecture.places:
             if place.name.startswith("dropout") and masks is not None:
                 channels, height, width = place.input_shape
@@ -135,7 +136,7 @@ def test_gradients_equal_autograd_on_single_modules(architecture: Architecture, 
                 hidden = hidden * factors.transpose(1, 2).reshape(batch, channels, height, width)
             else:
                 hidden = module.get_submodule(place.name)(hidden)
-        loss = F.cross_entropy(hidden, labels[model])
+        loss = F.cross_entropy(hidden, labels[chosen[model]])
         truth = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(module.parameters()))])
         assert abs(losses[model] - loss.detach()) < 1e-12
         assert relative(gradients[model], truth) < 1e-12

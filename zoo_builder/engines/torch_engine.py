@@ -27,10 +27,10 @@ from zoo_builder.training import (
     training_subset,
 )
 
-# Activations of this many bytes are computed at once: on a CPU what stays in a core's cache (stacks of more models ran
-# up to 3 times slower), on a GPU enough to fill it.
+# So many examples, and activations of so many bytes, are computed at once: on a CPU what stays in a core's cache (more
+# of either ran 2 to 3 times slower), on a GPU enough to fill it.
+_EXAMPLES_AT_ONCE = {"cpu": 64, "cuda": 4096}
 _BYTES_AT_ONCE = {"cpu": 4 << 20, "cuda": 1 << 30}
-_EVALUATION_BATCH = 128
 # Whether a loss has left the finite numbers is looked up once in so many steps: on a GPU each look waits for it.
 _STEPS_BETWEEN_CHECKS = 50
 
@@ -63,31 +63,37 @@ class TorchEngine:
     def __init__(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> None:
         self.device = torch.device(device)
         self.dtype = dtype
+        self._examples = _EXAMPLES_AT_ONCE[self.device.type]
 
     def gradients(
         self,
         architecture: Architecture,
         weights: Tensor,
-        images: Callable[[slice], tuple[Tensor, Tensor]],
-        batch: int,
+        images: Tensor,
+        labels: Tensor,
+        indices: Tensor,
         dropout: Dropout | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Mean cross-entropy [M] of one batch per model and its gradient [M, P].
 
         Args:
             weights: [M, P], each model's parameters flat, in the order of ``architecture.parameters``.
-            images: gives images [m, batch, C, H, W] and labels [m, batch] for a slice of the models.
+            images, labels: uint8 [N, C, H, W] and int64 [N].
+            indices: int64 [M, B], each model's batch.
         """
-        losses, gradients = [], []
+        loss = weights.new_zeros(len(weights))
+        gradient = torch.zeros_like(weights)
+        batch = indices.shape[1]
         for models in self._slices(architecture, len(weights), batch):
-            flat = weights[models].detach().requires_grad_()
-            inputs, labels = images(models)
-            masks = dropout.take(models) if dropout else None
-            logits = forward(architecture, named(architecture, flat), inputs, masks)
-            loss = cross_entropy(logits, labels)
-            gradients.append(torch.autograd.grad(loss.sum(), flat)[0])
-            losses.append(loss.detach())
-        return torch.cat(losses), torch.cat(gradients)
+            for first in range(0, batch, self._examples):
+                chosen = indices[models, first : first + self._examples]
+                flat = weights[models].detach().requires_grad_()
+                masks = dropout.take(models, first) if dropout else None
+                logits = forward(architecture, named(architecture, flat), scaled(images[chosen], self.dtype), masks)
+                share = cross_entropy(logits, labels[chosen]) * (chosen.shape[1] / batch)
+                gradient[models] += torch.autograd.grad(share.sum(), flat)[0]
+                loss[models] += share.detach()
+        return loss, gradient
 
     @torch.no_grad()
     def logits(
@@ -103,10 +109,10 @@ class TorchEngine:
         count = len(images) if indices is None else indices.shape[1]
         which = None if indices is None else torch.as_tensor(indices, device=images.device)
         out = torch.empty(models, count, architecture.classes, dtype=self.dtype, device=self.device)
-        for start in range(0, count, _EVALUATION_BATCH):
-            block = slice(start, start + _EVALUATION_BATCH)
+        for start in range(0, count, self._examples):
+            block = slice(start, start + self._examples)
             shared = scaled(images[block].to(self.device), self.dtype) if which is None else None
-            for some in self._slices(architecture, models, _EVALUATION_BATCH):
+            for some in self._slices(architecture, models, count):
                 seen = shared if which is None else scaled(images[which[some, block]].to(self.device), self.dtype)
                 out[some, block] = forward(architecture, {k: v[some] for k, v in parameters.items()}, seen)
         return out
@@ -153,13 +159,8 @@ class TorchEngine:
             start = step * batch_size
             for models, batch in _segments(active.runs.sizes - start, batch_size):
                 chosen = active.indices[models, start : start + batch]
-                loss, gradient = self.gradients(
-                    architecture,
-                    active.weights[models],
-                    lambda some, chosen=chosen: (scaled(images[chosen[some]], self.dtype), labels[chosen[some]]),
-                    batch,
-                    active.dropout(models),
-                )
+                weights = active.weights[models]
+                loss, gradient = self.gradients(architecture, weights, images, labels, chosen, active.dropout(models))
                 finite[models] &= loss.isfinite()
                 active.update(models, gradient)
             last = step == steps - 1
@@ -172,7 +173,7 @@ class TorchEngine:
 
     def _slices(self, architecture: Architecture, models: int, batch: int) -> Iterator[slice]:
         units = sum(prod(place.output_shape) for place in architecture.weighted)
-        at_once = max(1, _BYTES_AT_ONCE[self.device.type] // (4 * batch * units))
+        at_once = max(1, _BYTES_AT_ONCE[self.device.type] // (4 * min(batch, self._examples) * units))
         return (slice(start, min(start + at_once, models)) for start in range(0, models, at_once))
 
 
