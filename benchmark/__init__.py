@@ -1,0 +1,1 @@
+"""Tasks, scores with intervals, records, leaderboards, and the `gengap` command."""

@@ -1,0 +1,419 @@
+"""The command `gengap`: thin verbs over the packages. Whatever is heavy is imported by the verb that needs it."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark import score_table
+from benchmark.scoring import ScoreError
+from zoo_builder.errors import InputError
+
+if TYPE_CHECKING:
+    from benchmark.records import Record
+    from zoo_builder.build import Progress
+    from zoo_builder.store import Zoo
+
+EPILOG = """\
+a first round, on one machine and without any download:
+  gengap zoo build digits --out zoos/digits        256 small CNNs
+  gengap run all --zoo zoos/digits                 every built-in entrant on every task
+  gengap leaderboard --zoo zoos/digits --html report.html
+
+your own entrant is one Python file:
+  gengap run generalization-gap my_measure.py:my_measure --zoo zoos/digits
+
+`gengap COMMAND --help` says more about each command; `gengap demo` does all of the above.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0, or 2 for bad input, 130 for Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except (InputError, ScoreError) as error:
+        print(f"gengap: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("gengap: interrupted; finished parts and records are kept, the same command goes on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (`| head`) has left. Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    text = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="gengap",
+        description="Build zoos of small networks, and score what predicts their generalization.",
+        epilog=EPILOG,
+        formatter_class=text,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(parent: Any, name: str, run: Any, help: str, **extra: Any) -> argparse.ArgumentParser:
+        added = parent.add_parser(
+            name, help=help, description=help[0].upper() + help[1:] + ".", formatter_class=text, **extra
+        )
+        added.set_defaults(run=run)
+        return added
+
+    zoo = commands.add_parser("zoo", help="build, describe and verify zoos").add_subparsers(
+        required=True, metavar="VERB"
+    )
+    build = command(zoo, "build", _zoo_build, "train the networks of a recipe; the same command resumes")
+    build.add_argument(
+        "recipe", help="a built-in recipe (digits, cifar10-gs, fashion-gs, mnist-gs, svhn-gs) or a .toml file"
+    )
+    build.add_argument("--out", required=True, type=Path, metavar="DIR", help="the zoo's folder")
+    build.add_argument("--models", type=int, metavar="N", help="how many runs; a larger number extends a zoo")
+    build.add_argument("--epochs", type=int, metavar="E", help="train no longer than this")
+    build.add_argument("--data", type=Path, metavar="PATH", help=DATA_HELP)
+    build.add_argument(
+        "--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: a GPU if there is one"
+    )
+    build.add_argument("--workers", type=_positive, metavar="N", help="processes on a CPU (default: one per core)")
+    build.add_argument("--seed", type=int, metavar="S", help="another population of the same recipe")
+    info = command(zoo, "info", _zoo_info, "describe a zoo")
+    verify = command(zoo, "verify", _zoo_verify, "check a zoo's files, rows, weights and a sample of its accuracies")
+    verify.add_argument(
+        "--sample", type=_positive, default=20, metavar="N", help="models to evaluate again (default: 20)"
+    )
+    verify.add_argument("--data", type=Path, metavar="PATH", help=DATA_HELP)
+    for reader in (info, verify):
+        reader.add_argument("zoo", type=Path, metavar="DIR")
+
+    tasks = command(commands, "tasks", _tasks, "list the tasks")
+    tasks.add_argument("--zoo", type=Path, metavar="DIR", help="also show the size of each split on this zoo")
+    entrants = command(commands, "entrants", _entrants, "list the built-in entrants")
+
+    run = command(commands, "run", _run, "run entrants on a task and write a record of each")
+    run.add_argument("task", help="test-accuracy, generalization-gap, unlabeled-accuracy, or all")
+    run.add_argument(
+        "entrants",
+        nargs="*",
+        default=["all"],
+        metavar="entrant",
+        help="built-in names, path/to/file.py:Name, package.module:Name, or all (the default)",
+    )
+    run.add_argument("--zoo", required=True, type=Path, metavar="DIR")
+    run.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    run.add_argument("--data", type=Path, metavar="PATH", help=DATA_HELP)
+    run.add_argument("--workers", type=_positive, metavar="N", help="entrants at a time (default: one per core)")
+    run.add_argument("--timeout", type=float, default=3600, metavar="S", help="seconds for one entrant (default: 3600)")
+
+    board = command(
+        commands, "leaderboard", _leaderboard, "print the leaderboard of a results folder, or write it to files"
+    )
+    board.add_argument("results", nargs="?", type=Path, default=Path("results"), help="default: results")
+    board.add_argument("--markdown", type=Path, metavar="FILE", help="write Markdown here instead of printing it")
+    board.add_argument("--html", type=Path, metavar="FILE", help="write a self-contained page here")
+    board.add_argument("--zoo", type=Path, action="append", default=[], metavar="DIR", help="draw this zoo in the page")
+    board.add_argument(
+        "--check", type=Path, metavar="FILE", help="exit with 1 where this Markdown file is not up to date"
+    )
+
+    score = command(commands, "score", score_table.run, "score the columns of a table made elsewhere")
+    score_table.add_arguments(score)
+
+    demo = command(
+        commands, "demo", _demo, "digits from end to end: zoo, entrants, leaderboard and report, in 3 minutes"
+    )
+    demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
+    demo.add_argument("--workers", type=_positive, metavar="N", help="processes (default: one per core)")
+
+    for added in (build, info, verify, tasks, entrants, run, board, demo):
+        added.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+DATA_HELP = (
+    "where the data set lies: a folder with train.parquet and test.parquet, an image folder with train/ and test/, "
+    "or a torchvision root (default: where the zoo was built from, else a download)"
+)
+
+
+def _positive(value: str) -> int:
+    number = int(value)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"it is {value}, expected at least 1")
+    return number
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _show(options: argparse.Namespace, value: Any, text: str) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False) if options.json else text)
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(lines)
+
+
+def _note(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+def _bar() -> "Progress":
+    """A progress bar on stderr: model-epochs and their rate, time left, models committed."""
+    from tqdm import tqdm
+
+    from zoo_builder.build import Progress
+
+    state: dict[str, Any] = {}
+
+    def start(models: int, model_epochs: int) -> None:
+        state.update(bar=tqdm(total=model_epochs, unit=" model-epochs", dynamic_ncols=True), models=models, done=0)
+        commit(0)
+
+    def commit(models: int) -> None:
+        state["done"] += models
+        state["bar"].set_postfix_str(f"{state['done']}/{state['models']} models")
+        if state["done"] == state["models"]:
+            # Runs that stopped early have left epochs over.
+            state["bar"].total = state["bar"].n
+            state["bar"].close()
+
+    return Progress(start, lambda model_epochs: state["bar"].update(model_epochs), commit, _note)
+
+
+def _zoo_build(options: argparse.Namespace) -> int:
+    from zoo_builder.recipe import load_recipe
+
+    recipe = load_recipe(options.recipe).cut(options.models, options.epochs, options.seed)
+    from zoo_builder.build import build
+
+    workers = options.workers or _cores()
+    zoo = build(recipe, options.out, data_root=options.data, device=options.device, workers=workers, progress=_bar())
+    _show(options, _description(zoo), _info_text(zoo))
+    return 0
+
+
+def _zoo_info(options: argparse.Namespace) -> int:
+    from zoo_builder.store import Zoo
+
+    zoo = Zoo.open(options.zoo)
+    _show(options, _description(zoo), _info_text(zoo))
+    return 0
+
+
+def _description(zoo: "Zoo") -> dict:
+    final, data = zoo.final, zoo.manifest["data"]
+    ok = final[final["status"] == "ok"]
+    quantiles = {
+        name: [round(float(value), 4) for value in values.quantile([0, 0.25, 0.5, 0.75, 1])]
+        for name, values in (
+            ("train_accuracy", ok["train_accuracy"]),
+            ("test_accuracy", ok["test_accuracy"]),
+            ("gap", ok["train_accuracy"] - ok["test_accuracy"]),
+        )
+    }
+    return {
+        "zoo": zoo.name,
+        "path": str(zoo.root),
+        "description": zoo.recipe.description,
+        "models": len(final),
+        "configurations": int(final["configuration"].nunique()),
+        "status": {str(name): int(count) for name, count in final["status"].value_counts().items()},
+        "checkpoints": len(zoo.table),
+        "epochs": zoo.recipe.epochs,
+        "architectures": {key: architecture.size for key, architecture in zoo.architectures.items()},
+        "data": {
+            name: data[name] for name in ("name", "colour", "train_images", "test_images", "duplicates", "fingerprint")
+        },
+        "bytes": sum(entry["bytes"] for part in zoo.manifest["parts"] for entry in part["files"].values()),
+        "training_seconds": round(sum(part["seconds"] for part in zoo.manifest["parts"]), 1),
+        "engines": sorted({f"{part['engine']} ({part['instruction_set']})" for part in zoo.manifest["parts"]}),
+        "weights_hash": zoo.weights_hash,
+        "quantiles": quantiles,
+    }
+
+
+def _info_text(zoo: "Zoo") -> str:
+    facts = _description(zoo)
+    data = facts["data"]
+    status = ", ".join(f"{count} {name}" for name, count in facts["status"].items())
+    networks = ", ".join(f"{key} ({size:,} parameters)" for key, size in facts["architectures"].items())
+    images = f"{data['train_images']:,} training and {data['test_images']:,} test images"
+    rows = [
+        ("zoo", f"{facts['zoo']} at {facts['path']}"),
+        ("", facts["description"]),
+        ("models", f"{facts['models']:,} in {facts['configurations']:,} configurations: {status}"),
+        ("checkpoints", f"{facts['checkpoints']:,}, {facts['epochs']} epochs"),
+        ("architectures", networks if len(facts["architectures"]) <= 4 else f"{len(facts['architectures'])}"),
+        ("data", f"{data['name']} ({data['colour']}), {images}"),
+        ("", f"{data['duplicates']} test images are also training images"),
+        ("on disk", f"{facts['bytes'] / 2**20:,.1f} MiB"),
+        ("training", f"{facts['training_seconds']:,.0f} s of one worker, engine {', '.join(facts['engines'])}"),
+        ("weights", facts["weights_hash"]),
+    ]
+    spread = [("", "min", "25 %", "median", "75 %", "max")]
+    spread += [(name, *(f"{value:.3f}" for value in values)) for name, values in facts["quantiles"].items()]
+    return f"{_columns(rows)}\n\n{_columns(spread)}"
+
+
+def _zoo_verify(options: argparse.Namespace) -> int:
+    from zoo_builder.verify import problems
+
+    found = list(problems(options.zoo, sample=options.sample, data_root=options.data))
+    _show(options, {"zoo": str(options.zoo), "problems": found}, "\n".join(found) or f"{options.zoo}: nothing wrong")
+    if found:
+        _note(f"gengap: error: {len(found)} problems; run the same `gengap zoo build` again to rebuild damaged parts")
+    return 2 if found else 0
+
+
+def _tasks(options: argparse.Namespace) -> int:
+    from benchmark.tasks import TASKS, split
+
+    rows = [
+        {"task": t.name, "version": t.version, "access": t.access, "target": t.target, "orientation": t.orientation}
+        for t in TASKS
+    ]
+    text = _columns(
+        [("task", "access", "target", "orientation")]
+        + [(row["task"], row["access"], row["target"], row["orientation"]) for row in rows]
+    )
+    value: dict[str, Any] = {"tasks": rows}
+    if options.zoo:
+        from zoo_builder.store import Zoo
+
+        parts = split(Zoo.open(options.zoo))
+        sizes = {name: len(getattr(parts, name)) for name in ("train", "validation", "test")}
+        value["split"] = {**sizes, "hash": parts.hash}
+        text += f"\n\n{options.zoo}: " + ", ".join(f"{count} {name}" for name, count in sizes.items()) + " models"
+    _show(options, value, text)
+    return 0
+
+
+def _entrants(options: argparse.Namespace) -> int:
+    from benchmark.entrants import builtin_entrants
+
+    entrants = list(builtin_entrants().values())
+    rows = [("entrant", "kind", "reads", "formula", "source")]
+    rows += [(e.name, "control" if e.control else e.kind, e.access, e.formula, e.citation) for e in entrants]
+    _show(options, [vars(entrant) for entrant in entrants], _columns(rows))
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from zoo_builder.store import Zoo
+
+    zoo = Zoo.open(options.zoo)
+    records = _records(zoo, options.task, options.entrants, options)
+    _show(options, [_record_json(record) for record in records], f"records are in {options.results}")
+    bad = [record for record in records if record.status in ("failed", "timeout")]
+    for record in bad:
+        log = f"\n{record.log.rstrip()}" if record.log else ""
+        _note(f"gengap: error: {record.entrant} {record.status} on {record.task}: {record.reason}{log}")
+    return 2 if bad else 0
+
+
+def _records(zoo: "Zoo", task_name: str, entrants: Sequence[str], options: argparse.Namespace) -> "list[Record]":
+    """Runs entrants on one task, or on all; prints a line for each as it is done."""
+    from benchmark.evaluation import evaluate, find_entrants
+    from benchmark.tasks import TASKS, find_task
+
+    tasks = list(TASKS) if task_name == "all" else [find_task(task_name, zoo.name)]
+    chosen = [(task, find_entrants(entrants, task)) for task in tasks]
+    written = []
+    for task, found in chosen:
+        _note(f"{zoo.name}/{task.name}: {len(found)} entrants")
+        written += evaluate(
+            task,
+            found,
+            zoo,
+            options.results,
+            data_root=options.data,
+            workers=options.workers or _cores(),
+            timeout=options.timeout,
+            done=lambda record: _note(f"  {_outcome(record)}"),
+        )
+    return written
+
+
+def _outcome(record: "Record") -> str:
+    text = f"{record.entrant:<28} {record.seconds:7.1f} s  "
+    if record.status != "ok":
+        return f"{text}{record.status}: {record.reason}"
+    tau = record.scores["tau"]
+    text += f"tau {tau['value']:6.3f} [{tau['low']:6.3f}, {tau['high']:6.3f}]"
+    if record.coverage < 1:
+        text += f"  defined on {record.coverage:.0%}"
+    return f"{text}  {', '.join(record.flags)}".rstrip()
+
+
+def _record_json(record: "Record") -> dict:
+    return {name: value for name, value in vars(record).items() if name != "path"} | {"path": str(record.path)}
+
+
+def _leaderboard(options: argparse.Namespace) -> int:
+    from benchmark.report import markdown, write_html
+    from zoo_builder import files
+    from zoo_builder.store import Zoo
+
+    if not options.results.is_dir():
+        raise InputError(f"there is no results folder {options.results}: make one with `gengap run TASK --zoo DIR`")
+    text = markdown(options.results)
+    if options.check:
+        current = options.check.read_text(encoding="utf-8") if options.check.is_file() else None
+        if current != text:
+            again = f"gengap leaderboard {options.results} --markdown {options.check}"
+            _note(f"{options.check} is not what the records say: run `{again}`")
+            return 1
+    if options.html:
+        write_html(options.results, options.html, [Zoo.open(path) for path in options.zoo])
+        _note(f"wrote {options.html}")
+    if options.markdown:
+        files.write_atomically(options.markdown, lambda path: path.write_text(text, encoding="utf-8"))
+        _note(f"wrote {options.markdown}")
+    if options.json:
+        from benchmark.records import read_records
+
+        print(json.dumps([_record_json(record) for record in read_records(options.results)], indent=2))
+    elif not (options.html or options.markdown or options.check):
+        print(text, end="")
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from benchmark.report import markdown, write_html
+    from zoo_builder import files
+    from zoo_builder.build import build
+    from zoo_builder.recipe import load_recipe
+
+    started = time.perf_counter()
+    out, workers = options.out, options.workers or _cores()
+    _note(f"1/3 training the zoo {out / 'zoo'}")
+    zoo = build(load_recipe("digits"), out / "zoo", device="cpu", workers=workers, progress=_bar())
+    _note("2/3 running the built-in entrants")
+    options.results, options.data, options.timeout = out / "results", None, 600
+    records = _records(zoo, "all", ["all"], options)
+    _note("3/3 leaderboard and report")
+    text, report = markdown(out / "results"), out / "report.html"
+    files.write_atomically(out / "LEADERBOARD.md", lambda path: path.write_text(text, encoding="utf-8"))
+    write_html(out / "results", report, [zoo])
+    closing = (
+        f"{text}\nThe report is {report.resolve()}: open it in a browser.\n"
+        f"It took {time.perf_counter() - started:.0f} s. What to try next:\n"
+        f"  gengap entrants                                  what was run\n"
+        f"  gengap run generalization-gap FILE.py:Name --zoo {out / 'zoo'} --results {out / 'results'}\n"
+        f"  gengap zoo build cifar10-gs --models 300 --epochs 5 --out zoos/cifar10-gs"
+    )
+    facts = {"report": str(report), "seconds": time.perf_counter() - started}
+    _show(options, facts | {"records": [_record_json(record) for record in records]}, closing)
+    return 2 if any(record.status in ("failed", "timeout") for record in records) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,319 @@
+"""Runs entrants on a task and turns what they say into records."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmark import records, scoring
+from benchmark.entrants import Entrant, builtin_entrants, describe, load_object
+from benchmark.records import Record
+from benchmark.scoring.bootstrap import bootstrap_tau, interval
+from benchmark.scoring.floors import noise_floor
+from benchmark.scoring.kendall import kendall_tau, tie_ceiling, tie_fraction
+from benchmark.scoring.regression import bootstrap_mae, mean_absolute_error
+from benchmark.tasks import Split, Task, split
+from benchmark.views import make_view, save_view
+from zoo_builder import files
+from zoo_builder.errors import InputError
+from zoo_builder.store import Zoo
+
+SEED = 0
+# A prediction whose value is the same for all models.
+CONSTANT = "constant"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one entrant.
+
+    Attributes:
+        values: float64 [test models], None where there is nothing to score.
+        reasons: why a value is NaN, or None, one per test model.
+    """
+
+    entrant: Entrant
+    status: str
+    reason: str | None
+    log: str | None
+    seconds: float
+    peak_memory_mib: float
+    values: np.ndarray | None = None
+    reasons: list[str | None] | None = None
+
+
+def find_entrants(references: Sequence[str], task: Task) -> list[Entrant]:
+    """The entrants that ``references`` name: built-ins, a user's own, or "all" for the task's usual built-ins.
+
+    Raises:
+        InputError: an unknown one, one that cannot enter the task, or a user's own under a built-in's name.
+    """
+    known = builtin_entrants()
+    chosen: dict[str, Entrant] = {}
+    for reference in references:
+        if reference == "all":
+            usual = (entrant for entrant in known.values() if entrant.control or entrant.kind in task.kinds)
+            found = [entrant for entrant in usual if not task.refuses(entrant)]
+        else:
+            own = ":" in reference
+            entrant = _described(reference) if own else describe(reference, load_object(reference))
+            if own and entrant.name in known:
+                raise InputError(
+                    f"{reference} is called {entrant.name!r} like a built-in entrant: give it another `name`"
+                )
+            found = [entrant]
+        for entrant in found:
+            if problem := task.refuses(entrant):
+                raise InputError(f"{entrant.name} cannot enter {task.name}: {problem}")
+            chosen[entrant.name] = entrant
+    return list(chosen.values())
+
+
+def evaluate(
+    task: Task,
+    entrants: Sequence[Entrant],
+    zoo: Zoo,
+    results: str | Path,
+    *,
+    data_root: str | Path | None = None,
+    workers: int = 1,
+    timeout: float = 3600,
+    done: Callable[[Record], object] = lambda record: None,
+) -> list[Record]:
+    """Runs ``entrants``, each in a process of its own (all built-in measures share one), and writes a record of each.
+
+    Args:
+        results: the folder for records.
+        workers: how many processes at a time.
+        timeout: seconds that one process may take.
+        done: is called with every record as it is written.
+
+    Raises:
+        InputError: the zoo is too small, or it or its data cannot be read. What an entrant does wrong is in its record.
+    """
+    parts = split(zoo)
+    target = task.values(parts.final)
+    if len(np.unique(target[parts.test])) < 2:
+        raise InputError(f"all test models of {zoo.root} have the same {task.target}: there is nothing to order")
+    reference = _reference(target[parts.test])
+    measures = [entrant for entrant in entrants if entrant.kind == "measure" and entrant.builtin]
+    jobs = [[entrant] for entrant in entrants if entrant not in measures]
+    written = []
+    with tempfile.TemporaryDirectory(prefix="gengap-") as temporary:
+        folder = Path(temporary)
+        # The measures read one view, of the level that covers them all.
+        shared = max((entrant.access for entrant in measures), key=["weights", "train-data"].index, default="weights")
+        levels = {shared if job is measures else job[0].access for job in (*jobs, *([measures] if measures else []))}
+        for access in levels:
+            (folder / access).mkdir()
+            save_view(make_view(zoo, parts.final, access, data_root), folder / access)
+        with ThreadPoolExecutor(workers) as pool:
+            futures = [
+                pool.submit(
+                    _answers, job, shared if job is measures else job[0].access, target, parts, zoo, folder, timeout
+                )
+                for job in (*([measures] if measures else []), *jobs)
+            ]
+            for future in as_completed(futures):
+                for answer in future.result():
+                    record, predictions = _record(task, zoo, parts, target, reference, answer)
+                    path = records.write(record, predictions, Path(results))
+                    written.append(Record.load(path))
+                    done(written[-1])
+    order = [entrant.name for entrant in entrants]
+    return sorted(written, key=lambda record: order.index(record.entrant))
+
+
+def _answers(
+    job: list[Entrant], access: str, target: np.ndarray, parts: Split, zoo: Zoo, folder: Path, timeout: float
+) -> list[Answer]:
+    """Runs one worker process and reads its answers."""
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        here = Path(temporary)
+        labels = target.copy()
+        labels[parts.test] = np.nan
+        pd.DataFrame({"target": labels}).to_parquet(here / "labels.parquet")
+        rows = {name: getattr(parts, name).tolist() for name in ("train", "validation", "test")}
+        started = datetime.now(UTC)
+        result = _work(
+            here,
+            [entrant.reference for entrant in job],
+            timeout,
+            view=str(folder / access),
+            closed=[str(zoo.root)],
+            **rows,
+        )
+        elapsed = (datetime.now(UTC) - started).total_seconds()
+        memory = result.get("peak_memory_mib", 0.0)
+        if result["status"] != "ok":
+            why = (result["status"], result["reason"], result["log"], elapsed, memory)
+            return [Answer(entrant, *why) for entrant in job]
+        predictions = pd.read_parquet(here / "predictions.parquet")
+        answers = []
+        for number, (entrant, outcome) in enumerate(zip(job, result["entrants"], strict=True)):
+            values = reasons = None
+            if outcome["status"] == "ok":
+                values = predictions[f"prediction {number}"].to_numpy(float)
+                reasons = [reason if isinstance(reason, str) else None for reason in predictions[f"reason {number}"]]
+            said = (outcome["status"], outcome["reason"], outcome["log"], outcome["seconds"])
+            answers.append(Answer(entrant, *said, memory, values, reasons))
+        return answers
+
+
+def _described(reference: str) -> Entrant:
+    """Asks a process of its own what a user's entrant is."""
+    with tempfile.TemporaryDirectory(prefix="gengap-") as folder:
+        result = _work(Path(folder), [reference], timeout=300, describe=True)
+    if result["status"] != "ok":
+        log = f"\n{result['log']}" if result["log"] else ""
+        raise InputError(f"{reference} cannot be loaded: {result['reason']}{log}")
+    return Entrant(**result["entrants"][0])
+
+
+def _work(folder: Path, references: list[str], timeout: float, describe: bool = False, **job: object) -> dict:
+    """Starts a worker in ``folder`` and waits for its result; a worker that dies or takes too long gets one as well."""
+    trusted = all(":" not in reference for reference in references)
+    where = {"view": None, "closed": [], **job}
+    job = {"references": references, "describe": describe, "trusted": trusted, "seed": SEED, **where}
+    (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    # A path that a user gave means the folder the command was started in.
+    module_paths = [os.getcwd(), *sys.path]
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(folder),
+        "LANG": "C.UTF-8",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(path for path in module_paths if path),
+    }
+    command = [sys.executable, "-m", "benchmark.worker", str(folder)]
+    with open(folder / "log", "w+", encoding="utf-8", errors="replace") as log:
+        try:
+            code = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, timeout=timeout, check=False
+            ).returncode
+        except subprocess.TimeoutExpired:
+            return {"status": "timeout", "reason": f"took longer than {timeout:g} s", "log": None}
+        log.seek(0)
+        said = log.read()[-10_000:]
+    if not (folder / "result.json").is_file():
+        reason = f"its process was killed by signal {-code}" if code < 0 else f"its process ended with code {code}"
+        return {"status": "failed", "reason": reason, "log": said}
+    return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+
+
+def _reference(target: np.ndarray) -> dict:
+    floor = noise_floor(lambda measure: kendall_tau(measure, target).value, len(target))
+    return {
+        "tie_ceiling": tie_ceiling(target),
+        "tie_fraction": tie_fraction(target),
+        "noise_floor": {"median": floor.median, "p95": floor.p95},
+    }
+
+
+def _record(
+    task: Task, zoo: Zoo, parts: Split, target: np.ndarray, reference: dict, answer: Answer
+) -> tuple[Record, pd.DataFrame | None]:
+    test, truth = parts.final.iloc[parts.test], target[parts.test]
+    scores, flags, coverage, predictions = {}, [], 0.0, None
+    status, reason = answer.status, answer.reason
+    if answer.values is not None:
+        defined = np.isfinite(answer.values)
+        coverage = float(defined.mean())
+        predictions = pd.DataFrame(
+            {
+                "model_id": test["model_id"].to_numpy(),
+                "configuration": test["configuration"].to_numpy(),
+                "prediction": answer.values,
+                "reason": pd.Series(answer.reasons, dtype=object).to_numpy(),
+                "target": truth,
+            }
+        )
+        try:
+            scores, flags = _scores(answer, truth, defined, pd.factorize(test["configuration"])[0])
+        except scoring.ScoreError as error:
+            status = "not applicable"
+            reason = next((why for why in answer.reasons or [] if why), str(error))
+    entrant = answer.entrant
+    record = Record(
+        task=f"{zoo.name}/{task.name}",
+        task_version=task.version,
+        zoo=zoo.name,
+        target=task.target,
+        orientation=task.orientation,
+        entrant=entrant.name,
+        kind=entrant.kind,
+        access=entrant.access,
+        control=entrant.control,
+        citation=entrant.citation,
+        formula=entrant.formula,
+        zoo_manifest=files.sha256(zoo.root / "zoo.json"),
+        weights_hash=zoo.weights_hash,
+        split_hash=parts.hash,
+        package_version=version("gengap"),
+        commit=_commit(),
+        environment=_environment(zoo),
+        created=datetime.now(UTC).isoformat(),
+        seconds=round(answer.seconds, 3),
+        peak_memory_mib=answer.peak_memory_mib,
+        status=status,
+        reason=reason,
+        log=answer.log,
+        models=len(parts.test),
+        coverage=coverage,
+        flags=flags,
+        scores=scores,
+        reference=reference,
+    )
+    return record, predictions
+
+
+def _scores(answer: Answer, truth: np.ndarray, defined: np.ndarray, clusters: np.ndarray) -> tuple[dict, list[str]]:
+    """Tau, and the mean absolute error of an entrant whose numbers are accuracies or gaps, over the defined models."""
+    assert answer.values is not None
+    values, truth, clusters = answer.values[defined], truth[defined], clusters[defined]
+    tau = kendall_tau(values, truth)
+    scores = {"tau": _score(tau.value, bootstrap_tau(values[None], truth, clusters, seed=SEED)[0])}
+    if answer.entrant.kind != "measure":
+        scores["mae"] = _score(
+            mean_absolute_error(values, truth), bootstrap_mae(values[None], truth, clusters, seed=SEED)[0]
+        )
+    return scores, [CONSTANT] if len(np.unique(values)) == 1 else []
+
+
+def _score(value: float, draws: np.ndarray) -> dict:
+    span = interval(draws)
+    return {"value": value, "low": span.low, "high": span.high}
+
+
+def _environment(zoo: Zoo) -> dict:
+    packages = {name: version(name) for name in ("torch", "numpy", "scipy", "scikit-learn")}
+    engines = sorted({f"{part['engine']} {part['instruction_set']}" for part in zoo.manifest["parts"]})
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        **packages,
+        "zoo_engines": engines,
+        "seed": SEED,
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the gengap that runs, where it runs from a clone."""
+    here = Path(__file__).resolve().parent.parent
+    try:
+        command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return found.stdout.strip() or None

@@ -1,0 +1,191 @@
+"""A record: what one entrant did on one task, as a JSON file with its predictions in a Parquet file beside it.
+
+    <folder>/<zoo>/<task>/<entrant>--<created>.json, .parquet
+
+Records are only ever added. A later run of the same entrant on the same board supersedes the earlier one when the
+folder is read; the earlier file stays as history.
+"""
+
+import hashlib
+import json
+import math
+import re
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, get_type_hints
+
+from zoo_builder.errors import InputError, nearest
+from zoo_builder.files import write_atomically, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 1
+STATUSES = ("ok", "failed", "timeout", "not applicable")
+INTERVAL = ("value", "low", "high")
+PREDICTION_COLUMNS = ["model_id", "configuration", "prediction", "reason", "target"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One entrant on one task. The fields are the keys of the JSON file.
+
+    Attributes:
+        schema: version of this format.
+        task, task_version: "<zoo>/<name>" and the version of its definition.
+        target, orientation: what is predicted, and in words what a larger value means.
+        kind: "measure", "predictor" or "estimator".
+        control: the entrant is a yardstick, shown on the board without a rank.
+        zoo_manifest, weights_hash, split_hash: SHA-256 of what was scored.
+        created: ISO 8601 time with its offset.
+        seconds, peak_memory_mib: cost of the run.
+        status: "ok", "failed", "timeout" or "not applicable"; all but "ok" have a reason.
+        log: the end of what a failed entrant printed.
+        models: number of test models; coverage: the share of them that has a prediction.
+        flags: remarks on the prediction, such as "constant".
+        scores: {"tau": {"value", "low", "high"}, ...} with 95 % intervals; empty where there is nothing to score.
+        reference: {"tie_ceiling", "tie_fraction", "noise_floor": {"median", "p95"}} of the task.
+        path: the file it was read from or written to; not part of the format.
+    """
+
+    schema: int = SCHEMA
+    task: str
+    task_version: int
+    zoo: str
+    target: str
+    orientation: str
+    entrant: str
+    kind: str
+    access: str
+    control: bool
+    citation: str
+    formula: str
+    zoo_manifest: str
+    weights_hash: str
+    split_hash: str
+    package_version: str
+    commit: str | None
+    environment: dict
+    created: str
+    seconds: float
+    peak_memory_mib: float
+    status: str
+    reason: str | None
+    log: str | None
+    models: int
+    coverage: float
+    flags: list
+    scores: dict
+    reference: dict
+    path: Path | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def load(cls, path: Path) -> "Record":
+        """Reads one JSON file. Raises InputError, which names the file, where it is not a record of this format."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read as a record: {error}; delete it or restore it") from error
+        if problem := _problem(content):
+            raise InputError(f"{path} is not a record: {problem}; delete it or run its entrant again")
+        return cls(**content, path=path)
+
+    def predictions(self) -> "pd.DataFrame":
+        """One row per test model: model_id, configuration, prediction (float64, NaN where undefined), reason, target.
+
+        The prediction is oriented like the target. Raises InputError where the file is missing or does not match.
+        """
+        import pandas as pd
+
+        if self.path is None:
+            raise ValueError("a record that was never written has no predictions to read")
+        path = self.path.with_suffix(".parquet")
+        try:
+            frame = pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}, the predictions of {self.path.name}, cannot be read: {error}") from error
+        if list(frame.columns) != PREDICTION_COLUMNS or len(frame) != self.models:
+            raise InputError(
+                f"{path} holds {len(frame)} rows of {', '.join(map(str, frame.columns))}; {self.path.name} promises "
+                f"{self.models} rows of {', '.join(PREDICTION_COLUMNS)}; run the entrant again"
+            )
+        return frame
+
+    @property
+    def board(self) -> tuple[str, str, int, str]:
+        """Records are comparable where this is equal: same task, same weights, same split."""
+        return self.task, self.weights_hash, self.task_version, self.split_hash
+
+    @property
+    def time(self) -> datetime:
+        return datetime.fromisoformat(self.created).astimezone(UTC)
+
+
+def write(record: Record, predictions: "pd.DataFrame | None", folder: Path) -> Path:
+    """Writes a record under ``folder`` and returns the path of its JSON file, which appears last and whole.
+
+    ``predictions`` has the columns that ``Record.predictions`` returns; None for an entrant that gave none.
+    Raises InputError where the record breaks the format, or a record of this entrant and time is already there.
+    """
+    content = {key: value for key, value in asdict(record).items() if key != "path"}
+    if problem := _problem(content):
+        raise InputError(f"the record of {record.entrant!r} breaks the format: {problem}")
+    name = f"{_file_name(record.entrant)}--{record.time:%Y%m%dT%H%M%S.%fZ}.json"
+    path = folder / _file_name(record.zoo) / _file_name(record.task.rpartition("/")[2]) / name
+    if path.exists():
+        raise InputError(f"{path} is already there, and records are never overwritten; give it a later `created`")
+    if predictions is not None:
+        columns = predictions[PREDICTION_COLUMNS]
+        write_atomically(path.with_suffix(".parquet"), lambda temporary: columns.to_parquet(temporary, index=False))
+    write_json(path, content)
+    return path
+
+
+def read_records(folder: Path) -> list[Record]:
+    """The newest record of every entrant on every board under ``folder``, by board and entrant.
+
+    Raises InputError that names the first file which is not a record.
+    """
+    newest: dict[tuple, Record] = {}
+    for path in sorted(folder.glob("*/*/*.json")):
+        record = Record.load(path)
+        key = (*record.board, record.entrant)
+        if key not in newest or newest[key].time <= record.time:
+            newest[key] = record
+    return [newest[key] for key in sorted(newest)]
+
+
+def _file_name(name: str) -> str:
+    """``name`` itself where it is a plain file name, else a plain form of it that stays distinct."""
+    plain = re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip(".-")[:80]
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _problem(content: object) -> str | None:
+    """What keeps ``content`` from being a record, in words; None where it is one."""
+    if not isinstance(content, dict):
+        return f"it holds a {type(content).__name__}, expected an object"
+    if content.get("schema") != SCHEMA:
+        return f"its schema is {content.get('schema')!r}, this version of gengap reads {SCHEMA}"
+    expected = {f.name for f in fields(Record)} - {"path"}
+    if missing := sorted(expected - content.keys()):
+        return f"it lacks {', '.join(missing)}"
+    if unknown := sorted(content.keys() - expected):
+        return f"it has an unknown key {unknown[0]!r}{nearest(unknown[0], expected)}"
+    hints = get_type_hints(Record)
+    for name in sorted(expected):
+        kind = (int, float) if hints[name] is float else hints[name]
+        if not isinstance(content[name], kind):
+            return f"{name} is {content[name]!r}, expected {hints[name]}"
+    if content["status"] not in STATUSES:
+        return f"status is {content['status']!r}, expected one of {', '.join(STATUSES)}"
+    try:
+        datetime.fromisoformat(content["created"])
+    except ValueError:
+        return f"created is {content['created']!r}, expected an ISO 8601 time"
+    for name, score in content["scores"].items():
+        parts = [score.get(part) for part in INTERVAL] if isinstance(score, dict) else [None]
+        if not all(isinstance(part, int | float) and math.isfinite(part) for part in parts):
+            return f"score {name} is {score!r}, expected finite numbers {', '.join(INTERVAL)}"
+    return None

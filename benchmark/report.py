@@ -1,0 +1,32 @@
+"""Records -> leaderboard files, with a look at the zoos that are at hand."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.leaderboard.boards import boards
+from benchmark.leaderboard.html import ZooSummary, render_html
+from benchmark.leaderboard.markdown import render_markdown
+from benchmark.records import read_records
+from zoo_builder import files
+from zoo_builder.store import Zoo
+
+
+def markdown(results: Path) -> str:
+    return render_markdown(boards(read_records(results)))
+
+
+def write_html(results: Path, path: Path, zoos: Sequence[Zoo] = ()) -> None:
+    """Writes the one-page report; ``zoos`` are drawn where their weights are those of a record."""
+    page = render_html(boards(read_records(results)), [summary(zoo) for zoo in zoos])
+    files.write_atomically(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+
+
+def summary(zoo: Zoo) -> ZooSummary:
+    final, data = zoo.final, zoo.manifest["data"]
+    axes = [*zoo.recipe.grid, *zoo.recipe.sample]
+    description = (
+        f"{zoo.recipe.description}: {len(final):,} runs, {data['train_images']:,} training and "
+        f"{data['test_images']:,} test images"
+    )
+    table = final[["model_id", "status", "train_accuracy", "test_accuracy", *axes]]
+    return ZooSummary(zoo.weights_hash, description, table, axes)

@@ -1,0 +1,199 @@
+"""Bootstrap by configuration: how far a score would move had other models been trained.
+
+A draw resamples the configurations with replacement; all runs of a configuration come along. It is kept as weights, how
+often each model was drawn, and tau is computed for all draws at once from weighted pair counts. A model drawn twice is
+tied with itself in prediction and target alike, as it would be in a plain loop over resampled arrays.
+
+All entrants of a board share the draws, so that differences are paired: ``interval(draws[a] - draws[b])`` is the
+interval of a difference, and two entrants are in a *statistical tie* where it contains 0.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmark.scoring import ScoreError, finite
+from benchmark.scoring.kendall import PairOrder
+
+DRAWS = 2000
+# Pairs are counted digit by digit of the ranks in base _RADIX, for _BLOCK draws at a time. BLAS multiplies matrices of
+# this size in the caller's thread; larger ones are split over threads that wait for each other, ten times as long on a
+# busy machine.
+_RADIX = 64
+_BLOCK = 64
+
+
+@dataclass(frozen=True)
+class Interval:
+    low: float
+    high: float
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+def interval(draws: np.ndarray, level: float = 0.95) -> Interval:
+    """Percentile interval of one score's ``draws`` [D]. NaN draws are left out; of none, it is the whole line."""
+    draws = draws[~np.isnan(draws)]
+    if not len(draws):
+        return Interval(-math.inf, math.inf)
+    tail = 50 * (1 - level)
+    low, high = np.percentile(draws, [tail, 100 - tail])
+    return Interval(float(low), float(high))
+
+
+def resample(n: int, clusters: np.ndarray | None = None, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """How often each of n models is in each draw: uint8 [n, draws].
+
+    Args:
+        clusters: [n] labels of the configurations; models with equal labels are drawn together. None: one model each.
+
+    Raises:
+        ScoreError: fewer than 2 clusters, or another number of labels than models.
+    """
+    labels, clusters = np.unique(np.arange(n) if clusters is None else clusters, return_inverse=True)
+    if len(clusters) != n:
+        raise ScoreError(f"{len(clusters)} cluster labels for {n} models; give one label per model")
+    if len(labels) < 2:
+        raise ScoreError(f"{n} models of one configuration cannot be resampled by configuration; give at least 2")
+    rng = np.random.default_rng(seed)
+    # A count above 255 takes more than 255 clusters, and then its probability is below 1e-500.
+    counts = np.empty((draws, len(labels)), dtype=np.uint8)
+    for draw in counts:
+        draw[:] = np.bincount(rng.integers(len(labels), size=len(labels)), minlength=len(labels))
+    return np.take(counts.T, clusters, axis=0)
+
+
+def bootstrap_tau(
+    predictions: np.ndarray, target: np.ndarray, clusters: np.ndarray | None = None, draws: int = DRAWS, seed: int = 0
+) -> np.ndarray:
+    """Kendall's tau-b of every entrant in every draw: float64 [E, draws].
+
+    A draw in which all targets are tied has no tau and is NaN; one in which all predictions are tied is 0.
+
+    Args:
+        predictions: [E, n]; NaN where an entrant is undefined, and its tau is over the other models.
+        target: [n], finite.
+        clusters: [n] labels of the configurations; None for one run per configuration.
+
+    Raises:
+        ScoreError: a target that is not finite, infinite predictions, wrong shapes, or fewer than 2 configurations.
+    """
+    target = finite(target, "target")
+    predictions = stacked(predictions, len(target))
+    weights = resample(len(target), clusters, draws, seed)
+    taus = np.full((len(predictions), draws), np.nan)
+    for tau, prediction in zip(taus, predictions, strict=True):
+        defined = ~np.isnan(prediction)
+        if defined.any():
+            tau[:] = _weighted_tau(prediction[defined], target[defined], weights[defined])
+    return taus
+
+
+def stacked(predictions: np.ndarray, n: int) -> np.ndarray:
+    """``predictions`` as float64 [E, n]; ScoreError where they have another shape or are infinite."""
+    predictions = np.asarray(predictions, dtype=np.float64)
+    if predictions.ndim != 2 or predictions.shape[1] != n:
+        raise ScoreError(f"predictions of {n} models by E entrants have shape [E, {n}], got {list(predictions.shape)}")
+    if np.isinf(predictions).any():
+        entrant, row = np.argwhere(np.isinf(predictions))[0]
+        raise ScoreError(f"prediction {entrant} is infinite at position {row}; NaN marks a model it is undefined for")
+    return predictions
+
+
+def _weighted_tau(prediction: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Tau-b [draws] of weighted resamples [n, draws] of the same n models; pairs are counted in both directions."""
+    order = PairOrder.of(prediction, target)
+    by_prediction = np.argsort(order.ranks)
+    levels = list(_levels(order.ranks))
+    taus = []
+    for start in range(0, weights.shape[1], _BLOCK):
+        # float32 is exact here: its sums are whole numbers, which stay below 2^24 up to some 100,000 models.
+        drawn = weights[order.rows, start : start + _BLOCK].astype(np.float32)
+        # Pairs of different models: the copies of one are tied in both, and would cancel in the difference.
+        pairs = drawn.sum(axis=0).astype(np.float64) ** 2 - _squares(drawn)
+        untied_prediction = pairs - _tied_pairs(drawn[by_prediction], order.prediction_sizes)
+        untied_target = pairs - _tied_pairs(drawn, order.target_sizes)
+        untied = untied_prediction + untied_target - pairs + _tied_pairs(drawn, order.both_sizes)
+        scale = np.sqrt(untied_prediction * untied_target)
+        difference = untied - 4 * _discordant_pairs(levels, drawn)
+        tau = np.divide(difference, scale, out=np.zeros_like(scale), where=scale > 0)
+        tau[untied_target == 0] = np.nan
+        taus.append(tau)
+    return np.concatenate(taus)
+
+
+def _squares(weights: np.ndarray) -> np.ndarray:
+    return np.einsum("id,id->d", weights, weights)
+
+
+def _tied_pairs(weights: np.ndarray, sizes: np.ndarray) -> np.ndarray | float:
+    """Weighted ordered pairs of different models of one group [d]; the members of a group are neighbours in [n, d]."""
+    groups = sizes[sizes > 1]
+    if not len(groups):
+        return 0.0
+    members = weights[np.repeat(sizes > 1, sizes)]
+    sums = np.add.reduceat(members, np.cumsum(groups) - groups, axis=0).astype(np.float64)
+    return _squares(sums) - _squares(members)
+
+
+class _Level(NamedTuple):
+    """One digit of the ranks, for a merge count in base _RADIX (R), with the models in C chunks of R.
+
+    The models are grouped by the higher digits of their rank, and stand in their original order within a group. A pair
+    of one group that differs in this digit is discordant where the larger digit stands first.
+
+    Attributes:
+        rows: int64 [C, R], the models; numbers from n on are fillers.
+        group_chunks: chunks per group.
+        inside: float32 [C, R, R], 1 where the second of two models of a chunk stands first and has the larger digit.
+        above: float32 [C, R, R], 1 where a model's digit is larger than the row's number.
+        digit_rows: int64 [C, R], chunk times R plus digit of each model.
+    """
+
+    rows: np.ndarray
+    group_chunks: int
+    inside: np.ndarray
+    above: np.ndarray
+    digit_rows: np.ndarray
+
+
+def _levels(ranks: np.ndarray) -> Iterator[_Level]:
+    chunks = -(-len(ranks) // _RADIX)
+    ranks = np.concatenate([ranks, np.arange(len(ranks), chunks * _RADIX)])
+    digits = np.arange(_RADIX)
+    width = 1
+    while width < len(ranks):
+        rows = np.argsort(ranks // (_RADIX * width), kind="stable").reshape(chunks, _RADIX)
+        digit = ranks[rows] // width % _RADIX
+        inside = np.tril(digit[:, :, None] < digit[:, None, :]).astype(np.float32)
+        above = (digits[:, None] < digit[:, None, :]).astype(np.float32)
+        yield _Level(rows, width, inside, above, np.arange(chunks)[:, None] * _RADIX + digit)
+        width *= _RADIX
+
+
+def _discordant_pairs(levels: list[_Level], weights: np.ndarray) -> np.ndarray:
+    """Sums of w_i w_j over the discordant pairs, for weights [n, d] in the order of ``PairOrder.rows``."""
+    n, d = weights.shape
+    weights = np.concatenate([weights, np.zeros((levels[0].rows.size - n, d), dtype=np.float32)])
+    total = np.zeros(d)
+    for level in levels:
+        here = weights[level.rows]
+        larger_before = level.inside @ here
+        if level.group_chunks > 1:
+            before = _sums_before(level.above @ here, level.group_chunks)
+            larger_before += before.reshape(-1, d)[level.digit_rows]
+        total += np.einsum("cid,cid->cd", here, larger_before).sum(axis=0, dtype=np.float64)
+    return total
+
+
+def _sums_before(sums: np.ndarray, group_chunks: int) -> np.ndarray:
+    """Sums over the earlier chunks of the same group, from sums per chunk [C, R, d]."""
+    before = np.zeros_like(sums)
+    for chunk in range(1, len(sums)):
+        if chunk % group_chunks:
+            np.add(before[chunk - 1], sums[chunk - 1], out=before[chunk])
+    return before

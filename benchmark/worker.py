@@ -1,0 +1,153 @@
+"""The process that runs entrants: it gets a view, and the labels of the train and validation splits alone.
+
+    python -m benchmark.worker FOLDER
+
+reads FOLDER/job.json and the view it names, and writes predictions.parquet and result.json there. A user's code finds
+no network, an environment without the parent's variables, and the zoo's own folder closed. That keeps honest code
+honest; it is no wall against malice.
+"""
+
+import ctypes
+import json
+import os
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from zoo_builder.errors import InputError
+
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+
+
+def main(folder: Path) -> None:
+    job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    from benchmark.entrants import describe, load_object
+
+    if not job["describe"]:
+        import numpy as np
+        import torch
+
+        torch.set_num_threads(1)
+        torch.manual_seed(job["seed"])
+        np.random.seed(job["seed"])  # noqa: NPY002 - for entrants that use the global generator
+    if not job["trusted"]:
+        _restrict(job["closed"])
+    result: dict[str, Any] = {"status": "ok", "reason": None, "log": None}
+    try:
+        entrants = {reference: load_object(reference) for reference in job["references"]}
+        if job["describe"]:
+            result["entrants"] = [vars(describe(reference, entrant)) for reference, entrant in entrants.items()]
+        else:
+            result["entrants"] = _run(job, folder, list(entrants.values()))
+    except InputError as error:
+        result |= {"status": "failed", "reason": str(error), "log": None}
+    except Exception as error:  # noqa: BLE001 - whatever an entrant raises becomes part of its record
+        result |= {"status": "failed", "reason": f"{type(error).__name__}: {error}", "log": traceback.format_exc()}
+    result["peak_memory_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+
+
+def _run(job: dict, folder: Path, entrants: list) -> list[dict]:
+    """Runs all measures of a job in one pass, or its one predictor or estimator; returns what came of each."""
+    import numpy as np
+    import pandas as pd
+
+    from baselines.interface import Measure, NotApplicable, Prediction
+    from baselines.measures.run import compute
+    from benchmark.views import load_view
+
+    view = load_view(Path(job["view"]))
+    labels = pd.read_parquet(folder / "labels.parquet")
+    train, validation, test = (np.array(job[name], dtype=np.int64) for name in ("train", "validation", "test"))
+    started = time.perf_counter()
+    outcomes = []
+    columns: dict[str, Any] = {}
+    if isinstance(entrants[0], Measure):
+        for number, (name, result) in enumerate(compute(view.take(test), entrants).items()):
+            columns |= _columns(number, result.values, result.reasons)
+            failed = bool(result.log) and not np.isfinite(result.values).any()
+            reason = next(iter(result.reasons.values()), None) if failed else None
+            status = "failed" if failed else "ok"
+            outcomes.append(
+                {"name": name, "status": status, "reason": reason, "log": result.log or None, "seconds": result.seconds}
+            )
+    else:
+        (entrant,) = entrants
+        outcome = {"name": entrant.name, "status": "ok", "reason": None, "log": None}
+        try:
+            if hasattr(entrant, "estimate"):
+                answer = entrant.estimate(view.take(test))
+            else:
+                known = [labels["target"].to_numpy()[rows] for rows in (train, validation)]
+                fitted = entrant.fit(view.take(train), known[0], view.take(validation), known[1])
+                answer = fitted.predict(view.take(test))
+            answer = answer if isinstance(answer, Prediction) else Prediction(np.asarray(answer))
+            columns |= _columns(0, _checked(answer, len(test)), answer.reasons)
+        except NotApplicable as reason:
+            outcome |= {"status": "not applicable", "reason": str(reason)}
+        except InputError as error:
+            outcome |= {"status": "failed", "reason": str(error)}
+        outcomes.append(outcome | {"seconds": time.perf_counter() - started})
+    pd.DataFrame(columns).to_parquet(folder / "predictions.parquet")
+    return outcomes
+
+
+def _columns(number: int, values: Any, reasons: dict[int, str]) -> dict[str, list]:
+    return {f"prediction {number}": list(values), f"reason {number}": [reasons.get(row) for row in range(len(values))]}
+
+
+def _checked(answer: Any, expected: int) -> Any:
+    """The values of a prediction as float64 [expected].
+
+    Raises:
+        InputError: another shape, not numbers, infinite, or NaN without a reason.
+    """
+    import numpy as np
+
+    try:
+        values = np.asarray(answer.values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the prediction does not consist of numbers: {error}") from None
+    if values.shape != (expected,):
+        raise InputError(
+            f"the prediction has shape {values.shape}, expected ({expected},): one number per model of the view"
+        )
+    if np.isinf(values).any():
+        raise InputError(
+            f"the prediction of model {int(np.isinf(values).argmax())} is infinite: give a number or NaN and a reason"
+        )
+    unexplained = [row for row in np.flatnonzero(np.isnan(values)).tolist() if not answer.reasons.get(row)]
+    if unexplained:
+        raise InputError(
+            f"the prediction of model {unexplained[0]} (of {len(unexplained)}) is NaN without a reason: "
+            f"return Prediction(values, reasons={{row: why}})"
+        )
+    return values
+
+
+def _restrict(closed: Iterable[str]) -> None:
+    """Cuts this process off from the network and from the files that hold the answers."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    user, group = os.getuid(), os.getgid()
+    if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0:
+        for name, line in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+            Path(f"/proc/self/{name}").write_text(line, encoding="ascii")
+    else:
+        print("this machine does not let a process leave the network: the entrant's code keeps it", file=sys.stderr)
+    roots = [os.path.realpath(path) for path in closed]
+
+    def refuse(event: str, arguments: tuple) -> None:
+        if event in ("open", "os.listdir", "os.scandir") and isinstance(arguments[0], str | bytes):
+            path = os.path.realpath(os.fsdecode(arguments[0]))
+            if any(path == root or path.startswith(root + os.sep) for root in roots):
+                raise PermissionError(f"an entrant reads its view alone: {path} is closed to it")
+
+    sys.addaudithook(refuse)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,204 @@
+"""Entrants of all kinds, good and bad, run for real in their own processes on a real small zoo."""
+
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.evaluation import evaluate, find_entrants
+from benchmark.records import Record, read_records
+from benchmark.tasks import find_task
+from zoo_builder.errors import InputError
+from zoo_builder.store import Zoo
+
+HEAD = """
+import numpy as np
+from baselines.interface import NotApplicable, Prediction
+
+class Base:
+    access = "weights"
+    citation = "this test"
+    name = "mine"
+    def fit(self, view, target, validation, validation_target):
+        self.mean = float(np.mean(target))
+        return self
+    def predict(self, view):
+        return np.arange(view.size) / view.size
+"""
+
+
+def run(zoo: Zoo, folder: Path, code: str, task: str = "test-accuracy", timeout: float = 120) -> Record:
+    """The record of the class or function `Mine` in ``code``."""
+    file = folder / "entrant.py"
+    file.write_text(HEAD + textwrap.dedent(code))
+    chosen = find_task(task, zoo.name)
+    entrants = find_entrants([f"{file}:Mine"], chosen)
+    (record,) = evaluate(chosen, entrants, zoo, folder / "results", timeout=timeout)
+    return record
+
+
+def test_built_in_entrants_leave_complete_records(small_zoo: Zoo, tmp_path: Path) -> None:
+    task = find_task("generalization-gap", small_zoo.name)
+    entrants = find_entrants(["parameter-count", "training-accuracy", "hyperparameters"], task)
+    records = evaluate(task, entrants, small_zoo, tmp_path, workers=2)
+    assert [record.entrant for record in records] == ["parameter-count", "training-accuracy", "hyperparameters"]
+    assert read_records(tmp_path) == sorted(records, key=lambda record: record.entrant)
+    for record in records:
+        assert record.status == "ok", record.log
+        assert record.coverage == 1
+        assert record.weights_hash == small_zoo.weights_hash
+        assert record.seconds >= 0
+        assert record.peak_memory_mib > 50
+        tau = record.scores["tau"]
+        assert tau["low"] <= tau["value"] <= tau["high"]
+        assert record.reference["noise_floor"]["p95"] > 0
+    assert records[0].flags == ["constant"], "all networks of this zoo have one size"
+    assert records[0].scores["tau"] == {"value": 0, "low": 0, "high": 0}
+    assert "mae" not in records[1].scores
+    assert records[2].scores["mae"]["value"] > 0
+    assert [record.control for record in records] == [False, True, True]
+    predictions = records[1].predictions().set_index("model_id")
+    final = small_zoo.final.set_index("model_id")
+    np.testing.assert_allclose(predictions["prediction"], final.loc[predictions.index, "train_accuracy"])
+
+
+def test_a_users_predictor_is_scored(small_zoo: Zoo, tmp_path: Path) -> None:
+    record = run(small_zoo, tmp_path, "class Mine(Base): pass")
+    assert (record.status, record.entrant, record.kind, record.citation) == ("ok", "mine", "predictor", "this test")
+    assert not record.control
+
+
+def test_a_users_measure_is_one_function(small_zoo: Zoo, tmp_path: Path) -> None:
+    code = '''
+    def Mine(context):
+        """Sum of squares of all weights."""
+        return sum(value.flatten(1).square().sum(1) for value in context.parameters.values())
+    '''
+    record = run(small_zoo, tmp_path, code, "generalization-gap")
+    assert (record.status, record.kind, record.formula) == ("ok", "measure", "Sum of squares of all weights.")
+    row = record.predictions().iloc[0]
+    network = small_zoo.module(row["model_id"])
+    truth = sum(value.square().sum().item() for value in network.parameters())
+    assert row["prediction"] == pytest.approx(truth, rel=1e-5)
+
+
+# One entrant each: what `predict` does, and words of the reason in its record.
+BAD = {
+    "raises": ("raise RuntimeError('no idea')", "RuntimeError: no idea"),
+    "short": ("return np.zeros(3)", "the prediction has shape (3,), expected ("),
+    "nan": (
+        "return np.full(view.size, np.nan)",
+        "is NaN without a reason: return Prediction(values, reasons={row: why})",
+    ),
+    "infinite": ("return np.full(view.size, np.inf)", "the prediction of model 0 is infinite"),
+    "words": ("return ['good'] * view.size", "the prediction does not consist of numbers"),
+    "peeks": ("return view.hyperparameters", "view.hyperparameters is not part of access level 'weights'"),
+    "killed": ("os.kill(os.getpid(), 9)", "its process was killed by signal 9"),
+    "leaves": ("os._exit(3)", "its process ended with code 3"),
+    "calls": ("socket.create_connection(('127.0.0.1', 9), timeout=2)", "OSError: [Errno 101] Network is unreachable"),
+    "opens": ("return list(open(ZOO + '/checkpoints/part-00000.parquet', 'rb'))", "an entrant reads its view alone"),
+}
+
+
+@pytest.fixture(scope="module")
+def bad_records(small_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Record]:
+    folder = tmp_path_factory.mktemp("bad")
+    file = folder / "bad.py"
+    classes = [
+        f"class {name.title()}(Base):\n    name = {name!r}\n    def predict(self, view):\n        {line}\n"
+        for name, (line, _) in BAD.items()
+    ]
+    file.write_text(f"import os, socket\nZOO = {str(small_zoo.root)!r}\n" + HEAD + "\n".join(classes))
+    task = find_task("test-accuracy", small_zoo.name)
+    entrants = find_entrants([f"{file}:{name.title()}" for name in BAD], task)
+    records = evaluate(task, entrants, small_zoo, folder / "results", workers=2)
+    return {record.entrant: record for record in records}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_entrant_is_a_failed_record_with_the_reason(bad_records: dict[str, Record], name: str) -> None:
+    record = bad_records[name]
+    assert record.status == "failed"
+    assert BAD[name][1] in (record.reason or "")
+    assert record.scores == {}
+
+
+def test_an_entrant_sees_labels_of_the_other_splits_alone(small_zoo: Zoo, tmp_path: Path) -> None:
+    code = """
+    import json, os
+    from pathlib import Path
+    import pandas as pd
+    class Mine(Base):
+        def predict(self, view):
+            labels = pd.read_parquet(Path(os.environ["HOME"]) / "labels.parquet")["target"]
+            job = json.loads((Path(os.environ["HOME"]) / "job.json").read_text())
+            assert labels.iloc[job["test"]].isna().all()
+            assert labels.iloc[job["train"]].notna().all()
+            assert "SECRET" not in os.environ
+            return np.arange(view.size) / 7
+    """
+    assert run(small_zoo, tmp_path, code).status == "ok"
+
+
+def test_partly_defined_predictions_carry_reasons_and_coverage(small_zoo: Zoo, tmp_path: Path) -> None:
+    code = """
+    class Mine(Base):
+        def predict(self, view):
+            values = np.arange(view.size) / view.size
+            values[:2] = np.nan
+            return Prediction(values, {0: "too thin", 1: "too wide"})
+    """
+    record = run(small_zoo, tmp_path, code)
+    assert record.status == "ok"
+    assert record.coverage == pytest.approx(1 - 2 / record.models)
+    assert record.predictions()["reason"].iloc[:2].tolist() == ["too thin", "too wide"]
+
+
+def test_not_applicable_and_timeout_are_told_apart_from_failure(small_zoo: Zoo, tmp_path: Path) -> None:
+    code = "class Mine(Base):\n def predict(self, view): raise NotApplicable('needs two seeds')"
+    record = run(small_zoo, tmp_path, code)
+    assert (record.status, record.reason) == ("not applicable", "needs two seeds")
+    sleepy = "import time\nclass Mine(Base):\n def predict(self, view): time.sleep(600)"
+    record = run(small_zoo, tmp_path, sleepy, timeout=6)
+    assert (record.status, record.reason) == ("timeout", "took longer than 6 s")
+
+
+@pytest.mark.parametrize(
+    ("code", "task", "words"),
+    [
+        ("Mine = 3", "test-accuracy", r"is not an entrant: expected a function of a MeasureContext"),
+        (
+            "class Mine(Base): access = 'wieghts'",
+            "test-accuracy",
+            r"did you mean 'weights'\?\): use one of hyperparameters",
+        ),
+        ("class Mine(Base): name = 'random'", "test-accuracy", r"is called 'random' like a built-in entrant"),
+        (
+            "class Mine(Base): access = 'train-data'",
+            "test-accuracy",
+            r"it reads 'train-data', and test-accuracy gives 'wei",
+        ),
+        (
+            "def Mine(context): return 0",
+            "test-accuracy",
+            r"a complexity measure says how large the generalization gap is",
+        ),
+        ("1 / 0", "test-accuracy", r"cannot be loaded: ZeroDivisionError"),
+        ("class Other(Base): pass", "test-accuracy", r"has no 'Mine'"),
+    ],
+)
+def test_what_cannot_enter_is_refused_before_anything_runs(
+    small_zoo: Zoo, tmp_path: Path, code: str, task: str, words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        run(small_zoo, tmp_path, code, task)
+    assert not (tmp_path / "results").exists()
+
+
+def test_unknown_references_are_named(tmp_path: Path) -> None:
+    task = find_task("test-accuracy", "small")
+    with pytest.raises(InputError, match=r"unknown entrant 'nfn-mp' \(did you mean 'nfn-np'\?\)"):
+        find_entrants(["nfn-mp"], task)
+    with pytest.raises(InputError, match=r"there is no file .*nothing.py"):
+        find_entrants([f"{tmp_path}/nothing.py:Mine"], task)

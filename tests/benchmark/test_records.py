@@ -1,0 +1,142 @@
+import errno
+import json
+import os
+from dataclasses import asdict, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark.records import Record, read_records, write
+from zoo_builder.errors import InputError
+
+
+@pytest.fixture
+def predictions():
+    return pd.DataFrame(
+        {
+            "model_id": ["00", "01", "02"],
+            "configuration": ["a", "a", "b"],
+            "prediction": [0.5, np.nan, 0.7],
+            "reason": [None, "no margin", None],
+            "target": [0.4, 0.5, 0.6],
+        }
+    )
+
+
+@pytest.fixture
+def record(blank):
+    return replace(blank, models=3, coverage=2 / 3, scores={"tau": {"value": 1.0, "low": 0.5, "high": 1.0}})
+
+
+def test_a_record_comes_back_as_it_was_written(record, predictions, tmp_path):
+    path = write(record, predictions, tmp_path)
+    assert path.parent == tmp_path / "cifar10-gs" / "test-accuracy"
+    assert path.name == "someone--20261123T090000.000000Z.json"
+    assert sorted(file.name for file in path.parent.iterdir()) == [path.name, f"{path.stem}.parquet"]
+    (read,) = read_records(tmp_path)
+    assert read == record
+    frame = read.predictions()
+    pd.testing.assert_frame_equal(frame.drop(columns="reason"), predictions.drop(columns="reason"), check_dtype=False)
+    assert frame["prediction"].dtype == np.float64
+    assert frame["reason"].isna().tolist() == [True, False, True]
+
+
+def test_a_later_run_supersedes_and_the_earlier_file_stays(record, predictions, tmp_path):
+    # An hour later, though its text sorts before the other.
+    later = replace(record, created="2026-11-23T09:00:00-01:00", seconds=2.0)
+    first = write(later, predictions, tmp_path)
+    second = write(record, predictions, tmp_path)
+    assert first.exists()
+    assert second.exists()
+    assert [read.seconds for read in read_records(tmp_path)] == [2.0]
+
+
+def test_another_board_supersedes_nothing(record, predictions, tmp_path):
+    changes = ({}, {"weights_hash": "d" * 64}, {"task_version": 2}, {"split_hash": "e" * 64}, {"entrant": "other"})
+    for minute, change in enumerate(changes):
+        write(replace(record, created=f"2026-11-23T09:{minute:02}:00+00:00", **change), predictions, tmp_path)
+    assert len(read_records(tmp_path)) == len(changes)
+
+
+def test_a_record_is_never_overwritten(record, predictions, tmp_path):
+    write(record, predictions, tmp_path)
+    with pytest.raises(InputError, match="never overwritten"):
+        write(record, predictions, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a b", "a/b", "", ".hidden", "ü" * 300])
+def test_any_name_makes_a_file_in_its_folder(record, predictions, tmp_path, name):
+    path = write(replace(record, entrant=name), predictions, tmp_path)
+    assert path.parent == tmp_path / "cifar10-gs" / "test-accuracy"
+    assert [read.entrant for read in read_records(tmp_path)] == [name]
+
+
+def test_names_that_look_alike_as_files_stay_apart(record, predictions, tmp_path):
+    for name in ("a b", "a/b", "a-b"):
+        write(replace(record, entrant=name), predictions, tmp_path)
+    assert len(read_records(tmp_path)) == 3
+
+
+def test_a_full_disk_leaves_nothing_half_written(record, predictions, tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write(record, predictions, tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"schema": 2}, "schema is 2"),
+        ({"taks": "x"}, "unknown key 'taks'"),
+        ({"seconds": "fast"}, "seconds is 'fast'"),
+        ({"status": "fine"}, "expected one of ok, failed"),
+        ({"created": "yesterday"}, "ISO 8601"),
+        ({"scores": {"tau": 0.5}}, "score tau is 0.5"),
+        ({"scores": {"tau": {"value": float("nan"), "low": 0, "high": 1}}}, "expected finite numbers"),
+    ],
+)
+def test_a_broken_record_is_named(record, predictions, tmp_path, change, words):
+    path = write(record, predictions, tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match=words) as error:
+        read_records(tmp_path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 1}', "\udce4"])
+def test_a_file_that_is_no_record_is_named(tmp_path, text):
+    path = tmp_path / "zoo" / "task" / "someone.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(InputError, match=r"someone\.json"):
+        read_records(tmp_path)
+
+
+def test_a_bad_record_is_not_written(record, predictions, tmp_path):
+    with pytest.raises(InputError, match="'someone' breaks the format: status"):
+        write(replace(record, status="fine"), predictions, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_predictions_that_are_lost_or_cut_are_named(record, predictions, tmp_path):
+    path = write(record, predictions, tmp_path)
+    parquet = path.with_suffix(".parquet")
+    predictions.head(2).to_parquet(parquet, index=False)
+    with pytest.raises(InputError, match="holds 2 rows"):
+        Record.load(path).predictions()
+    parquet.write_bytes(b"PAR1")
+    with pytest.raises(InputError, match=parquet.name):
+        Record.load(path).predictions()
+    parquet.unlink()
+    with pytest.raises(InputError, match=parquet.name):
+        Record.load(path).predictions()
+
+
+def test_the_file_holds_the_fields_and_nothing_else(record, predictions, tmp_path):
+    path = write(record, predictions, tmp_path)
+    assert list(json.loads(path.read_text())) == [name for name in asdict(record) if name != "path"]
