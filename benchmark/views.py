@@ -78,7 +78,7 @@ def save_view(view: View, folder: Path) -> None:
                 for name, value in vars(part).items()
             }
     save_file(tensors, folder / "view.safetensors")
-    if "hyperparameters" in allowed:
+    if "hyperparameters" in allowed and view.hyperparameters is not None:
         view.hyperparameters.to_parquet(folder / "hyperparameters.parquet")
     description = {"access": view.access, "size": view.size, "architectures": architectures}
     (folder / "view.json").write_text(json.dumps(description), encoding="utf-8")
@@ -105,7 +105,7 @@ def load_view(folder: Path) -> View:
         content["configurations"] = tensors["configurations"].numpy()
     if train := under("train/"):
         arrays = {name: train.pop(name).numpy() for name in ("subset_size", "subset_seed", "loss", "accuracy")}
-        content["train"] = TrainData(**train, **arrays)
+        content["train"] = TrainData(images=train["images"], labels=train["labels"], **arrays)
     if target := under("target/"):
         content["target"] = TargetData(images=target["images"], logits=target["logits"].numpy())
     if (table := folder / "hyperparameters.parquet").is_file():

@@ -24,7 +24,8 @@ from torch import Tensor
 from zoo_builder import files, grid
 from zoo_builder.architecture import Architecture
 from zoo_builder.card import zoo_card
-from zoo_builder.datasets import Dataset, load
+from zoo_builder.datasets.dataset import Dataset
+from zoo_builder.datasets.loading import load
 from zoo_builder.engines.torch_engine import TorchEngine, resolve_device
 from zoo_builder.errors import InputError
 from zoo_builder.recipe import Recipe

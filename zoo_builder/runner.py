@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from zoo_builder.datasets import Dataset
+from zoo_builder.datasets.dataset import Dataset
 from zoo_builder.errors import InputError
 
 # A part: takes the data and a callback that counts model-epochs, commits its files and returns its sidecar.
@@ -28,7 +28,7 @@ def run_parts(parts: Sequence[Part], data: Dataset, workers: int, progress: Call
     Raises:
         InputError: a worker process was killed. What other parts have committed stays.
     """
-    if workers == 1 or len(parts) == 1:
+    if workers == 1 or len(parts) <= 1:
         torch.set_num_threads(1)
         for part in parts:
             yield part(data, progress)
@@ -37,12 +37,15 @@ def run_parts(parts: Sequence[Part], data: Dataset, workers: int, progress: Call
     context = multiprocessing.get_context("spawn")
     for images_or_labels in (data.train_images, data.train_labels, data.test_images, data.test_labels):
         images_or_labels.share_memory_()
-    counts = context.SimpleQueue()
-    reader = threading.Thread(target=_forward_counts, args=(counts, progress), daemon=True)
-    reader.start()
+    # One counter per part and no lock: a worker that is killed while it holds a lock would stop everyone.
+    counts = context.RawArray("q", len(parts))
+    done = threading.Event()
+    reporter = threading.Thread(target=_report, args=(counts, progress, done), daemon=True)
+    reporter.start()
+    strangers = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(min(workers, len(parts)), context, _start_worker, (data, counts, os.getpid()))
     try:
-        for future in as_completed([pool.submit(_run, part) for part in parts]):
+        for future in as_completed([pool.submit(_run, number, part) for number, part in enumerate(parts)]):
             yield future.result()
     except BrokenProcessPool as error:
         raise InputError(
@@ -51,11 +54,11 @@ def run_parts(parts: Sequence[Part], data: Dataset, workers: int, progress: Call
         ) from error
     finally:
         # On an error or Ctrl-C nobody waits for parts that are still in training.
-        for process in list((pool._processes or {}).values()):
+        for process in set(multiprocessing.active_children()) - strangers:
             process.terminate()
         pool.shutdown(cancel_futures=True)
-        counts.put(None)
-        reader.join()
+        done.set()
+        reporter.join()
 
 
 _worker: dict[str, Any] = {}
@@ -63,7 +66,7 @@ _worker: dict[str, Any] = {}
 
 def _start_worker(data: Dataset, counts: Any, parent: int) -> None:
     torch.set_num_threads(1)
-    _worker.update(data=data, count=counts.put)
+    _worker.update(data=data, counts=counts)
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
 
 
@@ -74,10 +77,19 @@ def _leave_with(parent: int) -> None:
     os._exit(1)
 
 
-def _run(part: Part) -> dict:
-    return part(_worker["data"], _worker["count"])
+def _run(number: int, part: Part) -> dict:
+    def count(model_epochs: int) -> None:
+        _worker["counts"][number] += model_epochs
+
+    return part(_worker["data"], count)
 
 
-def _forward_counts(counts: Any, progress: Callable[[int], object]) -> None:
-    while (count := counts.get()) is not None:
-        progress(count)
+def _report(counts: Sequence[int], progress: Callable[[int], object], done: threading.Event) -> None:
+    """Passes on what the workers have counted, a few times a second and once more at the end."""
+    seen, last = 0, False
+    while not last:
+        last = done.wait(0.2)
+        total = sum(counts)
+        if total > seen:
+            progress(total - seen)
+        seen = total

@@ -27,7 +27,8 @@ from torch import Tensor, nn
 
 from zoo_builder import files, networks
 from zoo_builder.architecture import Architecture
-from zoo_builder.datasets import Dataset, load
+from zoo_builder.datasets.dataset import Dataset
+from zoo_builder.datasets.loading import load
 from zoo_builder.errors import InputError
 from zoo_builder.networks import Stack
 from zoo_builder.recipe import Recipe

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from zoo_builder import files
-from zoo_builder.datasets import Dataset
+from zoo_builder.datasets.dataset import Dataset
 from zoo_builder.engines.torch_engine import TorchEngine
 from zoo_builder.store import Zoo, read_manifest
 
@@ -61,6 +61,7 @@ def _part_problems(root: Path, part: dict) -> Iterator[str]:
 def _alignment_problems(part: dict, table: pd.DataFrame, paths: dict[str, Path]) -> Iterator[str]:
     if len(table) != part["rows"] or table["model_id"].nunique() != part["runs"]:
         yield f"the table has {len(table)} rows of {table['model_id'].nunique()} runs, the manifest says otherwise"
+        return
     ok = (table["status"] != "diverged").to_numpy()
     covered = np.zeros(len(table), dtype=int)
     with safe_open(paths["weights"], framework="pt") as tensors:

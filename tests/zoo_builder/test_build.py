@@ -18,7 +18,7 @@ import torch
 
 from zoo_builder import build as building
 from zoo_builder.build import Progress, build
-from zoo_builder.datasets import scaled
+from zoo_builder.datasets.dataset import scaled
 from zoo_builder.errors import InputError
 from zoo_builder.recipe import Recipe, load_recipe
 from zoo_builder.store import Zoo, read_manifest
@@ -160,8 +160,10 @@ def builder(root: Path, *, models: int = 10, epochs: int = 2, workers: int = 1) 
     with subprocess.Popen(
         list(map(str, arguments)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def wait_for(word: str, process: subprocess.Popen) -> None:
@@ -177,9 +179,11 @@ def children(process: subprocess.Popen) -> list[str]:
 
 
 @pytest.mark.parametrize(("workers", "after"), [(1, "part"), (2, "epoch")])
-def test_a_killed_build_goes_on_and_ends_byte_identical(zoo: Zoo, tmp_path: Path, workers: int, after: str) -> None:
-    root = tmp_path / "out"
-    with builder(root, workers=workers) as process:
+def test_a_killed_build_goes_on_and_ends_byte_identical(
+    tmp_path: Path, small_parts: None, workers: int, after: str
+) -> None:
+    root, epochs = tmp_path / "out", 60
+    with builder(root, epochs=epochs, workers=workers) as process:
         wait_for(after, process)
         process.kill()
     assert not read_manifest(root)["complete"]
@@ -187,9 +191,10 @@ def test_a_killed_build_goes_on_and_ends_byte_identical(zoo: Zoo, tmp_path: Path
         Zoo.open(root)
     finished = {path.name: path.stat().st_mtime_ns for path in (root / "parts").glob("*.json")}
     assert len(finished) < 3
-    with builder(root, workers=workers) as process:
-        assert process.wait(timeout=120) == 0
-    assert files_of(root) == files_of(zoo.root)
+    with builder(root, epochs=epochs, workers=workers) as process:
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert files_of(root) == files_of(build(tiny(epochs=epochs), tmp_path / "uninterrupted", device="cpu").root)
     kept = {name: (root / "parts" / name).stat().st_mtime_ns for name in finished}
     assert kept == finished, "finished parts were trained again"
 

@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from zoo_builder.datasets import NAMES, Dataset, load, scaled
-from zoo_builder.datasets.dataset import in_colour
+from zoo_builder.datasets.dataset import Dataset, in_colour, scaled
 from zoo_builder.datasets.images import FORMATS, decode
+from zoo_builder.datasets.loading import NAMES, load
 from zoo_builder.errors import InputError
 
 DIGITS = tuple("0123456789")
@@ -556,7 +556,7 @@ def test_parquet_goes_before_image_folder_before_torchvision(tmp_path):
 
 
 def test_import_leaves_torchvision_and_scikit_learn_alone():
-    code = "import sys, zoo_builder.datasets; print({'torchvision', 'sklearn'} & set(sys.modules))"
+    code = "import sys, zoo_builder.datasets.loading; print({'torchvision', 'sklearn'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
 

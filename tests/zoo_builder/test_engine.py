@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from zoo_builder import networks
 from zoo_builder.architecture import Activation, Architecture, Conv, Dropout, GlobalAveragePool, Linear, small_cnn
-from zoo_builder.datasets import Dataset, load, scaled
+from zoo_builder.datasets.dataset import Dataset, scaled
+from zoo_builder.datasets.loading import load
 from zoo_builder.engines.torch_engine import TorchEngine, named, resolve_device
 from zoo_builder.errors import InputError
 from zoo_builder.networks import forward

@@ -65,7 +65,7 @@ class Dataset:
         digest = hashlib.sha256()
         for values in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             digest.update(str(tuple(values.shape)).encode())
-            digest.update(values.contiguous().numpy())
+            digest.update(values.contiguous().numpy().data)
         return digest.hexdigest()
 
     @cached_property

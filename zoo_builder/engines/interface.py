@@ -8,7 +8,7 @@ import pandas as pd
 from torch import Tensor
 
 from zoo_builder.architecture import Architecture
-from zoo_builder.datasets import Dataset
+from zoo_builder.datasets.dataset import Dataset
 from zoo_builder.training import Trained
 
 

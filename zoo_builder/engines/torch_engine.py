@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo_builder.architecture import Architecture
-from zoo_builder.datasets import Dataset, scaled
+from zoo_builder.datasets.dataset import Dataset, scaled
 from zoo_builder.dropout import Dropout
 from zoo_builder.errors import InputError
 from zoo_builder.networks import forward
@@ -111,9 +111,10 @@ class TorchEngine:
         out = torch.empty(models, count, architecture.classes, dtype=self.dtype, device=self.device)
         for start in range(0, count, self._examples):
             block = slice(start, start + self._examples)
-            shared = scaled(images[block].to(self.device), self.dtype) if which is None else None
             for some in self._slices(architecture, models, count):
-                seen = shared if which is None else scaled(images[which[some, block]].to(self.device), self.dtype)
+                seen = scaled(
+                    (images[block] if which is None else images[which[some, block]]).to(self.device), self.dtype
+                )
                 out[some, block] = forward(architecture, {k: v[some] for k, v in parameters.items()}, seen)
         return out
 

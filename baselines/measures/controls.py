@@ -1,0 +1,61 @@
+"""What a measure must beat to say anything: how well the training data is fitted, and chance."""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from baselines.interface import Measure
+from baselines.measures.context import MeasureContext
+
+
+def negative_training_loss(context: MeasureContext) -> Tensor:
+    """Minus the cross-entropy on the model's own training images: the better the fit, the larger the gap."""
+    return -torch.tensor(context.train.loss, dtype=torch.float64)
+
+
+def training_accuracy(context: MeasureContext) -> Tensor:
+    """Accuracy on the model's own training images: the better the fit, the larger the gap."""
+    return torch.tensor(context.train.accuracy, dtype=torch.float64)
+
+
+def random(context: MeasureContext) -> Tensor:
+    """A number in [0, 1) drawn by the weights themselves: a network has the same one in any zoo, order and stack."""
+    digests = [hashlib.sha256() for _ in range(len(context))]
+    for value in context.parameters.values():
+        # Sorted, because a network with its hidden units in another order is the same network.
+        for digest, weights in zip(digests, value.flatten(1).sort(dim=1).values.numpy(), strict=True):
+            digest.update(weights.tobytes())
+    draws = [int.from_bytes(digest.digest()[:8], "little") / 2**64 for digest in digests]
+    return torch.tensor(draws, dtype=torch.float64)
+
+
+MEASURES = (
+    Measure(
+        name="negative-training-loss",
+        function=negative_training_loss,
+        access="train-data",
+        cost="free",
+        formula="-L, L = mean cross-entropy on the training data",
+        citation="control",
+        control=True,
+    ),
+    Measure(
+        name="training-accuracy",
+        function=training_accuracy,
+        access="train-data",
+        cost="free",
+        formula="accuracy on the training data",
+        citation="control",
+        control=True,
+    ),
+    Measure(
+        name="random",
+        function=random,
+        access="weights",
+        cost="weights",
+        formula="u ~ Uniform[0, 1), drawn by a hash of the weights",
+        citation="control",
+        control=True,
+    ),
+)

@@ -1,0 +1,54 @@
+"""The path norm: over all paths from an input or a bias to an output, the sum of the products of squared weights."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from baselines.interface import Measure, NotApplicable
+from baselines.measures.context import MeasureContext
+from zoo_builder.architecture import Activation
+from zoo_builder.networks import forward
+
+
+def path_norm(context: MeasureContext) -> Tensor:
+    """Sum of the outputs, on an image of ones, of the network with squared weights and biases; pooling stays.
+
+    Raises:
+        NotApplicable: an activation is not ReLU.
+    """
+    others = {layer.kind for layer in context.architecture.layers if isinstance(layer, Activation)} - {"relu"}
+    if others:
+        raise NotApplicable(f"defined for ReLU networks, and this one has {', '.join(sorted(others))}")
+    return path_norm_identity(context)
+
+
+def path_norm_identity(context: MeasureContext) -> Tensor:
+    """The path norm with the identity in place of every activation; equal to ``path_norm`` on ReLU networks."""
+    architecture = context.architecture
+    # All values are non-negative, where ReLU is the identity.
+    relu = Activation("relu")
+    layers = tuple(relu if isinstance(layer, Activation) else layer for layer in architecture.layers)
+    squared = {name: value.square() for name, value in context.parameters.items()}
+    ones = torch.ones(1, *architecture.input_shape, dtype=torch.float64)
+    return forward(replace(architecture, layers=layers), squared, ones).sum((1, 2))
+
+
+MEASURES = (
+    Measure(
+        name="path-norm",
+        function=path_norm,
+        access="weights",
+        cost="weights",
+        formula="sum_k f_{w^2}(1)_k; ReLU networks",
+        citation="Jiang et al. 2019, arXiv:1912.02178, eq. 44; Neyshabur et al. 2015, arXiv:1503.00036",
+    ),
+    Measure(
+        name="path-norm-identity",
+        function=path_norm_identity,
+        access="weights",
+        cost="weights",
+        formula="sum_k f_{w^2}(1)_k with the identity as activation",
+        citation="after Jiang et al. 2019, arXiv:1912.02178, eq. 44",
+    ),
+)

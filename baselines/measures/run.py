@@ -1,0 +1,114 @@
+"""Computes many measures in one pass over the stacks of a view. No measure can spoil another."""
+
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from baselines.interface import ACCESS, Measure, NotApplicable, Prediction, View
+from baselines.measures.context import MeasureContext
+from zoo_builder.errors import InputError
+from zoo_builder.networks import Stack
+
+NOT_FINITE = "the model has weights that are not finite"
+
+
+@dataclass(frozen=True)
+class MeasureResult(Prediction):
+    """One measure's values, a reason for every NaN, and what it took.
+
+    Attributes:
+        seconds: time of the measure and of everything it read, as if it had been computed alone.
+        log: what went wrong with the measure itself, with tracebacks; "" where nothing did.
+    """
+
+    seconds: float = 0.0
+    log: str = ""
+
+
+def compute(
+    view: View,
+    measures: Iterable[Measure],
+    *,
+    stack_size: int = 64,
+    progress: Callable[[int], object] = lambda models: None,
+) -> dict[str, MeasureResult]:
+    """Computes ``measures`` for every model of ``view``.
+
+    A model with weights that are not finite gets NaN from every measure. A measure that raises, returns something else
+    than one number per model, or gives NaN or infinity without a reason, gets NaN with the reason there, and a log.
+
+    Args:
+        view: the models.
+        measures: with distinct names; each with an access level that the view's level covers.
+        stack_size: how many models are computed together.
+        progress: is told the number of models just finished, such as ``tqdm.update``.
+
+    Returns:
+        {name: result}, in the order of ``measures``.
+
+    Raises:
+        InputError: a measure needs more than the view's access level has.
+    """
+    measures = tuple(measures)
+    for measure in measures:
+        if not ACCESS[measure.access] <= ACCESS[view.access]:
+            raise InputError(
+                f"measure {measure.name!r} needs access level {measure.access!r}, and this view has {view.access!r}: "
+                f"leave the measure out, or take a task of its level"
+            )
+    values = {measure.name: np.full(view.size, np.nan) for measure in measures}
+    reasons: dict[str, dict[int, str]] = {measure.name: {} for measure in measures}
+    seconds = dict.fromkeys(values, 0.0)
+    logs = dict.fromkeys(values, "")
+    for stack in view.stacks:
+        finite = _finite(stack)
+        for row in stack.rows[~finite].tolist():
+            for name in reasons:
+                reasons[name][row] = NOT_FINITE
+        progress(int((~finite).sum()))
+        rows = stack.rows[finite]
+        for start in range(0, len(rows), stack_size):
+            chunk = rows[start : start + stack_size]
+            context = MeasureContext(view.take(chunk))
+            for measure in measures:
+                result = _evaluate(measure, context)
+                values[measure.name][chunk] = result.values
+                reasons[measure.name].update({int(chunk[model]): why for model, why in result.reasons.items()})
+                seconds[measure.name] += result.seconds
+                logs[measure.name] += result.log
+            progress(len(chunk))
+    return {name: MeasureResult(values[name], reasons[name], seconds[name], logs[name]) for name in values}
+
+
+def _finite(stack: Stack) -> np.ndarray:
+    """bool [M]: every weight of the model is finite."""
+    return torch.stack([value.isfinite().flatten(1).all(1) for value in stack.parameters.values()]).all(0).numpy()
+
+
+def _evaluate(measure: Measure, context: MeasureContext) -> MeasureResult:
+    """One measure on one stack; rows are the models of the stack."""
+    values, log = np.full(len(context), np.nan), ""
+    context.reasons, borrowed, start = {}, context.borrowed, perf_counter()
+    try:
+        returned = torch.as_tensor(measure.function(context)).detach().double()
+        if returned.shape != (len(context),):
+            raise ValueError(
+                f"it returned shape {tuple(returned.shape)}, expected ({len(context)},): one number per model"
+            )
+        values[:] = returned.numpy()
+    except NotApplicable as reason:
+        context.reasons = dict.fromkeys(range(len(context)), str(reason))
+    except Exception as error:  # noqa: BLE001 - a measure may come from anyone and raise anything
+        context.reasons = dict.fromkeys(range(len(context)), f"the measure failed: {type(error).__name__}: {error}")
+        log = traceback.format_exc()
+    seconds = perf_counter() - start + context.borrowed - borrowed
+    for model in np.flatnonzero(~np.isfinite(values)).tolist():
+        if model not in context.reasons:
+            context.reasons[model] = f"the measure failed: it returned {values[model]} and gave no reason"
+            log += f"{measure.name}: {context.reasons[model]}\n"
+    values[list(context.reasons)] = np.nan
+    return MeasureResult(values, context.reasons, seconds, log)

@@ -1,0 +1,16 @@
+"""Predictors: they learn from labelled models."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from baselines.interface import Predictor
+
+
+def predictors() -> "tuple[Predictor, ...]":
+    """Every built-in predictor, with its default settings."""
+    from baselines.predictors.hyperparameters import Hyperparameters
+    from baselines.predictors.neural_functionals.predictor import NeuralFunctional
+    from baselines.predictors.weight_statistics import WeightStatisticsBoosting, WeightStatisticsMLP
+
+    functionals = (NeuralFunctional("np"), NeuralFunctional("hnp"))
+    return (Hyperparameters(), WeightStatisticsBoosting(), WeightStatisticsMLP(), *functionals)

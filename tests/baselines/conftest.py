@@ -1,0 +1,55 @@
+"""Small stacks and views of them."""
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.interface import ACCESS, TrainData, View
+from zoo_builder.architecture import Architecture, small_cnn
+from zoo_builder.networks import Stack
+
+
+@pytest.fixture(scope="session")
+def relu_network() -> Architecture:
+    """Two padded convolutions, pooling, linear: 1 x 6 x 6 -> 5 x 3 x 3 -> 5 x 2 x 2 -> 5 -> 3."""
+    return small_cnn((1, 6, 6), 3, width=5, depth=2, padding=1)
+
+
+@pytest.fixture(scope="session")
+def tanh_network() -> Architecture:
+    return small_cnn((1, 6, 6), 3, width=5, depth=2, padding=1, activation="tanh")
+
+
+@pytest.fixture(scope="session")
+def draw_stack():
+    """draw_stack(architecture, models, seed): float32 weights and biases from a normal law."""
+
+    def draw(architecture: Architecture, models: int, seed: int = 0, first_row: int = 0) -> Stack:
+        stream = torch.Generator().manual_seed(seed)
+        shapes = architecture.parameters.items()
+        parameters = {name: torch.randn(models, *shape, generator=stream) for name, shape in shapes}
+        return Stack(architecture, parameters, np.arange(first_row, first_row + models))
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def make_view():
+    """make_view(stacks, access, labels, ...): 40 random images; each model has its own 7, 20 or all of them."""
+
+    def make(stacks: list[Stack], access: str = "train-data", labels: torch.Tensor | None = None, **content) -> View:
+        size, architecture = sum(map(len, stacks)), stacks[0].architecture
+        random = np.random.default_rng(1)
+        images = torch.from_numpy(random.integers(0, 256, (40, *architecture.input_shape), dtype=np.uint8))
+        train = TrainData(
+            images=images,
+            labels=torch.from_numpy(random.integers(0, architecture.classes, 40)) if labels is None else labels,
+            subset_size=random.choice([7, 20, 40], size),
+            subset_seed=random.integers(0, 2**62, size),
+            loss=random.random(size),
+            accuracy=random.random(size),
+        )
+        content = {"stacks": stacks, "train": train, **content}
+        return View(access=access, size=size, **{k: v for k, v in content.items() if k in ACCESS[access]})
+
+    return make

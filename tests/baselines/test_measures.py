@@ -1,0 +1,447 @@
+"""Complexity measures against closed forms and slow independent computations, and what must not change them."""
+
+import time
+from dataclasses import replace
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.interface import AccessError, Measure, NotApplicable, TrainData, View
+from baselines.measures import measures
+from baselines.measures.context import shared
+from baselines.measures.run import NOT_FINITE, compute
+from zoo_builder.architecture import Architecture, Conv, Linear
+from zoo_builder.datasets.dataset import scaled
+from zoo_builder.errors import InputError
+from zoo_builder.networks import Stack, module
+from zoo_builder.training import training_subset
+
+ALL = {measure.name: measure for measure in measures()}
+# A linear network whose numbers can be read off: W1 = diag(3, 4), W2 = diag(1, 2), biases 0.
+DIAGONAL = Architecture((2, 1, 1), (Linear(2), Linear(2)))
+
+
+def diagonal_view() -> View:
+    """One diagonal network; it starts at 0 and is trained on the images (1, -1), (.6, -1), (.2, -1) of class 0."""
+    parameters = {name: torch.zeros(1, *shape) for name, shape in DIAGONAL.parameters.items()}
+    initial = {name: value.clone() for name, value in parameters.items()}
+    parameters["linear1.weight"][0] = torch.diag(torch.tensor([3.0, 4.0]))
+    parameters["linear2.weight"][0] = torch.diag(torch.tensor([1.0, 2.0]))
+    images = torch.tensor([[255, 0], [204, 0], [153, 0]], dtype=torch.uint8).view(3, 2, 1, 1)
+    one = np.ones(1)
+    train = TrainData(images, torch.zeros(3, dtype=torch.int64), np.array([3]), np.array([5]), 0.25 * one, 0.75 * one)
+    rows = np.arange(1)
+    stacks, initial = [Stack(DIAGONAL, parameters, rows)], [Stack(DIAGONAL, initial, rows)]
+    return View(access="train-data", size=1, stacks=stacks, initial=initial, train=train)
+
+
+# Logits (3 x1, 8 x2): margins 11, 9.8, 8.6. Their 10th percentile is 8.6 + 0.2 * 1.2.
+GAMMA = 8.84
+GOLDEN = {
+    "parameter-count": 12,
+    "inverse-margin": 1 / GAMMA**2,
+    "negative-margin": -GAMMA,
+    "weight-norm": np.sqrt(9 + 16 + 1 + 4),
+    "distance-from-initialization": np.sqrt(30),
+    "log-prod-of-fro": np.log(25 * 5),
+    "log-prod-of-spec": np.log(16 * 4),
+    "log-prod-of-spec-over-margin": np.log(16 * 4) - 2 * np.log(GAMMA),
+    "path-norm": 9 * 1 + 16 * 4,
+    "path-norm-identity": 9 * 1 + 16 * 4,
+    "negative-training-loss": -0.25,
+    "training-accuracy": 0.75,
+}
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "random"])
+def test_golden_values_of_a_diagonal_network(name):
+    result = compute(diagonal_view(), [ALL[name]])[name]
+    assert result.values == pytest.approx([GOLDEN[name]], rel=1e-6)
+    assert (result.reasons, result.log) == ({}, "")
+
+
+def test_random_is_uniform_and_drawn_by_the_weights(relu_network, draw_stack, make_view):
+    view = make_view([draw_stack(relu_network, 400)])
+    values = np.sort(compute(view, [ALL["random"]])["random"].values)
+    # Kolmogorov-Smirnov at the 0.1 % level.
+    assert np.abs(values - (np.arange(400) + 0.5) / 400).max() < 1.95 / np.sqrt(400)
+    nudged = draw_stack(relu_network, 400)
+    nudged.parameters["conv1.bias"] += 1e-3
+    assert not np.intersect1d(values, compute(make_view([nudged]), [ALL["random"]])["random"].values).size
+
+
+@pytest.mark.parametrize("name", ["log-prod-of-spec", "log-prod-of-fro", "weight-norm", "distance-from-initialization"])
+def test_norms_against_numpy(relu_network, draw_stack, make_view, name):
+    stack, initial = draw_stack(relu_network, 5), draw_stack(relu_network, 5, seed=1)
+
+    def slow(w: dict[str, np.ndarray], w0: dict[str, np.ndarray]) -> float:
+        matrices = [value.reshape(len(value), -1) for key, value in w.items() if key.endswith("weight")]
+        match name:
+            case "log-prod-of-spec":
+                return sum(np.log(np.linalg.eigvalsh(matrix @ matrix.T)[-1]) for matrix in matrices)
+            case "log-prod-of-fro":
+                return sum(np.log((matrix**2).sum()) for matrix in matrices)
+            case "weight-norm":
+                return np.sqrt(sum((value**2).sum() for value in w.values()))
+            case _:
+                return np.sqrt(sum(((w[key] - w0[key]) ** 2).sum() for key in w))
+
+    truth = [
+        slow(*({k: v[model].double().numpy() for k, v in s.parameters.items()} for s in (stack, initial)))
+        for model in range(5)
+    ]
+    result = compute(make_view([stack], initial=[initial]), [ALL[name]])[name]
+    np.testing.assert_allclose(result.values, truth, rtol=1e-12)
+
+
+def test_path_norm_against_enumerated_paths(draw_stack, make_view):
+    """A padded, strided convolution and a linear layer on its flattened output: every path is walked."""
+    architecture = Architecture((2, 3, 3), (Conv(2, kernel=2, stride=2, padding=1), Linear(3)))
+    stack = draw_stack(architecture, 2)
+    (_, height, width), total = architecture.places[0].output_shape, np.zeros(2)
+    w1, b1, w2, b2 = (value.double().numpy() for value in stack.parameters.values())
+    for k in range(3):
+        total += b2[:, k] ** 2
+        for unit, (c, y, x) in enumerate(product(range(2), range(height), range(width))):
+            total += (b1[:, c] * w2[:, k, unit]) ** 2
+            for i, dy, dx in product(range(2), range(2), range(2)):
+                if 0 <= 2 * y + dy - 1 < 3 and 0 <= 2 * x + dx - 1 < 3:
+                    total += (w1[:, c, i, dy, dx] * w2[:, k, unit]) ** 2
+    result = compute(make_view([stack]), [ALL["path-norm"]])["path-norm"]
+    np.testing.assert_allclose(result.values, total, rtol=1e-12)
+
+
+def test_path_norm_averages_where_the_network_pools(relu_network, draw_stack, make_view):
+    """Against nn.Modules with squared weights in float64."""
+    stack = draw_stack(relu_network, 3)
+    truth = []
+    for model in range(3):
+        squared = {name: value[model].double().square() for name, value in stack.parameters.items()}
+        ones = torch.ones(1, *relu_network.input_shape, dtype=torch.float64)
+        truth.append(module(relu_network, squared)(ones).sum().item())
+    result = compute(make_view([stack]), [ALL["path-norm"]])["path-norm"]
+    np.testing.assert_allclose(result.values, truth, rtol=1e-12)
+
+
+def slow_margins(view: View, model: int) -> np.ndarray:
+    """One model's training margins from one nn.Module in float64."""
+    train = view.train
+    (stack,) = (stack for stack in view.stacks if model in stack.rows)
+    position = list(stack.rows).index(model)
+    network = module(stack.architecture, {k: v[position].double() for k, v in stack.parameters.items()})
+    indices = training_subset(int(train.subset_seed[model]), int(train.subset_size[model]), len(train.images))
+    with torch.no_grad():
+        logits = network(scaled(train.images[indices], torch.float64)).numpy()
+    labels = train.labels[indices].numpy()
+    return np.array([row[y] - np.delete(row, y).max() for row, y in zip(logits, labels, strict=True)])
+
+
+def test_margins_against_single_modules(relu_network, tanh_network, draw_stack, make_view):
+    """Each model on its own subset, with subsets of three sizes in one stack."""
+    view = make_view([draw_stack(relu_network, 6), draw_stack(tanh_network, 5, first_row=6)])
+    assert len(np.unique(view.train.subset_size)) == 3
+    truth = [np.percentile(slow_margins(view, model), 10) for model in range(11)]
+    result = compute(view, [ALL["negative-margin"]])["negative-margin"]
+    np.testing.assert_allclose(-result.values, truth, rtol=1e-4)
+
+
+def test_margins_over_many_blocks_of_images(relu_network, draw_stack, make_view, monkeypatch):
+    view = make_view([draw_stack(relu_network, 4)])
+    whole = compute(view, [ALL["negative-margin"]])["negative-margin"].values
+    monkeypatch.setattr("baselines.measures.context.IMAGES_AT_ONCE", 3)
+    np.testing.assert_allclose(compute(view, [ALL["negative-margin"]])["negative-margin"].values, whole, rtol=1e-5)
+
+
+def test_measures_with_margins_are_undefined_where_the_margin_is_not_positive(relu_network, draw_stack, make_view):
+    """All images are of class 0, and one network has a large bias for it."""
+    stack = draw_stack(relu_network, 4)
+    stack.parameters["linear1.bias"][2, 0] = 1e3
+    view = make_view([stack], labels=torch.zeros(40, dtype=torch.int64))
+    results = compute(view, measures())
+    for name in ("inverse-margin", "log-prod-of-spec-over-margin"):
+        defined = np.isfinite(results[name].values)
+        assert defined[2]
+        assert set(results[name].reasons) == set(np.flatnonzero(~defined))
+        assert set(results[name].reasons.values()) == {"the 10th percentile of the training margins is not positive"}
+        assert results[name].log == ""
+    assert np.isfinite(results["negative-margin"].values).all()
+    assert (results["negative-margin"].values > 0).tolist() == np.isnan(results["inverse-margin"].values).tolist()
+
+
+def test_a_layer_of_zeros_has_no_log_product(relu_network, draw_stack, make_view):
+    stack = draw_stack(relu_network, 3)
+    stack.parameters["conv2.weight"][1] = 0
+    results = compute(make_view([stack]), [ALL["log-prod-of-spec"], ALL["log-prod-of-fro"]])
+    for result in results.values():
+        assert result.reasons == {1: "all weights of a layer are zero"}
+        assert np.isfinite(result.values).tolist() == [True, False, True]
+
+
+def test_the_path_norm_of_tanh_networks_has_its_own_name(relu_network, tanh_network, draw_stack, make_view):
+    stack = draw_stack(relu_network, 2)
+    twin = Stack(tanh_network, stack.parameters, np.array([2, 3]))
+    results = compute(make_view([stack, twin]), [ALL["path-norm"], ALL["path-norm-identity"]])
+    assert np.isnan(results["path-norm"].values).tolist() == [False, False, True, True]
+    assert results["path-norm"].reasons == dict.fromkeys([2, 3], "defined for ReLU networks, and this one has tanh")
+    identity = results["path-norm-identity"].values
+    np.testing.assert_array_equal(identity[:2], results["path-norm"].values[:2])
+    np.testing.assert_array_equal(identity[2:], identity[:2])
+
+
+def test_a_zoo_without_initializations_says_so(relu_network, draw_stack, make_view):
+    result = compute(make_view([draw_stack(relu_network, 2)]), measures())["distance-from-initialization"]
+    assert np.isnan(result.values).all()
+    assert set(result.reasons.values()) == {"the zoo has no epoch-0 checkpoints, so the initialization is unknown"}
+    assert result.log == ""
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_diverged_model_loses_its_own_values_only(relu_network, draw_stack, make_view, bad):
+    stack = draw_stack(relu_network, 5)
+    view = make_view([stack], initial=[draw_stack(relu_network, 5, seed=1)])
+    sound = compute(view, measures())
+    stack.parameters["conv2.bias"][3, 0] = bad
+    for name, result in compute(view, measures()).items():
+        assert np.isnan(result.values[3])
+        assert result.reasons[3] == NOT_FINITE
+        assert result.log == ""
+        others = [0, 1, 2, 4]
+        np.testing.assert_allclose(result.values[others], sound[name].values[others], rtol=1e-5)
+
+
+def permuted(stack: Stack, seed: int) -> Stack:
+    """The same networks with their hidden units in another order; the layer after a unit follows it."""
+    random = np.random.default_rng(seed)
+    parameters = {name: value.clone() for name, value in stack.parameters.items()}
+    places = stack.architecture.weighted
+    for place, following in pairwise(places):
+        for model in range(len(stack)):
+            order = torch.from_numpy(random.permutation(place.output_shape[0]))
+            for name in place.parameters:
+                parameters[name][model] = parameters[name][model, order]
+            weight = parameters[f"{following.name}.weight"]
+            weight[model] = weight[model][:, order]
+    return replace(stack, parameters=parameters)
+
+
+def rescaled(stack: Stack) -> Stack:
+    """The same functions (ReLU): the first layer times 4, the second layer's weights divided by 4."""
+    parameters = {name: value.clone() for name, value in stack.parameters.items()}
+    parameters["conv1.weight"] *= 4
+    parameters["conv1.bias"] *= 4
+    parameters["conv2.weight"] /= 4
+    return replace(stack, parameters=parameters)
+
+
+# Measures that the rescaling of adjacent ReLU layers leaves unchanged. The products of layer norms do not see biases.
+RESCALING_INVARIANT = {
+    "parameter-count": True,
+    "inverse-margin": True,
+    "negative-margin": True,
+    "weight-norm": False,
+    "distance-from-initialization": False,
+    "log-prod-of-fro": True,
+    "log-prod-of-spec": True,
+    "log-prod-of-spec-over-margin": True,
+    "path-norm": True,
+    "path-norm-identity": True,
+    "negative-training-loss": True,
+    "training-accuracy": True,
+    "random": False,
+}
+
+
+def invariance_view(stack: Stack, initial: Stack, make_view) -> View:
+    """All images are of class 0, which a large bias makes right for half of the models: margins of both signs."""
+    stack.parameters["linear1.bias"][::2, 0] += 100
+    initial.parameters["linear1.bias"][::2, 0] += 100
+    return make_view([stack], labels=torch.zeros(40, dtype=torch.int64), initial=[initial])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_hidden_permutation_changes_nothing(relu_network, draw_stack, make_view, name):
+    stacks = [draw_stack(relu_network, 6, seed) for seed in (0, 1)]
+    before = compute(invariance_view(*stacks, make_view), [ALL[name]])[name]
+    stacks = [permuted(draw_stack(relu_network, 6, seed), 9) for seed in (0, 1)]
+    assert not torch.equal(
+        stacks[0].parameters["conv1.weight"], draw_stack(relu_network, 6, 0).parameters["conv1.weight"]
+    )
+    after = compute(invariance_view(*stacks, make_view), [ALL[name]])[name]
+    assert before.reasons == after.reasons
+    np.testing.assert_allclose(after.values, before.values, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_rescaling_of_adjacent_relu_layers(relu_network, draw_stack, make_view, name):
+    stack, initial = draw_stack(relu_network, 6), draw_stack(relu_network, 6, seed=1)
+    before = compute(invariance_view(stack, initial, make_view), [ALL[name]])[name]
+    stack, initial = draw_stack(relu_network, 6), draw_stack(relu_network, 6, seed=1)
+    after = compute(invariance_view(rescaled(stack), initial, make_view), [ALL[name]])[name]
+    assert before.reasons == after.reasons
+    defined = np.isfinite(before.values)
+    assert defined.any()
+    same = np.isclose(after.values[defined], before.values[defined], rtol=1e-5)
+    assert same.all() if RESCALING_INVARIANT[name] else not same.any()
+
+
+def test_order_and_company_change_no_value(relu_network, tanh_network, draw_stack, make_view):
+    stacks = [draw_stack(relu_network, 7), draw_stack(tanh_network, 6, first_row=7)]
+    initial = [draw_stack(relu_network, 7, seed=1), draw_stack(tanh_network, 6, seed=1, first_row=7)]
+    view = make_view(stacks, initial=initial)
+    truth = compute(view, measures())
+    order = np.random.default_rng(0).permutation(13)
+    for stack_size in (1, 4, 64):
+        shuffled = compute(view.take(order), measures(), stack_size=stack_size)
+        for name, result in shuffled.items():
+            np.testing.assert_allclose(result.values, truth[name].values[order], rtol=1e-5)
+            assert result.reasons == {
+                row: truth[name].reasons[m] for row, m in enumerate(order) if m in truth[name].reasons
+            }
+    np.testing.assert_array_equal(shuffled["random"].values, truth["random"].values[order])
+    alone = compute(view.take(np.array([9])), measures())
+    assert alone["negative-margin"].values == pytest.approx(truth["negative-margin"].values[[9]], rel=1e-5)
+
+
+def measure(function, access: str = "train-data") -> Measure:
+    return Measure(function.__name__, function, access, "weights", "a test", "a test")
+
+
+def raises(context):
+    raise KeyError("a mistake of its author")
+
+
+def wrong_shape(context):
+    return torch.zeros(len(context) + 1)
+
+
+def no_numbers(context):
+    return "three"
+
+
+def nan_without_a_reason(context):
+    values = torch.zeros(len(context))
+    values[1] = torch.nan
+    return values
+
+
+def infinite(context):
+    return torch.full((len(context),), torch.inf)
+
+
+def writes_to_everything(context):
+    for value in context.parameters.values():
+        value.numpy().fill(7)
+    for values in (*context.matrices, *context.singular_values, *context.margins, context.margin):
+        values.fill_(7)
+    context.train.loss[:] = 7
+    context.train.subset_size[:] = 7
+    context.undefined(torch.tensor([True]), "said by the one before")
+    return torch.zeros(len(context))
+
+
+def not_here(context):
+    raise NotApplicable("not on this architecture")
+
+
+@pytest.mark.parametrize(
+    ("function", "lost", "words"),
+    [
+        (raises, {0, 1, 2}, "the measure failed: KeyError: 'a mistake of its author'"),
+        (wrong_shape, {0, 1, 2}, r"the measure failed: ValueError: it returned shape (4,), expected (3,): one number"),
+        (no_numbers, {0, 1, 2}, "the measure failed: "),
+        (nan_without_a_reason, {1}, "the measure failed: it returned nan and gave no reason"),
+        (infinite, {0, 1, 2}, "the measure failed: it returned inf and gave no reason"),
+    ],
+)
+def test_a_failing_measure_says_so_and_hurts_no_other(relu_network, draw_stack, make_view, function, lost, words):
+    view = make_view([draw_stack(relu_network, 3)])
+    truth = compute(view, measures())
+    results = compute(view, [measure(function), *measures()])
+    failed = results.pop(function.__name__)
+    assert set(failed.reasons) == set(np.flatnonzero(np.isnan(failed.values))) == lost
+    assert all(reason.startswith(words) for reason in failed.reasons.values())
+    assert words.removeprefix("the measure failed: ")[:20] in failed.log
+    assert_same(results, truth)
+
+
+@pytest.mark.parametrize("function", [writes_to_everything, not_here])
+def test_a_measure_that_writes_or_does_not_apply_hurts_no_other(relu_network, draw_stack, make_view, function):
+    stack = draw_stack(relu_network, 3)
+    view = make_view([stack])
+    truth = compute(view, measures())
+    results = compute(view, [measure(function), *measures()])
+    mine = results.pop(function.__name__)
+    assert mine.log == ""
+    if function is not_here:
+        assert mine.reasons == dict.fromkeys(range(3), "not on this architecture")
+    assert_same(results, truth)
+    assert all(torch.equal(stack.parameters[k], v) for k, v in draw_stack(relu_network, 3).parameters.items())
+
+
+def assert_same(results: dict, truth: dict) -> None:
+    for name, result in results.items():
+        np.testing.assert_array_equal(result.values, truth[name].values)
+        assert (result.reasons, result.log) == (truth[name].reasons, "")
+
+
+def test_a_measure_may_return_any_floating_dtype_with_a_gradient(relu_network, draw_stack, make_view):
+    def half(context):
+        return context.parameters["conv1.bias"][:, 0].half().requires_grad_()
+
+    result = compute(make_view([draw_stack(relu_network, 2)]), [measure(half)])["half"]
+    assert result.values.dtype == np.float64
+    assert result.log == ""
+
+
+def test_a_measure_needs_a_view_of_its_level(relu_network, draw_stack, make_view):
+    view = make_view([draw_stack(relu_network, 2)], access="weights")
+    with pytest.raises(
+        InputError, match="'inverse-margin' needs access level 'train-data', and this view has 'weights'"
+    ):
+        compute(view, measures())
+
+
+def test_a_measure_that_reads_more_than_it_declares_fails(relu_network, draw_stack, make_view):
+    def sly(context):
+        return torch.tensor(context.train.accuracy)
+
+    result = compute(make_view([draw_stack(relu_network, 2)], access="weights"), [measure(sly, "weights")])["sly"]
+    assert AccessError.__name__ in result.log
+    assert "view.train is not part of access level 'weights'" in result.reasons[0]
+
+
+def test_progress_counts_every_model_once(relu_network, draw_stack, make_view):
+    stack = draw_stack(relu_network, 10)
+    stack.parameters["conv1.bias"][4] = torch.nan
+    told = []
+    compute(make_view([stack]), [ALL["weight-norm"]], stack_size=4, progress=told.append)
+    assert sum(told) == 10
+
+
+def test_a_shared_value_is_computed_once_and_charged_to_every_reader():
+    class Context:
+        _values, _seconds, borrowed, calls = {}, {}, 0.0, 0
+
+        @shared
+        def base(self) -> list[int]:
+            Context.calls += 1
+            time.sleep(0.02)
+            return [1]
+
+        @shared
+        def derived(self) -> int:
+            return self.base[0] + 1
+
+    context = Context()
+    context.base.append(5)
+    assert context.base == [1]
+    borrowed = context.borrowed
+    assert borrowed >= 0.02
+    assert context.derived == 2  # computed now, from what the first reader of base paid for
+    assert context.borrowed - borrowed == pytest.approx(borrowed, rel=0.5)
+    borrowed = context.borrowed
+    assert context.derived == 2  # borrowed whole, base included
+    assert context.borrowed - borrowed >= 0.02
+    assert Context.calls == 1

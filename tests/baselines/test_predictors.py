@@ -1,0 +1,166 @@
+"""Predictors on synthetic populations with a known answer."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import kendalltau
+
+from baselines.interface import NotApplicable, View
+from baselines.predictors.boosting import fit_boosted_trees
+from baselines.predictors.hyperparameters import Hyperparameters
+from baselines.predictors.selection import validation_tau
+from baselines.predictors.weight_statistics import (
+    NOT_FINITE,
+    STATISTICS,
+    WeightStatisticsBoosting,
+    WeightStatisticsMLP,
+    weight_statistics,
+)
+from zoo_builder.architecture import small_cnn
+from zoo_builder.networks import Stack
+
+ON_WEIGHTS = (WeightStatisticsBoosting, WeightStatisticsMLP)
+TRAIN, VALIDATION, TEST = np.arange(80), np.arange(80, 110), np.arange(110, 200)
+
+
+@pytest.fixture(scope="session")
+def population(relu_network, tanh_network, draw_stack, make_view) -> tuple[View, np.ndarray]:
+    """200 networks of two activations; the spread of conv2's weights rises with the accuracy."""
+    relu, tanh = draw_stack(relu_network, 100), draw_stack(tanh_network, 100, seed=1)
+    order = np.random.default_rng(0).permutation(200)
+    relu.rows[:], tanh.rows[:] = order[:100], order[100:]
+    accuracy = np.random.default_rng(1).uniform(0.1, 0.9, 200)
+    for stack in (relu, tanh):
+        spread = torch.from_numpy(accuracy[stack.rows]).float()
+        stack.parameters["conv2.weight"] *= (1 + spread)[:, None, None, None, None]
+    return make_view([relu, tanh], access="weights"), accuracy
+
+
+@pytest.fixture(scope="session")
+def table() -> tuple[View, np.ndarray]:
+    """200 runs; the accuracy follows a number, a word and whether a value is missing."""
+    random = np.random.default_rng(0)
+    rate, optimizer = 10 ** random.uniform(-3, -1, 200), random.choice(["sgd", "adam", "rmsprop"], 200)
+    std = np.where(random.random(200) < 0.5, np.nan, 0.1)
+    accuracy = 0.5 + 0.1 * np.log10(rate) + 0.15 * (optimizer == "adam") + 0.1 * np.isnan(std)
+    frame = pd.DataFrame(
+        {"learning_rate": rate, "optimizer": optimizer, "std": std, "constant": 3, "flag": rate > 0.01}
+    )
+    return View(access="hyperparameters", size=200, hyperparameters=frame), accuracy
+
+
+def fitted(predictor, view: View, target: np.ndarray):
+    return predictor.fit(view.take(TRAIN), target[TRAIN], view.take(VALIDATION), target[VALIDATION])
+
+
+def test_statistics_against_numpy(population):
+    view, _ = population
+    features = weight_statistics(view)
+    assert features.shape == (200, 6 * 7)
+    for stack in view.stacks:
+        for position in (0, 41):
+            row = features.loc[stack.rows[position]]
+            for name, value in stack.parameters.items():
+                weights = value[position].double().numpy().ravel()
+                ordered = np.sort(weights)
+                truth = [weights.mean(), ((weights - weights.mean()) ** 2).mean(), ordered[0]]
+                truth += [np.percentile(weights, 25), np.median(weights), np.percentile(weights, 75), ordered[-1]]
+                np.testing.assert_allclose(row[[f"{name} {s}" for s in STATISTICS]], truth, rtol=1e-12)
+
+
+def test_a_small_cnn_has_56_statistics(draw_stack, make_view):
+    view = make_view([draw_stack(small_cnn((1, 32, 32), 10), 2)])
+    assert weight_statistics(view).shape == (2, 56)
+
+
+@pytest.mark.parametrize("predictor", ON_WEIGHTS)
+def test_weight_statistics_recover_a_known_signal(population, predictor):
+    view, accuracy = population
+    prediction = fitted(predictor(), view, accuracy).predict(view.take(TEST))
+    assert prediction.reasons == {}
+    assert kendalltau(prediction.values, accuracy[TEST]).statistic > 0.6
+    # In the units of the target: well below the mean error of a constant, 0.2.
+    assert np.abs(prediction.values - accuracy[TEST]).mean() < 0.12
+
+
+def test_hyperparameters_recover_a_known_signal(table):
+    view, accuracy = table
+    prediction = fitted(Hyperparameters(), view, accuracy).predict(view.take(TEST))
+    assert kendalltau(prediction, accuracy[TEST]).statistic > 0.85
+    assert np.abs(prediction - accuracy[TEST]).mean() < 0.02
+
+
+def test_hyperparameters_take_an_unseen_word_as_missing(table):
+    view, accuracy = table
+    predictor = fitted(Hyperparameters(), view, accuracy)
+    frame = view.hyperparameters.head(3).assign(optimizer=["lion", None, "adam"])
+    prediction = predictor.predict(View(access="hyperparameters", size=3, hyperparameters=frame))
+    assert np.isfinite(prediction).all()
+
+
+def test_hyperparameters_leave_out_what_does_not_vary(table):
+    view, accuracy = table
+    frame = view.hyperparameters.assign(missing=np.nan, none=None)
+    padded = View(access="hyperparameters", size=200, hyperparameters=frame)
+    prediction = fitted(Hyperparameters(), padded, accuracy).predict(padded)
+    np.testing.assert_array_equal(prediction, fitted(Hyperparameters(), view, accuracy).predict(view))
+
+
+def test_hyperparameters_must_vary():
+    view = View(access="hyperparameters", size=3, hyperparameters=pd.DataFrame({"batch_size": [32] * 3}))
+    with pytest.raises(NotApplicable, match="no hyperparameter varies"):
+        Hyperparameters().fit(view, np.zeros(3), view, np.zeros(3))
+
+
+@pytest.mark.parametrize("predictor", [*ON_WEIGHTS, Hyperparameters])
+def test_a_constant_target_is_predicted(population, table, predictor):
+    view, accuracy = table if predictor is Hyperparameters else population
+    prediction = fitted(predictor(), view, np.full_like(accuracy, 0.25)).predict(view.take(TEST))
+    np.testing.assert_allclose(getattr(prediction, "values", prediction), 0.25, atol=0.01)
+
+
+@pytest.mark.parametrize("predictor", ON_WEIGHTS)
+def test_models_with_broken_weights_are_left_out(population, predictor):
+    view, accuracy = population
+    stack = view.stacks[0]
+    broken = {name: value.clone() for name, value in stack.parameters.items()}
+    in_training, in_test = (next(row for row in stack.rows if row in part) for part in (TRAIN, TEST))
+    for row, value in ((in_training, torch.nan), (in_test, torch.inf)):
+        broken["conv1.weight"][list(stack.rows).index(row), 0] = value
+    damaged = View(access="weights", size=200, stacks=[Stack(stack.architecture, broken, stack.rows), view.stacks[1]])
+    prediction = fitted(predictor(), damaged, accuracy).predict(damaged.take(TEST))
+    assert prediction.reasons == {int(in_test - TEST[0]): NOT_FINITE}
+    assert np.isnan(prediction.values).sum() == 1
+
+
+@pytest.mark.parametrize("predictor", ON_WEIGHTS)
+def test_architectures_with_other_tensors_do_not_apply(relu_network, draw_stack, make_view, predictor):
+    deeper = small_cnn((1, 6, 6), 3, width=5, depth=1, padding=1)
+    one, other = draw_stack(relu_network, 40), draw_stack(deeper, 40, first_row=40)
+    target = np.random.default_rng(0).random(40)
+    both = make_view([one, other], access="weights")
+    with pytest.raises(NotApplicable, match=r"conv2.weight.* others conv1.weight, conv1.bias, linear1.weight"):
+        predictor().fit(both, np.tile(target, 2), both, np.tile(target, 2))
+    known = make_view([one], access="weights")
+    with pytest.raises(NotApplicable, match="other names than those of the models it was fitted on"):
+        predictor().fit(known, target, known, target).predict(both.take(np.arange(40, 80)))
+
+
+def test_the_number_of_rounds_is_chosen_on_the_validation_models():
+    """A noisy target calls for few rounds, an exact one for many."""
+    random = np.random.default_rng(0)
+    features = pd.DataFrame(random.random((400, 3)), columns=list("abc"))
+    exact = features["a"].to_numpy() + features["b"].to_numpy() ** 2
+    noisy = features["a"].to_numpy() + random.normal(0, 1, 400)
+    rounds = [
+        fit_boosted_trees(features[:200], target[:200], features[200:], exact[200:]).n_iter_
+        for target in (exact, noisy)
+    ]
+    assert rounds[0] > rounds[1]
+
+
+def test_validation_tau():
+    assert validation_tau(np.array([1, 2, 3.0]), np.array([0.1, 0.2, 0.3])) == pytest.approx(1)
+    assert validation_tau(np.ones(3), np.arange(3)) == 0
+    assert validation_tau(np.arange(3), np.ones(3)) == 0

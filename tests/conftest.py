@@ -1,0 +1,45 @@
+"""What all tests share: one thread, reproducible draws in CI, checked tensor axes, and the folders of real data."""
+
+import os
+from pathlib import Path
+from unittest import mock
+
+os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start; in this one torch is told below
+
+import beartype  # noqa: F401, imported here so that the TYPE_CHECKING below reaches the two modules alone
+import pytest
+import torch
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+import zoo_builder.architecture
+import zoo_builder.dropout
+
+torch.set_num_threads(1)
+
+# A first example may compile or load something, so times say nothing. Failures outside CI are kept in .hypothesis/.
+settings.register_profile("gengap", deadline=None, derandomize=os.environ.get("CI") == "true")
+settings.load_profile("gengap")
+
+# jaxtyping is no dependency of the package, so the stacked functions name their axes in annotations that only a type
+# checker imports. Here they are imported for real and every call is checked against them.
+with mock.patch("typing.TYPE_CHECKING", True), install_import_hook("zoo_builder.networks", "beartype.beartype"):
+    import zoo_builder.networks  # noqa: F401
+
+
+def folder(variable: str, content: str) -> Path:
+    if not os.environ.get(variable):
+        pytest.skip(f"{variable} is not set; it names the folder of {content}")
+    return Path(os.environ[variable])
+
+
+@pytest.fixture(scope="session")
+def gengap_data() -> Path:
+    """Real images: parquet/cifar10, parquet/usps, torchvision/MNIST, torchvision/FashionMNIST."""
+    return folder("GENGAP_DATA", "real data sets")
+
+
+@pytest.fixture(scope="session")
+def gengap_tables() -> Path:
+    """Published tables: the models, measures and official scores of PGDL's first task."""
+    return folder("GENGAP_TABLES", "published tables")

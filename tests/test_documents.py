@@ -1,0 +1,82 @@
+"""The code in README.md and CONTRIBUTING.md runs."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from baselines.measures import norms
+from baselines.measures.run import compute
+from benchmark import tasks
+from benchmark.evaluation import evaluate, find_entrants
+from benchmark.tasks import Task, find_task
+from benchmark.views import make_view
+from zoo_builder.build import build
+from zoo_builder.recipe import load_recipe
+from zoo_builder.store import Zoo
+
+ROOT = Path(__file__).parent.parent
+HEADER = "import numpy as np\n\nfrom baselines.interface import View\n\n\n"
+
+
+def block(document: str, containing: str) -> str:
+    """The one fenced block of ``document`` that has ``containing`` in it."""
+    (found,) = (
+        text
+        for text in re.findall(
+            r"^```(?:python|toml)\n(.*?)^```", (ROOT / document).read_text(), re.DOTALL | re.MULTILINE
+        )
+        if containing in text
+    )
+    return found
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory) -> Zoo:
+    return build(load_recipe("digits").cut(models=48, epochs=1), tmp_path_factory.mktemp("zoo"), device="cpu")
+
+
+def test_the_example_of_the_readme(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec(block("README.md", "zoo.module"), {})
+    taus = re.findall(
+        r"^([a-z-]+) +tau ([+-]\d\.\d\d|\+?nan) on (\d+) of \d+ models$", capsys.readouterr().out, re.MULTILINE
+    )
+    assert {"weight-norm", "training-accuracy"} <= {name for name, *_ in taus}
+
+
+@pytest.mark.parametrize(
+    ("document", "name", "header"), [("README.md", "LastLayer", ""), ("CONTRIBUTING.md", "Mean", HEADER)]
+)
+def test_the_predictors(zoo, tmp_path, document, name, header):
+    file = tmp_path / "mine.py"
+    file.write_text(header + block(document, f"class {name}:"))
+    task = find_task("test-accuracy", zoo.name)
+    (record,) = evaluate(task, find_entrants([f"{file}:{name}"], task), zoo, tmp_path / "results")
+    assert (record.status, record.reason, record.coverage) == ("ok", None, 1), record.log
+
+
+def test_the_measure(zoo):
+    module = dict(vars(norms))
+    exec(block("CONTRIBUTING.md", "def largest_weight"), module)
+    measure = module["MEASURES"][-1]
+    (result,) = compute(make_view(zoo, zoo.final, "weights"), [measure]).values()
+    (stack,) = zoo.weights(zoo.final.index)
+    largest = [
+        max(float(value[model].abs().max()) for value in stack.parameters.values()) for model in range(len(stack))
+    ]
+    np.testing.assert_allclose(result.values, largest)
+
+
+def test_the_recipe(tmp_path):
+    file = tmp_path / "mnist-width.toml"
+    file.write_text(block("CONTRIBUTING.md", "[architecture]"))
+    recipe = load_recipe(str(file))
+    assert recipe.grid["width"] == (8, 16, 32)
+
+
+def test_the_task(zoo):
+    task = eval(block("CONTRIBUTING.md", "Task("), dict(vars(tasks)))
+    assert isinstance(task, Task)
+    assert np.array_equal(task.values(zoo.final), zoo.final["test_accuracy"])
