@@ -50,7 +50,7 @@ def builtin_entrants() -> dict[str, Entrant]:
     return {name: describe(name, entrant) for name, entrant in builtin_objects().items()}
 
 
-def load_object(reference: str) -> Measure | Predictor | Estimator:
+def load_object(reference: str) -> Any:
     """The entrant that ``reference`` names. A user's code is executed by this: call it in a process of its own.
 
     Raises:
