@@ -1,9 +1,12 @@
 """A stack: M networks of one architecture, computed together; and one network as a plain ``nn.Module``."""
 
+from __future__ import annotations
+
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +15,10 @@ from torch.nn import functional as F
 
 from zoo_builder import dropout as dropout_masks
 from zoo_builder.architecture import Activation, Architecture, Conv, Dropout, GlobalAveragePool, Linear, Place
+
+if TYPE_CHECKING:
+    # The tests import it for real and check every call against the axes.
+    from jaxtyping import Float
 
 
 @dataclass(frozen=True)
@@ -31,17 +38,17 @@ class Stack:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Stack":
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Stack:
         moved = {name: value.to(device, dtype) for name, value in self.parameters.items()}
         return Stack(self.architecture, moved, self.rows)
 
-    def take(self, positions: np.ndarray) -> "Stack":
+    def take(self, positions: np.ndarray) -> Stack:
         """The models at ``positions`` of this stack, in that order."""
         index = torch.as_tensor(positions)
         chosen = {name: value[index.to(value.device)] for name, value in self.parameters.items()}
         return Stack(self.architecture, chosen, self.rows[positions])
 
-    def chunks(self, size: int) -> Iterator["Stack"]:
+    def chunks(self, size: int) -> Iterator[Stack]:
         """The same models in order, at most ``size`` at a time."""
         for start in range(0, len(self), size):
             yield self.take(np.arange(start, min(start + size, len(self))))
@@ -50,10 +57,10 @@ class Stack:
 def forward(
     architecture: Architecture,
     parameters: dict[str, Tensor],
-    images: Tensor,
+    images: Float[Tensor, "batch channels height width"] | Float[Tensor, "models batch channels height width"],
     dropout: dropout_masks.Dropout | None = None,
     features: dict[str, Tensor] | None = None,
-) -> Tensor:
+) -> Float[Tensor, "models batch classes"]:
     """The logits of M networks at once; differentiable, any floating dtype, any device.
 
     Args:

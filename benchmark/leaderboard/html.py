@@ -60,7 +60,8 @@ class Scale:
 
     @property
     def ticks(self) -> list[float]:
-        step = 2 if self.high - self.low > 5 else 1
+        span = self.high - self.low
+        step = 5 if span > 10 else 2 if span > 5 else 1
         return [tenth / 10 for tenth in range(self.low, self.high + 1) if tenth % step == 0]
 
     def percent(self, value: float) -> float:
