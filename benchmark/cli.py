@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"gengap: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("gengap: interrupted; finished parts and records are kept, the same command goes on", file=sys.stderr)
+        print("\ngengap: interrupted; finished parts and records are kept, the same command goes on", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output (`| head`) has left. Python would complain once more when it flushes.
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument(
         "recipe", help="a built-in recipe (digits, cifar10-gs, fashion-gs, mnist-gs, svhn-gs) or a .toml file"
     )
-    build.add_argument("--out", required=True, type=Path, metavar="DIR", help="the zoo's folder")
+    build.add_argument("--out", required=True, type=_folder, metavar="DIR", help="the zoo's folder")
     build.add_argument("--models", type=int, metavar="N", help="how many runs; a larger number extends a zoo")
     build.add_argument("--epochs", type=int, metavar="E", help="train no longer than this")
     build.add_argument("--data", type=Path, metavar="PATH", help=DATA_HELP)
@@ -138,6 +138,12 @@ DATA_HELP = (
     "where the data set lies: a folder with train.parquet and test.parquet, an image folder with train/ and test/, "
     "or a torchvision root (default: where the zoo was built from, else a download)"
 )
+
+
+def _folder(value: str) -> Path:
+    if not value:
+        raise argparse.ArgumentTypeError("it is empty, expected a folder")
+    return Path(value)
 
 
 def _positive(value: str) -> int:

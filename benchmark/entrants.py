@@ -58,6 +58,8 @@ def load_object(reference: str) -> Any:
     """
     where, colon, attribute = reference.rpartition(":")
     if not colon:
+        if reference.endswith(".py"):
+            raise InputError(f"{reference} is a file: name the class or function in it, as {reference}:Name")
         objects = builtin_objects()
         if reference not in objects:
             raise InputError(

@@ -109,6 +109,8 @@ def evaluate(
     reference = _reference(target[parts.test])
     measures = [entrant for entrant in entrants if entrant.kind == "measure" and entrant.builtin]
     jobs = [[entrant] for entrant in entrants if entrant not in measures]
+    # Both hold the answers: the zoo its accuracies, the records their targets.
+    closed = [str(zoo.root), str(results)]
     written = []
     with tempfile.TemporaryDirectory(prefix="gengap-") as temporary:
         folder = Path(temporary)
@@ -121,7 +123,7 @@ def evaluate(
         with ThreadPoolExecutor(workers) as pool:
             futures = [
                 pool.submit(
-                    _answers, job, shared if job is measures else job[0].access, target, parts, zoo, folder, timeout
+                    _answers, job, shared if job is measures else job[0].access, target, parts, closed, folder, timeout
                 )
                 for job in (*([measures] if measures else []), *jobs)
             ]
@@ -136,9 +138,9 @@ def evaluate(
 
 
 def _answers(
-    job: list[Entrant], access: str, target: np.ndarray, parts: Split, zoo: Zoo, folder: Path, timeout: float
+    job: list[Entrant], access: str, target: np.ndarray, parts: Split, closed: list[str], folder: Path, timeout: float
 ) -> list[Answer]:
-    """Runs one worker process and reads its answers."""
+    """Runs one worker process, to which the folders ``closed`` are closed, and reads its answers."""
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         here = Path(temporary)
         labels = target.copy()
@@ -151,7 +153,7 @@ def _answers(
             [entrant.reference for entrant in job],
             timeout,
             view=str(folder / access),
-            closed=[str(zoo.root)],
+            closed=closed,
             **rows,
         )
         elapsed = (datetime.now(UTC) - started).total_seconds()
@@ -207,7 +209,8 @@ def _work(folder: Path, references: list[str], timeout: float, describe: bool = 
         log.seek(0)
         said = log.read()[-10_000:]
     if not (folder / "result.json").is_file():
-        reason = f"its process was killed by signal {-code}" if code < 0 else f"its process ended with code {code}"
+        died = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        reason = f"its process {died} before it gave an answer"
         return {"status": "failed", "reason": reason, "log": said}
     return json.loads((folder / "result.json").read_text(encoding="utf-8"))
 

@@ -20,7 +20,8 @@ from typing import Any
 
 from zoo_builder.errors import InputError
 
-_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
+_MS_RDONLY = 1
 
 
 def main(folder: Path) -> None:
@@ -84,6 +85,8 @@ def _run(job: dict, folder: Path, entrants: list) -> list[dict]:
             else:
                 known = [labels["target"].to_numpy()[rows] for rows in (train, validation)]
                 fitted = entrant.fit(view.take(train), known[0], view.take(validation), known[1])
+                if fitted is None:
+                    raise InputError("fit returned None: it must return the fitted predictor, usually self")
                 answer = fitted.predict(view.take(test))
             answer = answer if isinstance(answer, Prediction) else Prediction(np.asarray(answer))
             columns |= _columns(0, _checked(answer, len(test)), answer.reasons)
@@ -133,12 +136,16 @@ def _restrict(closed: Iterable[str]) -> None:
     """Cuts this process off from the network and from the files that hold the answers."""
     libc = ctypes.CDLL(None, use_errno=True)
     user, group = os.getuid(), os.getgid()
-    if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0:
+    roots = [os.path.realpath(path) for path in closed]
+    if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET | _CLONE_NEWNS) == 0:
         for name, line in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
             Path(f"/proc/self/{name}").write_text(line, encoding="ascii")
+        # An empty folder is mounted over each, in this process's own view of the file system.
+        for root in filter(os.path.isdir, roots):
+            if libc.mount(b"none", os.fsencode(root), b"tmpfs", _MS_RDONLY, None):
+                print(f"{root} could not be hidden: only Python's own file functions refuse it", file=sys.stderr)
     else:
-        print("this machine does not let a process leave the network: the entrant's code keeps it", file=sys.stderr)
-    roots = [os.path.realpath(path) for path in closed]
+        print("no namespaces here: the entrant's code keeps the network, and files are not hidden", file=sys.stderr)
 
     def refuse(event: str, arguments: tuple) -> None:
         if event in ("open", "os.listdir", "os.scandir") and isinstance(arguments[0], str | bytes):

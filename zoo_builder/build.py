@@ -241,8 +241,12 @@ def _begun(root: Path, recipe: Recipe, data: Dataset, data_root: str | Path | No
 @contextmanager
 def _only_builder(root: Path) -> Iterator[None]:
     """Holds the folder for this process; a killed process lets go of it by itself."""
-    root.mkdir(parents=True, exist_ok=True)
-    with open(root / ".lock", "w") as lock:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = open(root / ".lock", "w")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise InputError(f"cannot write to {root} ({error.strerror}): choose another --out") from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -9,6 +9,8 @@ from benchmark.scoring.bootstrap import DRAWS, Interval, bootstrap_tau, interval
 from benchmark.scoring.kendall import Tau, kendall_tau
 
 MINIMUM_COVERAGE = 0.95
+# A tau of two models is -1 or 1, and so is every draw of it.
+MINIMUM_MODELS = 3
 
 
 @dataclass(frozen=True)
@@ -66,4 +68,4 @@ def standings(
 
 
 def _tau(prediction: np.ndarray, target: np.ndarray) -> Tau | None:
-    return kendall_tau(prediction, target) if len(target) >= 2 and np.ptp(target) > 0 else None
+    return kendall_tau(prediction, target) if len(target) >= MINIMUM_MODELS and np.ptp(target) > 0 else None

@@ -97,6 +97,9 @@ BAD = {
     "killed": ("os.kill(os.getpid(), 9)", "its process was killed by signal 9"),
     "leaves": ("os._exit(3)", "its process ended with code 3"),
     "calls": ("socket.create_connection(('127.0.0.1', 9), timeout=2)", "OSError: [Errno 101] Network is unreachable"),
+    "reads": ("import pandas; return pandas.read_parquet(ZOO + '/checkpoints/part-00000.parquet')", "Error: "),
+    "records": ("import glob; assert glob.glob(RESULTS + '/*/*/*'), 'nothing to see'", "nothing to see"),
+    "fitless": ("pass", "fit returned None: it must return the fitted predictor"),
     "opens": ("return list(open(ZOO + '/checkpoints/part-00000.parquet', 'rb'))", "an entrant reads its view alone"),
 }
 
@@ -109,8 +112,11 @@ def bad_records(small_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> dic
         f"class {name.title()}(Base):\n    name = {name!r}\n    def predict(self, view):\n        {line}\n"
         for name, (line, _) in BAD.items()
     ]
-    file.write_text(f"import os, socket\nZOO = {str(small_zoo.root)!r}\n" + HEAD + "\n".join(classes))
+    classes.append("Fitless.fit = lambda *arguments: None")
+    places = f"ZOO = {str(small_zoo.root)!r}\nRESULTS = {str(folder / 'results')!r}\n"
+    file.write_text("import os, socket\n" + places + HEAD + "\n".join(classes))
     task = find_task("test-accuracy", small_zoo.name)
+    evaluate(task, find_entrants(["hyperparameters"], task), small_zoo, folder / "results")
     entrants = find_entrants([f"{file}:{name.title()}" for name in BAD], task)
     records = evaluate(task, entrants, small_zoo, folder / "results", workers=2)
     return {record.entrant: record for record in records}

@@ -298,6 +298,8 @@ def test_folders_that_hold_something_else_are_refused(zoo: Zoo, tmp_path: Path) 
     file = tmp_path / "thesis.tex"
     with pytest.raises(InputError, match=r"thesis.tex is a file: choose a folder for --out"):
         build(tiny(), file, device="cpu")
+    with pytest.raises(InputError, match=r"cannot write to .*thesis.tex/zoo \(Not a directory\): choose another --out"):
+        build(tiny(), file / "zoo", device="cpu")
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "zoo.json").write_text("{")
     with pytest.raises(

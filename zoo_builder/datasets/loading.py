@@ -32,6 +32,10 @@ def load(name: str, root: str | Path | None = None, colour: str = "grey") -> Dat
 
 def _read(name: str, root: Path | None) -> tuple[tuple[str, ...], Split, Split]:
     if name == "digits":
+        if root is not None:
+            raise InputError(
+                "digits comes with scikit-learn: leave --data out, or call your own data set something else"
+            )
         return digits.read()
     if root is None:
         if name not in NAMES:
