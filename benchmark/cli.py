@@ -275,7 +275,8 @@ def _zoo_verify(options: argparse.Namespace) -> int:
     found = list(problems(options.zoo, sample=options.sample, data_root=options.data))
     _show(options, {"zoo": str(options.zoo), "problems": found}, "\n".join(found) or f"{options.zoo}: nothing wrong")
     if found:
-        _note(f"gengap: error: {len(found)} problems; run the same `gengap zoo build` again to rebuild damaged parts")
+        count = f"{len(found)} problem{'s' if len(found) > 1 else ''}"
+        _note(f"gengap: error: {count}; run the same `gengap zoo build` again to rebuild damaged parts")
     return 2 if found else 0
 
 

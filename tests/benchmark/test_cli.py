@@ -67,7 +67,7 @@ def test_build_info_and_verify_agree(capsys: pytest.CaptureFixture[str], tmp_pat
     part.write_bytes(part.read_bytes()[:-1] + b"!")
     code, text, err = said(capsys, "zoo", "verify", out)
     assert (code, text) == (2, "weights/part-00000.safetensors: altered, its sha256 is not the manifest's\n")
-    assert "1 problems" in err
+    assert "1 problem; run the same" in err
 
 
 def test_wrong_input_is_one_clear_error(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -15,8 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from zoo_builder import build as building
+from zoo_builder import files
 from zoo_builder.build import Progress, build
 from zoo_builder.datasets.dataset import scaled
 from zoo_builder.errors import InputError
@@ -264,24 +266,39 @@ def test_an_altered_or_missing_part_is_named_refused_and_rebuilt(zoo: Zoo, tmp_p
 
 
 def test_verify_finds_what_checksums_cannot(zoo: Zoo, tmp_path: Path) -> None:
-    """A table whose accuracies and rows are not those of the weights, under a manifest that was made to match."""
-    from zoo_builder import files
-
+    """Accuracies, outputs and rows that are not those of the weights, under a manifest that was made to match."""
     root = copy_of(zoo, tmp_path)
-    name = "checkpoints/part-00000.parquet"
-    table = pd.read_parquet(root / name)
+    table_name, outputs_name = "checkpoints/part-00000.parquet", "outputs/digits/part-00000.safetensors"
+
+    def found() -> list[str]:
+        manifest = json.loads((root / "zoo.json").read_text())
+        for name in (table_name, outputs_name):
+            entry = {"sha256": files.sha256(root / name), "bytes": (root / name).stat().st_size}
+            manifest["parts"][0]["files"][name] = entry
+        (root / "zoo.json").write_text(json.dumps(manifest))
+        return list(problems(root, sample=10))
+
+    outputs = load_file(root / outputs_name)
+    save_file(outputs | {"logits": outputs["logits"].flip(0).contiguous()}, root / outputs_name)
+    assert found() == [
+        f"model {model_id}: its stored outputs are not those of its weights" for model_id in _checked_in_order(zoo, 4)
+    ]
+    save_file(outputs, root / outputs_name)
+    table = pd.read_parquet(root / table_name)
     table["test_accuracy"] = 0.5
-    table.to_parquet(root / name, index=False)
-    manifest = json.loads((root / "zoo.json").read_text())
-    manifest["parts"][0]["files"][name] = {"sha256": files.sha256(root / name), "bytes": (root / name).stat().st_size}
-    (root / "zoo.json").write_text(json.dumps(manifest))
-    found = list(problems(root, sample=10))
-    assert any("its weights have test accuracy" in line and "the table says 0.5000" in line for line in found)
-    assert any("its outputs have test accuracy" in line for line in found)
-    table.iloc[:-1].to_parquet(root / name, index=False)
-    manifest["parts"][0]["files"][name] = {"sha256": files.sha256(root / name), "bytes": (root / name).stat().st_size}
-    (root / "zoo.json").write_text(json.dumps(manifest))
-    assert any("the table has 7 rows of 4 runs" in line for line in problems(root))
+    table.to_parquet(root / table_name, index=False)
+    assert all("its weights have test accuracy" in line and "the table says 0.5000" in line for line in found())
+    assert len(found()) == 4
+    table.iloc[:-1].to_parquet(root / table_name, index=False)
+    assert found() == ["part-00000: the table has 7 rows of 4 runs, the manifest says otherwise"]
+
+
+def _checked_in_order(zoo: Zoo, models: int) -> list[str]:
+    """The first ``models`` of the zoo, in the order in which verify looks at all of them."""
+    chosen = zoo.final.sample(len(zoo.final), random_state=0)
+    rows = [row for stack in zoo.weights(chosen.index) for row in stack.rows]
+    first = set(zoo.final["model_id"].iloc[:models])
+    return [model_id for model_id in zoo.table.loc[rows, "model_id"] if model_id in first]
 
 
 def test_folders_that_hold_something_else_are_refused(zoo: Zoo, tmp_path: Path) -> None:
