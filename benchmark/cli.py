@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from zoo_builder.errors import InputError
 if TYPE_CHECKING:
     from benchmark.records import Record
     from zoo_builder.build import Progress
+    from zoo_builder.plan import Plan
     from zoo_builder.store import Zoo
 
 EPILOG = """\
@@ -33,7 +35,10 @@ your own entrant is one Python file:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0, or 2 for bad input, 130 for Ctrl-C."""
-    options = _parser().parse_args(arguments)
+    options, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        # Said by the command itself, whose usage is the one that helps.
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         return options.run(options)
     except (InputError, ScoreError) as error:
@@ -62,25 +67,37 @@ def _parser() -> argparse.ArgumentParser:
         added = parent.add_parser(
             name, help=help, description=help[0].upper() + help[1:] + ".", formatter_class=text, **extra
         )
-        added.set_defaults(run=run)
+        added.set_defaults(run=run, parser=added)
         return added
 
     zoo = commands.add_parser("zoo", help="build, describe and verify zoos").add_subparsers(
         required=True, metavar="VERB"
     )
     build = command(zoo, "build", _zoo_build, "train the networks of a recipe; the same command resumes")
-    build.add_argument(
-        "recipe", help="a built-in recipe (digits, cifar10-gs, fashion-gs, mnist-gs, svhn-gs) or a .toml file"
-    )
+    plan = command(zoo, "plan", _zoo_plan, "say what a recipe comes to: models, parameters, time, bytes on disk")
+    for added in (build, plan):
+        added.add_argument("recipe", help="a built-in recipe, such as digits or cifar10-gs, or a .toml file")
+        added.add_argument("--models", type=int, metavar="N", help="how many runs; a larger number extends a zoo")
+        added.add_argument("--epochs", type=int, metavar="E", help="train no longer than this")
+        added.add_argument("--data", type=Path, metavar="PATH", help=DATA_HELP)
+        added.add_argument("--workers", type=_positive, metavar="N", help="processes on a CPU (default: one per core)")
     build.add_argument("--out", required=True, type=_folder, metavar="DIR", help="the zoo's folder")
-    build.add_argument("--models", type=int, metavar="N", help="how many runs; a larger number extends a zoo")
-    build.add_argument("--epochs", type=int, metavar="E", help="train no longer than this")
-    build.add_argument("--data", type=Path, metavar="PATH", help=DATA_HELP)
+    build.add_argument("--seed", type=int, metavar="S", help="another population of the same recipe")
     build.add_argument(
         "--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: a GPU if there is one"
     )
-    build.add_argument("--workers", type=_positive, metavar="N", help="processes on a CPU (default: one per core)")
-    build.add_argument("--seed", type=int, metavar="S", help="another population of the same recipe")
+    for added in (build, plan):
+        added.add_argument(
+            "--engine",
+            default="auto",
+            choices=["auto", "native", "torch"],
+            help="who computes: compiled code for this CPU, torch, or (default) compiled code where it is faster",
+        )
+    build.add_argument(
+        "--runner", default="local", choices=["local", "ray"], help="processes of this machine, or a Ray cluster"
+    )
+    build.add_argument("--address", metavar="HOST:PORT", help="the head of the Ray cluster (default: one started here)")
+    build.add_argument("--yes", action="store_true", help="build however many models there are")
     info = command(zoo, "info", _zoo_info, "describe a zoo")
     verify = command(zoo, "verify", _zoo_verify, "check a zoo's files, rows, weights and a sample of its accuracies")
     verify.add_argument(
@@ -129,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
     demo.add_argument("--workers", type=_positive, metavar="N", help="processes (default: one per core)")
 
-    for added in (build, info, verify, tasks, entrants, run, board, demo):
+    for added in (build, plan, info, verify, tasks, entrants, run, board, demo):
         added.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -147,10 +164,9 @@ def _folder(value: str) -> Path:
 
 
 def _positive(value: str) -> int:
-    number = int(value)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"it is {value}, expected at least 1")
-    return number
+    if not value.isdecimal() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"it is {value}, expected a whole number of at least 1")
+    return int(value)
 
 
 def _cores() -> int:
@@ -199,11 +215,74 @@ def _zoo_build(options: argparse.Namespace) -> int:
 
     recipe = load_recipe(options.recipe).cut(options.models, options.epochs, options.seed)
     from zoo_builder.build import build
+    from zoo_builder.plan import refuse_large
+    from zoo_builder.runner import Local, Ray
 
-    workers = options.workers or _cores()
-    zoo = build(recipe, options.out, data_root=options.data, device=options.device, workers=workers, progress=_bar())
+    if options.runner == "ray":
+        if options.workers:
+            raise InputError("--workers is for --runner local: a Ray cluster takes as many parts as it has CPUs")
+        runner = Ray(options.address)
+    elif options.address:
+        raise InputError("--address is for --runner ray: add it, or leave --address out")
+    else:
+        runner = Local(options.workers or _cores())
+    if not options.yes:
+        refuse_large(recipe, options.data)
+    zoo = build(
+        recipe,
+        options.out,
+        data_root=options.data,
+        device=options.device,
+        engine=options.engine,
+        runner=runner,
+        progress=_bar(),
+    )
     _show(options, _description(zoo), _info_text(zoo))
     return 0
+
+
+def _zoo_plan(options: argparse.Namespace) -> int:
+    from zoo_builder.plan import plan
+    from zoo_builder.recipe import load_recipe
+
+    recipe = load_recipe(options.recipe).cut(options.models, options.epochs)
+    made = plan(recipe, options.data, options.workers or _cores(), options.engine, _bar().note)
+    _show(options, asdict(made), _plan_text(made))
+    return 0
+
+
+def _plan_text(plan: "Plan") -> str:
+    from zoo_builder import files
+
+    checkpoints = ", ".join(map(str, plan.checkpoints))
+    stop = "" if plan.stop_cross_entropy is None else f", or training cross-entropy {plan.stop_cross_entropy:g}"
+    rows = [
+        ("recipe", plan.recipe),
+        ("models", f"{plan.models:,} in {plan.configurations:,} configurations"),
+        *((f"  {name}", values) for name, values in plan.axes.items()),
+        ("epochs", f"{plan.epochs}{stop}; checkpoints at {checkpoints}"),
+    ]
+    needs = plan.needs
+    if needs is None:
+        return f"{_columns(rows)}\n\nparameters, time and bytes need the data, which is not at hand: {plan.problem}"
+    least, median, most = needs.parameters
+    at_most = "at most " if plan.stop_cross_entropy is not None else ""
+    workers = f"{plan.workers} worker{'s' if plan.workers > 1 else ''}"
+    rows += [
+        ("architectures", f"{needs.architectures:,}"),
+        ("parameters", f"{least:,} to {most:,} per model, median {median:,}"),
+        ("on disk", f"{at_most}{files.size_text(needs.bytes)}"),
+        ("time", f"{at_most}{_duration(needs.seconds)} with {workers} of this machine, from a short calibration"),
+        ("", f"({needs.rate:,.0f} training samples x models per second and worker)"),
+    ]
+    return _columns(rows)
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def _zoo_info(options: argparse.Namespace) -> int:
@@ -240,7 +319,7 @@ def _description(zoo: "Zoo") -> dict:
         },
         "bytes": sum(entry["bytes"] for part in zoo.manifest["parts"] for entry in part["files"].values()),
         "training_seconds": round(sum(part["seconds"] for part in zoo.manifest["parts"]), 1),
-        "engines": sorted({f"{part['engine']} ({part['instruction_set']})" for part in zoo.manifest["parts"]}),
+        "engines": sorted({engine for part in zoo.manifest["parts"] for engine in part["engines"]}),
         "weights_hash": zoo.weights_hash,
         "quantiles": quantiles,
     }
@@ -317,22 +396,32 @@ def _run(options: argparse.Namespace) -> int:
     from zoo_builder.store import Zoo
 
     zoo = Zoo.open(options.zoo)
-    records = _records(zoo, options.task, options.entrants, options)
+    records, refused = _records(zoo, options.task, options.entrants, options)
     _show(options, [_record_json(record) for record in records], f"records are in {options.results}")
     bad = [record for record in records if record.status in ("failed", "timeout")]
     for record in bad:
         log = f"\n{record.log.rstrip()}" if record.log else ""
         _note(f"gengap: error: {record.entrant} {record.status} on {record.task}: {record.reason}{log}")
-    return 2 if bad else 0
+    return 2 if bad or refused else 0
 
 
-def _records(zoo: "Zoo", task_name: str, entrants: Sequence[str], options: argparse.Namespace) -> "list[Record]":
-    """Runs entrants on one task, or on all; prints a line for each as it is done."""
+def _records(
+    zoo: "Zoo", task_name: str, entrants: Sequence[str], options: argparse.Namespace
+) -> "tuple[list[Record], list[InputError]]":
+    """Runs entrants on one task, or on all; prints a line for each as it is done.
+
+    Entrants that are refused do not keep the others from running, unless there are no others.
+    """
     from benchmark.evaluation import evaluate, find_entrants
     from benchmark.tasks import TASKS, find_task
 
     tasks = list(TASKS) if task_name == "all" else [find_task(task_name, zoo.name)]
-    chosen = [(task, find_entrants(entrants, task)) for task in tasks]
+    refused: list[InputError] = []
+    chosen = [(task, find_entrants(entrants, task, refused.append)) for task in tasks]
+    if not any(found for _, found in chosen):
+        raise refused[0]
+    for message in dict.fromkeys(map(str, refused)):
+        _note(f"gengap: error: {message}")
     written = []
     for task, found in chosen:
         _note(f"{zoo.name}/{task.name}: {len(found)} entrants")
@@ -346,7 +435,7 @@ def _records(zoo: "Zoo", task_name: str, entrants: Sequence[str], options: argpa
             timeout=options.timeout,
             done=lambda record: _note(f"  {_outcome(record)}"),
         )
-    return written
+    return written, refused
 
 
 def _outcome(record: "Record") -> str:
@@ -398,15 +487,16 @@ def _demo(options: argparse.Namespace) -> int:
     from zoo_builder import files
     from zoo_builder.build import build
     from zoo_builder.recipe import load_recipe
+    from zoo_builder.runner import Local
 
     started = time.perf_counter()
     out, workers = options.out, options.workers or _cores()
     _note(f"1/3 training the zoo {out / 'zoo'}")
-    zoo = build(load_recipe("digits"), out / "zoo", device="cpu", workers=workers, progress=_bar())
+    zoo = build(load_recipe("digits"), out / "zoo", device="cpu", runner=Local(workers), progress=_bar())
     _note("2/3 running the built-in entrants")
     # One process at a time: each holds a torch of its own, and the demo promises to stay under 2 GiB.
     options.results, options.data, options.timeout, options.workers = out / "results", None, 600, 1
-    records = _records(zoo, "all", ["all"], options)
+    records, _ = _records(zoo, "all", ["all"], options)
     _note("3/3 leaderboard and report")
     text, report = markdown(out / "results"), out / "report.html"
     files.write_atomically(out / "LEADERBOARD.md", lambda path: path.write_text(text, encoding="utf-8"))

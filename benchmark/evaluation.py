@@ -53,31 +53,42 @@ class Answer:
     reasons: list[str | None] | None = None
 
 
-def find_entrants(references: Sequence[str], task: Task) -> list[Entrant]:
+def _raise(error: InputError) -> None:
+    raise error
+
+
+def find_entrants(
+    references: Sequence[str], task: Task, refused: Callable[[InputError], object] = _raise
+) -> list[Entrant]:
     """The entrants that ``references`` name: built-ins, a user's own, or "all" for the task's usual built-ins.
 
-    Raises:
-        InputError: an unknown one, one that cannot enter the task, or a user's own under a built-in's name.
+    Args:
+        refused: what is done about an entrant that is unknown or cannot be loaded, that cannot enter the task, or that
+            is a user's own under a built-in's name. Where it does not raise, the entrant is left out.
     """
     known = builtin_entrants()
     chosen: dict[str, Entrant] = {}
     for reference in references:
         if reference == "all":
             usual = (entrant for entrant in known.values() if entrant.control or entrant.kind in task.kinds)
-            found = [entrant for entrant in usual if not task.refuses(entrant)]
-        else:
-            own = ":" in reference
-            entrant = _described(reference) if own else describe(reference, load_object(reference))
-            if own and entrant.name in known:
-                raise InputError(
-                    f"{reference} is called {entrant.name!r} like a built-in entrant: give it another `name`"
-                )
-            found = [entrant]
-        for entrant in found:
-            if problem := task.refuses(entrant):
-                raise InputError(f"{entrant.name} cannot enter {task.name}: {problem}")
+            chosen |= {entrant.name: entrant for entrant in usual if not task.refuses(entrant)}
+            continue
+        try:
+            entrant = _entrant(reference, task, known)
             chosen[entrant.name] = entrant
+        except InputError as error:
+            refused(error)
     return list(chosen.values())
+
+
+def _entrant(reference: str, task: Task, known: dict[str, Entrant]) -> Entrant:
+    own = ":" in reference
+    entrant = _described(reference) if own else describe(reference, load_object(reference))
+    if own and entrant.name in known:
+        raise InputError(f"{reference} is called {entrant.name!r} like a built-in entrant: give it another `name`")
+    if problem := task.refuses(entrant):
+        raise InputError(f"{entrant.name} cannot enter {task.name}: {problem}")
+    return entrant
 
 
 def evaluate(
@@ -301,7 +312,7 @@ def _score(value: float, draws: np.ndarray) -> dict:
 
 def _environment(zoo: Zoo) -> dict:
     packages = {name: version(name) for name in ("torch", "numpy", "scipy", "scikit-learn")}
-    engines = sorted({f"{part['engine']} {part['instruction_set']}" for part in zoo.manifest["parts"]})
+    engines = sorted({engine for part in zoo.manifest["parts"] for engine in part["engines"]})
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),

@@ -15,7 +15,7 @@ from baselines.interface import ACCESS, TargetData, TrainData, View
 from zoo_builder.architecture import Architecture
 from zoo_builder.networks import Stack
 from zoo_builder.store import Zoo
-from zoo_builder.training import subset_seed, subset_size
+from zoo_builder.training import subset_seeds, subset_size
 
 
 def make_view(zoo: Zoo, final: pd.DataFrame, access: str, data_root: str | Path | None = None) -> View:
@@ -43,7 +43,7 @@ def make_view(zoo: Zoo, final: pd.DataFrame, access: str, data_root: str | Path 
             images=data.train_images,
             labels=data.train_labels,
             subset_size=np.array([subset_size(fraction, total) for fraction in final["train_fraction"]]),
-            subset_seed=np.array([subset_seed(model_id) for model_id in final["model_id"]]),
+            subset_seed=subset_seeds(final),
             loss=final["train_loss"].to_numpy(float),
             accuracy=final["train_accuracy"].to_numpy(float),
         )
@@ -99,7 +99,7 @@ def load_view(folder: Path) -> View:
         for number, architecture in enumerate(architectures):
             if parameters := under(f"{kind}/{number}/"):
                 rows = parameters.pop("rows").numpy()
-                stacks.append(Stack(architecture, {name: parameters[name] for name in architecture.parameters}, rows))
+                stacks.append(Stack(architecture, {name: parameters[name] for name in architecture.tensors}, rows))
         content[kind] = stacks or ([] if kind == "stacks" else None)
     if "configurations" in tensors:
         content["configurations"] = tensors["configurations"].numpy()

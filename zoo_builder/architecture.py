@@ -7,15 +7,16 @@ initialization) is not part of it. A Linear row that follows an image flattens i
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import pairwise
 from math import prod
 from typing import ClassVar
 
 from zoo_builder.errors import InputError, nearest
 
-ACTIVATIONS = ("relu", "tanh")
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "leaky-relu", "gelu", "silu")
+NORM_EPSILON, NORM_MOMENTUM = 1e-5, 0.1  # torch's defaults
 Shape = tuple[int, ...]
 
 
@@ -34,9 +35,26 @@ class Conv:
 
 
 @dataclass(frozen=True)
+class Norm:
+    """Batch normalization of each channel, with weight and bias; constants as in ``torch.nn.BatchNorm2d``."""
+
+    word: ClassVar[str] = "norm"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return shape
+
+
+@dataclass(frozen=True)
 class Activation:
+    """Elementwise; "leaky-relu" has slope 0.01 below 0, "gelu" is the exact one."""
+
     kind: str
     word: ClassVar[str] = "activation"
+
+    def __post_init__(self) -> None:
+        if self.kind not in ACTIVATIONS:
+            hint = nearest(self.kind, ACTIVATIONS)
+            raise InputError(f"unknown activation {self.kind!r}{hint}: use one of {', '.join(ACTIVATIONS)}")
 
     def output_shape(self, shape: Shape) -> Shape:
         return shape
@@ -50,6 +68,32 @@ class Dropout:
 
     def output_shape(self, shape: Shape) -> Shape:
         return shape
+
+
+@dataclass(frozen=True)
+class Residual:
+    """Adds the input of the ``span`` rows before it to their output.
+
+    Where that input is a larger image or has fewer channels, it is subsampled and filled up with zero channels: the
+    shortcut without parameters of He et al. 2016 (arXiv:1512.03385, option A).
+    """
+
+    span: int
+    word: ClassVar[str] = "residual"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return shape
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """The largest value of each ``size`` x ``size`` square, without overlap; what is left over at the edge is cut."""
+
+    size: int = 2
+    word: ClassVar[str] = "pool"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (shape[0], *(s // self.size for s in shape[1:]))
 
 
 @dataclass(frozen=True)
@@ -71,8 +115,8 @@ class Linear:
         return (self.features,)
 
 
-Layer = Conv | Activation | Dropout | GlobalAveragePool | Linear
-_LAYERS = {row.__name__: row for row in (Conv, Activation, Dropout, GlobalAveragePool, Linear)}
+Layer = Conv | Norm | Activation | Dropout | Residual | MaxPool | GlobalAveragePool | Linear
+_LAYERS = {row.__name__: row for row in (Conv, Norm, Activation, Dropout, Residual, MaxPool, GlobalAveragePool, Linear)}
 
 
 @dataclass(frozen=True)
@@ -86,53 +130,80 @@ class Place:
 
     @property
     def parameters(self) -> dict[str, Shape]:
-        """Parameter names and shapes in torch's layout: weight (out, in, k, k) or (out, in), bias (out,)."""
+        """What is learned, in torch's layout: weight (out, in, k, k), (out, in) or (channels,), bias (out,)."""
         match self.layer:
             case Conv(channels, kernel):
                 weight = (channels, self.input_shape[0], kernel, kernel)
             case Linear(features):
                 weight = (features, prod(self.input_shape))
+            case Norm():
+                weight = self.input_shape[:1]
             case _:
                 return {}
         return {f"{self.name}.weight": weight, f"{self.name}.bias": weight[:1]}
 
+    @property
+    def buffers(self) -> dict[str, Shape]:
+        """What is not learned but belongs to the network: the statistics that a norm uses outside of training."""
+        if not isinstance(self.layer, Norm):
+            return {}
+        return {f"{self.name}.running_{kind}": self.input_shape[:1] for kind in ("mean", "var")}
+
 
 @dataclass(frozen=True)
 class Architecture:
-    """An input shape (channels, height, width) and layer rows; the last row is the Linear that gives the classes."""
+    """An input shape (channels, height, width) and layer rows; the last row gives one number per class.
+
+    Raises:
+        InputError: an image becomes smaller than the kernel that reads it, or a shortcut does not fit.
+    """
 
     input_shape: Shape
     layers: tuple[Layer, ...]
 
+    def __post_init__(self) -> None:
+        _ = self.places  # before anything is trained
+
     @cached_property
     def places(self) -> tuple[Place, ...]:
-        """Every layer with its name and shapes.
-
-        Raises:
-            InputError: an image has become smaller than the kernel that reads it.
-        """
-        shape, counts, places = self.input_shape, {}, []
+        """Every layer with its name and shapes."""
+        shapes, counts, places = [self.input_shape], {}, []
         for layer in self.layers:
             counts[layer.word] = counts.get(layer.word, 0) + 1
             name = f"{layer.word}{counts[layer.word]}"
-            if isinstance(layer, Conv) and min(shape[1:]) + 2 * layer.padding < layer.kernel:
-                raise InputError(
-                    f"layer {name} of the architecture reads a {shape[1]}x{shape[2]} image with a kernel of "
-                    f"{layer.kernel}: use fewer layers, a smaller stride, or padding"
-                )
-            places.append(Place(name, layer, shape, layer.output_shape(shape)))
-            shape = places[-1].output_shape
+            _check_fit(f"layer {name} of the architecture", layer, shapes)
+            shapes.append(layer.output_shape(shapes[-1]))
+            places.append(Place(name, layer, *shapes[-2:]))
         return tuple(places)
 
     @cached_property
     def weighted(self) -> tuple[Place, ...]:
-        """The layers that hold weights, input to output."""
-        return tuple(place for place in self.places if place.parameters)
+        """The convolutions and linear layers, input to output."""
+        return tuple(place for place in self.places if isinstance(place.layer, Conv | Linear))
 
     @cached_property
     def parameters(self) -> dict[str, Shape]:
-        """All parameter names and shapes, input to output, weight before bias."""
-        return {name: shape for place in self.weighted for name, shape in place.parameters.items()}
+        """Names and shapes of all that is learned, input to output, weight before bias."""
+        return {name: shape for place in self.places for name, shape in place.parameters.items()}
+
+    @cached_property
+    def cancelled(self) -> tuple[str, ...]:
+        """Names of the biases that the norm right after them takes away in training: their gradient is exactly 0."""
+        return tuple(
+            f"{place.name}.bias"
+            for place, after in pairwise(self.places)
+            if place in self.weighted and isinstance(after.layer, Norm)
+        )
+
+    @cached_property
+    def buffers(self) -> dict[str, Shape]:
+        """Names and shapes of all running statistics, input to output."""
+        return {name: shape for place in self.places for name, shape in place.buffers.items()}
+
+    @cached_property
+    def tensors(self) -> dict[str, Shape]:
+        """All that a stored network consists of: parameters, then buffers."""
+        return self.parameters | self.buffers
 
     @cached_property
     def size(self) -> int:
@@ -167,21 +238,37 @@ def window_count(size: int, kernel: int, stride: int, padding: int) -> int:
     return (size + 2 * padding - kernel) // stride + 1
 
 
-def small_cnn(
-    input_shape: Shape, classes: int, *, width: int = 16, depth: int = 3, padding: int = 0, activation: str = "relu"
-) -> Architecture:
-    """``depth`` x [3x3 convolution of stride 2, activation, dropout], global average pooling, linear.
+def shortcut_stride(earlier: Shape, later: Shape) -> int:
+    """The step at which a shortcut samples an image (C, H, W), or a vector (C,), to fit a later one."""
+    return -(-earlier[1] // later[1]) if len(earlier) == 3 else 1
 
-    The defaults are the small CNN of Unterthiner et al. 2020 (arXiv:2002.11448): 4,970 parameters for one grey channel
-    and ten classes.
-    """
-    if activation not in ACTIVATIONS:
+
+def _check_fit(name: str, layer: Layer, shapes: list[Shape]) -> None:
+    """Whether a layer can follow those that gave ``shapes``, the input's first."""
+    shape = shapes[-1]
+    if isinstance(layer, Residual):
+        _check_shortcut(name, layer.span, shapes)
+    elif isinstance(layer, Conv | MaxPool | GlobalAveragePool) and len(shape) != 3:
+        raise InputError(f"{name} reads an image, and the layer before it gives a vector")
+    elif isinstance(layer, Conv) and min(shape[1:]) + 2 * layer.padding < layer.kernel:
+        _refuse_small_image(name, shape, f"a kernel of {layer.kernel}")
+    elif isinstance(layer, MaxPool) and min(shape[1:]) < layer.size:
+        _refuse_small_image(name, shape, f"squares of {layer.size}")
+
+
+def _refuse_small_image(name: str, shape: Shape, reads: str) -> None:
+    raise InputError(
+        f"{name} reads a {shape[1]}x{shape[2]} image with {reads}: use fewer layers, a smaller stride, or padding"
+    )
+
+
+def _check_shortcut(name: str, span: int, shapes: list[Shape]) -> None:
+    if not 0 < span < len(shapes):
+        raise InputError(f"{name} spans {span} rows, there are {len(shapes) - 1}")
+    earlier, later = shapes[-1 - span], shapes[-1]
+    stride = shortcut_stride(earlier, later) if len(earlier) == len(later) else 0
+    if not stride or earlier[0] > later[0] or tuple(-(-s // stride) for s in earlier[1:]) != later[1:]:
         raise InputError(
-            f"unknown activation {activation!r}{nearest(activation, ACTIVATIONS)}: use one of {ACTIVATIONS}"
+            f"{name} cannot add {'x'.join(map(str, earlier))} to {'x'.join(map(str, later))}: "
+            "a shortcut only subsamples images and adds zero channels"
         )
-    block = (Conv(width, kernel=3, stride=2, padding=padding), Activation(activation), Dropout())
-    return Architecture(tuple(input_shape), block * depth + (GlobalAveragePool(), Linear(classes)))
-
-
-# A family turns an input shape, a number of classes and architecture hyperparameters into an architecture.
-FAMILIES: dict[str, Callable[..., Architecture]] = {"small-cnn": small_cnn}

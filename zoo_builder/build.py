@@ -9,11 +9,14 @@ import fcntl
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +29,30 @@ from zoo_builder.architecture import Architecture
 from zoo_builder.card import zoo_card
 from zoo_builder.datasets.dataset import Dataset
 from zoo_builder.datasets.loading import load
-from zoo_builder.engines.torch_engine import TorchEngine, resolve_device
+from zoo_builder.engines import choice
+from zoo_builder.engines.interface import Engine
+from zoo_builder.engines.torch_engine import resolve_device
 from zoo_builder.errors import InputError
-from zoo_builder.recipe import Recipe
-from zoo_builder.runner import run_parts
-from zoo_builder.store import IDENTITY, RESULTS, SCHEMA, Zoo, finished_part, part_name, read_manifest, write_part
+from zoo_builder.recipe import Recipe, architecture_hyperparameters
+from zoo_builder.runner import Local, Runner
+from zoo_builder.store import (
+    IDENTITY,
+    RESULTS,
+    SCHEMA,
+    Damaged,
+    Zoo,
+    expected_bytes,
+    finished_part,
+    part_name,
+    read_manifest,
+    read_sidecar,
+    write_part,
+)
 
 # Runs per part: small enough that an interruption costs minutes, large enough to fill the device.
-_PART_RUNS = {"cpu": 32, "cuda": 512}
+PART_RUNS = {"cpu": 32, "cuda": 512}
+_LOCK = ".lock"
+_IN_THIS_PROCESS = Local()
 
 
 @dataclass(frozen=True)
@@ -52,7 +71,8 @@ def build(
     *,
     data_root: str | Path | None = None,
     device: str = "auto",
-    workers: int = 1,
+    engine: str = "auto",
+    runner: Runner = _IN_THIS_PROCESS,
     progress: Progress = Progress(),
 ) -> Zoo:
     """Trains all runs of ``recipe`` into the folder ``out`` and returns the zoo.
@@ -60,10 +80,12 @@ def build(
     Args:
         data_root: where the data set lies; None lets its own source decide.
         device: "auto", "cpu" or "cuda".
-        workers: processes on a CPU, one thread each; a GPU takes one.
+        engine: one of ``choice.ENGINES``.
+        runner: who trains the parts: worker processes of this machine, or a Ray cluster.
 
     Raises:
-        InputError: ``out`` holds something else, the data cannot be loaded or has changed, no such device, a full disk.
+        InputError: ``out`` holds something else or cannot be written, another process is building it, the data cannot
+            be loaded or has changed, no such device or engine, a full disk, a worker that was killed.
     """
     root = Path(out)
     where = resolve_device(device)
@@ -74,38 +96,69 @@ def build(
         progress.note(
             f"{data.duplicates} test images of {data.name} are also training images (kept, counted in zoo.json)"
         )
-    architectures = [
-        grid.architecture_of(recipe.family, run, tuple(data.train_images.shape[1:]), len(data.classes))
-        for run in runs.to_dict("records")
-    ]
-    runs["architecture"] = [architecture.key for architecture in architectures]
-    distinct = {architecture.key: architecture for architecture in architectures}
-    with _full_disk_explained(root), _only_builder(root):
-        manifest = _begun(root, recipe, data, data_root, where.type)
-        manifest["architectures"] = {key: value.to_json() for key, value in distinct.items()}
+    runs["architecture"], architectures = architectures_of(recipe, runs, data)
+    with _only_builder(root):
+        files.remove_temporaries(root)
         population = _population(recipe, data)
+        manifest = _begun(root, recipe, data, data_root, population, where.type, progress.note)
+        manifest["architectures"] = {key: value.to_json() for key, value in architectures.items()}
         finished = {part["name"]: finished_part(root, part, population) for part in manifest["plan"]}
-        todo = [part for part in manifest["plan"] if finished[part["name"]] is None]
-        if not todo and manifest["complete"]:
+        if manifest["complete"] and manifest["parts"] == list(finished.values()):
             progress.note(f"{root} is finished already: nothing to do")
             return Zoo.open(root)
-        files.write_json(root / "zoo.json", manifest | {"complete": False, "parts": []})
-        left = sum(part["runs"] for part in todo)
-        if left < recipe.models:
-            progress.note(f"{recipe.models - left} models are there already: going on with the other {left}")
-        progress.start(left, left * recipe.epochs)
-        jobs = []
-        for part in todo:
-            mine = runs.iloc[part["first_run"] : part["first_run"] + part["runs"]].reset_index(drop=True)
-            used = {key: distinct[key] for key in mine["architecture"].unique()}
-            jobs.append(_Part(root, part, population, mine, used, recipe.checkpoints, recipe.stop_cross_entropy, where))
-        for sidecar in run_parts(jobs, data, 1 if where.type == "cuda" else workers, progress.advance):
-            finished[sidecar["name"]] = sidecar
-            progress.commit(sidecar["runs"])
-        manifest |= {"complete": True, "parts": [finished[part["name"]] for part in manifest["plan"]]}
-        files.write_atomically(root / "README.md", lambda path: path.write_text(zoo_card(manifest), encoding="utf-8"))
-        files.write_json(root / "zoo.json", manifest)
+        todo = {part["name"]: part for part in manifest["plan"] if finished[part["name"]] is None}
+
+        def missing_bytes() -> int:
+            return sum(
+                expected_bytes(_runs_of(part, runs), architectures, recipe, data, parts=1) for part in todo.values()
+            )
+
+        with _full_disk_explained(root, missing_bytes):
+            files.write_json(root / "zoo.json", manifest | {"complete": False, "parts": []})
+            models = sum(part["runs"] for part in todo.values())
+            if models < recipe.models:
+                progress.note(f"{recipe.models - models} models are there already: going on with the other {models}")
+            if todo and (needed := missing_bytes()) > (free := shutil.disk_usage(root).free):
+                progress.note(f"{_sizes(needed, free)}: the disk that holds {root} will be full before the build ends")
+            if todo:
+                left = pd.concat([_runs_of(part, runs) for part in todo.values()])
+                examples = len(data.train_labels) * recipe.epochs
+                engines = choice.engines(engine, where, architectures, left, examples, progress.note)
+            progress.start(models, models * recipe.epochs)
+            jobs = []
+            here = root.resolve()  # a worker may have another working directory
+            for part in todo.values():
+                mine = _runs_of(part, runs).reset_index(drop=True)
+                used = {key: (architectures[key], engines[key]) for key in mine["architecture"].unique()}
+                jobs.append(_Part(here, part, population, mine, used, recipe.checkpoints, recipe.stop_cross_entropy))
+            for sidecar in runner.run(jobs, data, progress.advance, gpu=where.type == "cuda"):
+                finished[sidecar["name"]] = sidecar
+                del todo[sidecar["name"]]
+                progress.commit(sidecar["runs"])
+            manifest |= {"complete": True, "parts": list(finished.values())}
+            card = zoo_card(manifest)
+            files.write_atomically(root / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
+            files.write_json(root / "zoo.json", manifest)
     return Zoo.open(root)
+
+
+def _runs_of(part: dict, runs: pd.DataFrame) -> pd.DataFrame:
+    return runs.iloc[part["first_run"] : part["first_run"] + part["runs"]]
+
+
+def architectures_of(recipe: Recipe, runs: pd.DataFrame, data: Dataset) -> tuple[list[str], dict[str, Architecture]]:
+    """The key of every run's architecture, and the distinct architectures by key."""
+    names = [key.name for key in architecture_hyperparameters(recipe.family)]
+    shape, classes = tuple(data.train_images.shape[1:]), len(data.classes)
+    # Made once for equal settings: a network's rows are much larger than what they follow from.
+    made: dict[tuple, Architecture] = {}
+    keys = []
+    for run in runs[names].to_dict("records"):
+        settings = tuple(run.values())
+        if settings not in made:
+            made[settings] = grid.architecture_of(recipe.family, run, shape, classes)
+        keys.append(made[settings].key)
+    return keys, {architecture.key: architecture for architecture in made.values()}
 
 
 @dataclass(frozen=True)
@@ -116,20 +169,22 @@ class _Part:
     plan: dict
     population: str
     runs: pd.DataFrame
-    architectures: dict[str, Architecture]
+    architectures: dict[str, tuple[Architecture, Engine]]
     checkpoints: tuple[int, ...]
     stop_cross_entropy: float | None
-    device: torch.device
 
     def __call__(self, data: Dataset, progress: Callable[[int], object]) -> dict:
+        if not (self.root / _LOCK).exists():
+            raise InputError(
+                f"{self.root} is not the folder here ({platform.node()}) that the build was started on: --out must be "
+                "on a file system that all nodes share, under one path"
+            )
         started = time.perf_counter()
-        engine = TorchEngine(self.device)
         logits = torch.empty(len(self.runs), len(data.test_labels), len(data.classes), dtype=torch.float16)
         tables, weights = [], []
         for (key, _), group in self.runs.groupby(["architecture", "batch_size"], sort=False):
-            trained = engine.train(
-                self.architectures[key], group, data, self.checkpoints, self.stop_cross_entropy, progress
-            )
+            architecture, engine = self.architectures[key]
+            trained = engine.train(architecture, group, data, self.checkpoints, self.stop_cross_entropy, progress)
             members = group.index.to_numpy(copy=True)
             tables.append(trained.table.assign(run=members[trained.table["run"]]))
             logits[torch.as_tensor(members)] = trained.logits
@@ -138,8 +193,9 @@ class _Part:
         notes = {
             **self.plan,
             "population": self.population,
-            "engine": engine.name,
-            "instruction_set": torch.backends.cpu.get_cpu_capability() if self.device.type == "cpu" else "CUDA",
+            "engines": sorted(
+                {f"{engine.name} ({engine.instruction_set})" for _, engine in self.architectures.values()}
+            ),
             "seconds": round(time.perf_counter() - started, 3),
         }
         stacked = _by_architecture(weights, rows)
@@ -183,25 +239,58 @@ def _refuse_other_zoo(root: Path, recipe: Recipe) -> None:
     if root.is_file():
         raise InputError(f"{root} is a file: choose a folder for --out")
     if root.is_dir() and not (root / "zoo.json").exists():
-        strangers = [path.name for path in root.iterdir() if path.name not in (".lock", "parts")]
+        strangers = [path.name for path in root.iterdir() if path.name not in (_LOCK, "parts")]
         if strangers and not (root / "parts").is_dir():
             raise InputError(
                 f"{root} is not empty and not a zoo (it holds {sorted(strangers)[0]}): choose another --out"
             )
-    elif root.exists():
-        held, wanted = read_manifest(root)["recipe"], recipe.to_json()
+    elif (manifest := _manifest(root)) is not None:
+        held, wanted = manifest["recipe"], recipe.to_json()
         if different := [name for name in _without_size(wanted) if held.get(name) != wanted[name]]:
             name = different[0]
             raise InputError(
                 f"{root} holds the zoo of another recipe: its {name} is {held.get(name)!r}, this recipe's is "
                 f"{wanted[name]!r}; choose another --out, or give the arguments it was built with"
             )
-        if recipe.models < held["models"]:
-            raise InputError(f"{root} has {held['models']} models: ask for at least as many, or choose another --out")
 
 
-def _begun(root: Path, recipe: Recipe, data: Dataset, data_root: str | Path | None, device: str) -> dict:
-    """The manifest to go on from: a new one, or the one that is there with its plan extended to the recipe's size."""
+def _manifest(root: Path) -> dict | None:
+    """The manifest in ``root``; None where there is none, or it is damaged."""
+    try:
+        return read_manifest(root) if (root / "zoo.json").exists() else None
+    except Damaged:
+        return None
+
+
+def _recovered_plan(root: Path, population: str) -> list[dict]:
+    """The plan as far as finished parts without a manifest tell it."""
+    parts = [read_sidecar(root, path.stem) for path in sorted((root / "parts").glob("*.json"))]
+    if any(part["population"] != population for part in parts if part):
+        raise InputError(
+            f"{root} has no readable zoo.json and holds parts of another recipe or other data: choose another --out, "
+            "or give the arguments it was built with"
+        )
+    plan, first = [], 0
+    for part in parts:
+        if part is None or (part["name"], part["first_run"]) != (part_name(len(plan)), first):
+            break
+        plan.append({name: part[name] for name in ("name", "first_run", "runs")})
+        first += part["runs"]
+    return plan
+
+
+def _begun(
+    root: Path,
+    recipe: Recipe,
+    data: Dataset,
+    data_root: str | Path | None,
+    population: str,
+    device: str,
+    note: Callable[[str], object],
+) -> dict:
+    """The manifest to go on from, its plan extended to the recipe's size: the one that is there, or a new one for what
+    is there.
+    """
     known = {
         "name": data.name,
         "colour": data.colour,
@@ -212,18 +301,22 @@ def _begun(root: Path, recipe: Recipe, data: Dataset, data_root: str | Path | No
         "duplicates": data.duplicates,
         "location": None if data_root is None else str(Path(data_root).resolve()),
     }
-    if (root / "zoo.json").exists():
-        manifest = read_manifest(root)
-        if manifest["data"]["fingerprint"] != data.fingerprint:
-            raise InputError(
-                f"{root} was begun on other images of the name {data.name!r}: pass the same --data, or another --out"
-            )
-    else:
-        manifest = {"schema": SCHEMA, "name": recipe.name, "plan": [], "complete": False, "parts": []}
+    manifest = _manifest(root)
+    if manifest is None:
+        if (root / "zoo.json").exists():
+            note(f"{root / 'zoo.json'} is damaged: it is made again from the finished parts")
+        manifest = {"schema": SCHEMA, "name": recipe.name, "complete": False, "parts": []}
+        manifest["plan"] = _recovered_plan(root, population)
+    elif manifest["data"]["fingerprint"] != data.fingerprint:
+        raise InputError(
+            f"{root} was begun on other images of the name {data.name!r}: pass the same --data, or another --out"
+        )
     plan = list(manifest["plan"])
     first = sum(part["runs"] for part in plan)
+    if first > recipe.models:
+        raise InputError(f"{root} has {first} models: ask for at least as many, or choose another --out")
     while first < recipe.models:
-        runs = min(_PART_RUNS[device], recipe.models - first)
+        runs = min(PART_RUNS[device], recipe.models - first)
         plan.append({"name": part_name(len(plan)), "first_run": first, "runs": runs})
         first += runs
     complete = manifest["complete"] and plan == manifest["plan"]
@@ -243,24 +336,35 @@ def _only_builder(root: Path) -> Iterator[None]:
     """Holds the folder for this process; a killed process lets go of it by itself."""
     try:
         root.mkdir(parents=True, exist_ok=True)
-        lock = open(root / ".lock", "w")  # noqa: SIM115 - closed below
+        lock = open(root / _LOCK, "a+", encoding="utf-8")  # noqa: SIM115 - closed below
     except OSError as error:
         raise InputError(f"cannot write to {root} ({error.strerror}): choose another --out") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"another process is building {root}: wait for it, or choose another --out") from None
+            lock.seek(0)
+            raise InputError(
+                f"another process is building {root} ({lock.read().strip()}): wait for it, or choose another --out"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"pid {os.getpid()} on {platform.node()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
+        lock.flush()
         yield
 
 
 @contextmanager
-def _full_disk_explained(root: Path) -> Iterator[None]:
+def _full_disk_explained(root: Path, missing_bytes: Callable[[], int]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise InputError(
-            f"the disk that holds {root} is full; finished parts are kept: free space and run the same command again"
+            f"the disk that holds {root} is full: {_sizes(missing_bytes(), shutil.disk_usage(root).free)}; finished "
+            "parts are kept: free space and run the same command again"
         ) from error
+
+
+def _sizes(needed: int, free: int) -> str:
+    return f"the rest of the build needs about {files.size_text(needed)}, {files.size_text(free)} are free"

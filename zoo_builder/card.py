@@ -13,6 +13,7 @@ def zoo_card(manifest: dict) -> str:
         ((law, values),) = axis.items()
         axes.append(f"| {name} | {law.replace('_', '-')} {', '.join(map(str, values))} |")
     axes += [f"| {name} | {value} |" for name, value in recipe["fixed"].items()]
+    stop = f" or to a training cross-entropy of {recipe['stop']['cross_entropy']}" if "stop" in recipe else ""
     return f"""---
 pretty_name: {json.dumps(manifest["name"])}
 tags: [model-zoo, generalization-prediction, gengap]
@@ -27,7 +28,8 @@ configs:
 
 {runs:,} networks ({rows:,} checkpoints, {size / 2**20:,.0f} MiB) trained on `{data["name"]}` ({data["colour"]},
 {data["train_images"]:,} training and {data["test_images"]:,} test images; {data["duplicates"]} test images are also
-training images), up to {recipe["epochs"]} epochs, built with gengap {manifest["versions"]["gengap"]}.
+training images), up to {recipe["epochs"]} epochs{stop}. Family `{recipe["architecture"]["family"]}`; built with gengap
+{manifest["versions"]["gengap"]}.
 
 | hyperparameter | values |
 |---|---|

@@ -3,9 +3,13 @@
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Callable
+from math import log
 from pathlib import Path
 from typing import Any
+
+_TEMPORARY = ".tmp"
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -14,7 +18,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Where anything goes wrong, ``path`` is as it was and the temporary file is gone.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY}")
     try:
         write(temporary)
         with open(temporary, "rb") as file:
@@ -30,9 +34,21 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         os.close(folder)
 
 
+def remove_temporaries(folder: Path) -> None:
+    """Removes what writers that were killed have left under ``folder``. No one may be writing there."""
+    for path in folder.rglob(f".*{_TEMPORARY}"):
+        path.unlink(missing_ok=True)
+
+
 def write_json(path: Path, value: Any) -> None:
     text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def size_text(count: int) -> str:
+    """A number of bytes in words: 12.3 MiB."""
+    power = min(int(log(max(count, 1024), 1024)), 4)
+    return f"{count / 1024**power:,.1f} {('KiB', 'MiB', 'GiB', 'TiB')[power - 1]}"
 
 
 def sha256(path: Path) -> str:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoo_builder.architecture import FAMILIES, Architecture, Shape
+from zoo_builder.architecture import Architecture, Shape
 from zoo_builder.errors import InputError
+from zoo_builder.families import FAMILIES
 from zoo_builder.recipe import Recipe, Sampled, architecture_hyperparameters, vocabulary
 from zoo_builder.streams import numpy_stream
 
@@ -23,9 +24,10 @@ from zoo_builder.streams import numpy_stream
 def runs(recipe: Recipe) -> pd.DataFrame:
     """One row per run, in run order.
 
-    Columns: model_id and configuration (16 hexadecimal digits each), every hyperparameter of the family, seed. Both ids
-    hash the science alone, so neither epochs nor checkpoints nor the recipe's name enter: the same run trained for
-    longer is the same run. ``configuration`` says what is trained on what; ``model_id`` adds the two seeds.
+    Columns: model_id, twin and configuration (16 hexadecimal digits each), every hyperparameter of the family, seed.
+    The ids hash the science alone, so neither epochs nor checkpoints nor the recipe's name enter: the same run trained
+    for longer is the same run. ``configuration`` says what is trained on what; ``model_id`` adds the two seeds;
+    ``twin`` is the model_id of the configuration's seed 0.
 
     Raises:
         InputError: the draws are so few that two configurations came out equal.
@@ -42,6 +44,8 @@ def runs(recipe: Recipe) -> pd.DataFrame:
     table.insert(0, "configuration", _configurations(recipe, table))
     table = table.loc[np.arange(recipe.models) // recipe.seeds].reset_index(drop=True)
     table["seed"] = np.arange(recipe.models) % recipe.seeds
+    twins = {key: _hash([key, recipe.seed, 0]) for key in table["configuration"].unique()}
+    table.insert(0, "twin", table["configuration"].map(twins))
     identities = zip(table["configuration"], table["seed"], strict=True)
     table.insert(0, "model_id", [_hash([key, recipe.seed, seed]) for key, seed in identities])
     return table
@@ -61,9 +65,17 @@ def quantile(axis: Sampled, probability: np.ndarray) -> np.ndarray:
 
 
 def architecture_of(family: str, run: Mapping[str, Any] | pd.Series, input_shape: Shape, classes: int) -> Architecture:
-    """The architecture of one run (a row of the table), for images (channels, height, width)."""
+    """The architecture of one run (a row of the table), for images (channels, height, width).
+
+    Raises:
+        InputError: there is none, for example because a kernel is larger than the image it would read.
+    """
     arguments = {key.name: key.kind(run[key.name]) for key in architecture_hyperparameters(family)}
-    return FAMILIES[family](input_shape, classes, **arguments)
+    try:
+        return FAMILIES[family](input_shape, classes, **arguments)
+    except InputError as error:
+        settings = ", ".join(f"{name} = {value}" for name, value in arguments.items())
+        raise InputError(f"{family} ({settings}) on {'x'.join(map(str, input_shape))} images: {error}") from None
 
 
 def _configurations(recipe: Recipe, table: pd.DataFrame) -> list[str]:

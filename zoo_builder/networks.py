@@ -14,7 +14,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo_builder import dropout as dropout_masks
-from zoo_builder.architecture import Activation, Architecture, Conv, Dropout, GlobalAveragePool, Linear, Place
+from zoo_builder.architecture import (
+    NORM_EPSILON,
+    NORM_MOMENTUM,
+    Activation,
+    Architecture,
+    Conv,
+    Dropout,
+    GlobalAveragePool,
+    Linear,
+    MaxPool,
+    Norm,
+    Place,
+    Residual,
+    shortcut_stride,
+)
 
 if TYPE_CHECKING:
     # The tests import it for real and check every call against the axes.
@@ -27,7 +41,7 @@ class Stack:
 
     Attributes:
         architecture: what each of them is.
-        parameters: {name: tensor [M, *shape]}, names and shapes as ``architecture.parameters``.
+        parameters: {name: tensor [M, *shape]}, names and shapes as ``architecture.tensors``.
         rows: int64 [M], which rows of the table (or of the view) the models stand at.
     """
 
@@ -60,6 +74,7 @@ def forward(
     images: Float[Tensor, "batch channels height width"] | Float[Tensor, "models batch channels height width"],
     dropout: dropout_masks.Dropout | None = None,
     features: dict[str, Tensor] | None = None,
+    training: bool = False,
 ) -> Float[Tensor, "models batch classes"]:
     """The logits of M networks at once; differentiable, any floating dtype, any device.
 
@@ -67,8 +82,9 @@ def forward(
         architecture: what all M are.
         parameters: {name: [M, *shape]}.
         images: [B, C, H, W], seen by every model, or [M, B, C, H, W], each model its own; scaled, not uint8.
-        dropout: the masks of a training step; None evaluates.
+        dropout: the masks of a training step; None drops nothing.
         features: a dictionary to fill with the output of every layer, {layer name: [M, B, *output_shape]}.
+        training: norms use this batch's statistics and move their running ones (in place) instead of using those.
 
     Returns:
         [M, B, classes].
@@ -79,13 +95,11 @@ def forward(
     # A batch that all models share stays [B, C, H, W] until the first layer with weights.
     hidden = images if shared else images.transpose(0, 1).flatten(1, 2)
     hidden = hidden.contiguous(memory_format=torch.channels_last)
+    states = [(hidden, shared)]
     for place in architecture.places:
         match place.layer:
             case Conv(stride=stride, padding=padding):
-                weight, bias = (
-                    parameters[f"{place.name}.weight"].flatten(0, 1),
-                    parameters[f"{place.name}.bias"].flatten(),
-                )
+                weight, bias = (parameters[f"{place.name}.{kind}"].flatten(0, 1) for kind in ("weight", "bias"))
                 hidden = F.conv2d(hidden, weight, bias, stride, padding, groups=1 if shared else models)
                 shared = False
             case Linear():
@@ -94,21 +108,68 @@ def forward(
                     hidden = hidden.flatten(1) if shared else _by_model(hidden, models).flatten(2)
                 hidden = torch.baddbmm(bias[:, None], hidden.expand(models, -1, -1), weight.transpose(1, 2))
                 shared = False
+            case Norm():
+                if shared:
+                    hidden = hidden.repeat(1, models, 1, 1) if hidden.dim() == 4 else hidden.expand(models, -1, -1)
+                    shared = False
+                hidden = _normalized(place, parameters, hidden, training)
             case Activation(kind):
                 hidden = _ACTIVATION[kind](hidden)
+            case Residual(span):
+                earlier, was_shared = states[-1 - span]
+                if was_shared and not shared:
+                    earlier = earlier.repeat(1, models, 1, 1)
+                hidden = hidden + _shortcut(earlier, hidden, 1 if shared else models)
+            case MaxPool(size):
+                hidden = F.max_pool2d(hidden, size)
             case GlobalAveragePool():
                 hidden = hidden.mean((2, 3))
                 hidden = hidden if shared else _by_model(hidden, models)
             case Dropout() if dropout is not None:
                 hidden = hidden * _dropout_factors(dropout, place, hidden)
+        states.append((hidden, shared))
         if features is not None:
             seen = hidden.expand(models, *hidden.shape) if shared else hidden
             features[place.name] = _by_model(seen, models) if len(place.output_shape) == 3 and not shared else seen
     return hidden
 
 
-_ACTIVATION = {"relu": F.relu, "tanh": torch.tanh}
-_MODULE = {"relu": nn.ReLU, "tanh": nn.Tanh}
+_ACTIVATION = {
+    "relu": F.relu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "leaky-relu": F.leaky_relu,
+    "gelu": F.gelu,
+    "silu": F.silu,
+}
+_MODULE = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "leaky-relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
+
+
+def _normalized(place: Place, parameters: dict[str, Tensor], hidden: Tensor, training: bool) -> Tensor:
+    """Batch normalization of [B, M*C, H, W] or [M, B, C]: the channels of all models are those of one image."""
+    if hidden.dim() == 3:
+        flat = _normalized(place, parameters, hidden.transpose(0, 1).flatten(1)[..., None, None], training)
+        return _by_model(flat[..., 0, 0], len(hidden))
+    weight, bias = (parameters[f"{place.name}.{kind}"].flatten() for kind in ("weight", "bias"))
+    # Views, because they are written to.
+    mean, variance = (parameters[f"{place.name}.running_{kind}"].view(-1) for kind in ("mean", "var"))
+    return F.batch_norm(hidden, mean, variance, weight, bias, training, NORM_MOMENTUM, NORM_EPSILON)
+
+
+def _shortcut(earlier: Tensor, later: Tensor, models: int) -> Tensor:
+    """``earlier`` in the shape of ``later``: both [B, M*C, H, W], or both [..., C]; see ``Residual``."""
+    if later.dim() < 4:
+        return F.pad(earlier, (0, later.shape[-1] - earlier.shape[-1]))
+    stride = shortcut_stride(tuple(earlier.shape[1:]), tuple(later.shape[1:]))
+    split = earlier[:, :, ::stride, ::stride].unflatten(1, (models, -1))
+    return F.pad(split, (0, 0, 0, 0, 0, later.shape[1] // models - split.shape[2])).flatten(1, 2)
 
 
 def _by_model(hidden: Tensor, models: int) -> Tensor:
@@ -125,7 +186,68 @@ def _dropout_factors(dropout: dropout_masks.Dropout, place: Place, hidden: Tenso
     return dropout.factors(place.name, hidden.shape[1], 1, place.input_shape[0], hidden.dtype)[:, 0].transpose(0, 1)
 
 
-def module(architecture: Architecture, parameters: dict[str, Tensor], dropout: float = 0.0) -> nn.Sequential:
+def folded(stack: Stack) -> Stack:
+    """The same functions, in eval mode, without norms: each is folded into the convolution or linear layer before it.
+
+    Raises:
+        ValueError: a norm does not follow such a layer, or a shortcut reads what is between the two.
+    """
+    places = stack.architecture.places
+    if not stack.architecture.buffers:
+        return stack
+    parameters = {name: stack.parameters[name] for name in stack.architecture.parameters if not name.startswith("norm")}
+    rows: list = []
+    for number, place in enumerate(places):
+        match place.layer:
+            case Norm():
+                before = places[number - 1]
+                if number == 0 or before not in stack.architecture.weighted:
+                    raise ValueError(f"{place.name} does not follow a convolution or linear layer")
+                weight, bias = f"{before.name}.weight", f"{before.name}.bias"
+                gain, shift, mean, variance = (
+                    stack.parameters[f"{place.name}.{kind}"]
+                    for kind in ("weight", "bias", "running_mean", "running_var")
+                )
+                scale = gain / (variance + NORM_EPSILON).sqrt()
+                per_output = scale.view(*scale.shape, *[1] * (parameters[weight].dim() - 2))
+                parameters[weight] = parameters[weight] * per_output
+                parameters[bias] = shift + scale * (parameters[bias] - mean)
+            case Residual(span):
+                if isinstance(places[number - span].layer, Norm):
+                    raise ValueError(f"{place.name} reads the input of {places[number - span].name}")
+                gone = sum(isinstance(other.layer, Norm) for other in places[number - span : number])
+                rows.append(Residual(span - gone))
+            case layer:
+                rows.append(layer)
+    return Stack(Architecture(stack.architecture.input_shape, tuple(rows)), parameters, stack.rows)
+
+
+class Network(nn.Sequential):
+    """One network: a sequence of ordinary modules, but for shortcuts, which also read an earlier state."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        states = [input]
+        for layer in self:
+            hidden = layer(states[-1], states[-1 - layer.span]) if isinstance(layer, Shortcut) else layer(states[-1])
+            if isinstance(layer, nn.Flatten):  # not a row of the architecture
+                states[-1] = hidden
+            else:
+                states.append(hidden)
+        return states[-1]
+
+
+class Shortcut(nn.Module):
+    """The module of a ``Residual`` row."""
+
+    def __init__(self, span: int) -> None:
+        super().__init__()
+        self.span = span
+
+    def forward(self, later: Tensor, earlier: Tensor) -> Tensor:
+        return later + _shortcut(earlier, later, 1)
+
+
+def module(architecture: Architecture, parameters: dict[str, Tensor], dropout: float = 0.0) -> Network:
     """One network as an ordinary module in eval mode; ``parameters`` without the model axis are its ``state_dict``."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for place in architecture.places:
@@ -136,12 +258,23 @@ def module(architecture: Architecture, parameters: dict[str, Tensor], dropout: f
                 if len(place.input_shape) == 3:
                     layers[f"flatten_{place.name}"] = nn.Flatten()
                 layers[place.name] = nn.Linear(prod(place.input_shape), features)
+            case Norm():
+                norm = nn.BatchNorm2d if len(place.input_shape) == 3 else nn.BatchNorm1d
+                layers[place.name] = norm(place.input_shape[0], NORM_EPSILON, NORM_MOMENTUM)
             case Activation(kind):
                 layers[place.name] = _MODULE[kind]()
             case Dropout():
                 layers[place.name] = nn.Dropout(dropout)
+            case Residual(span):
+                layers[place.name] = Shortcut(span)
+            case MaxPool(size):
+                layers[place.name] = nn.MaxPool2d(size)
             case GlobalAveragePool():
                 layers[place.name] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    network = nn.Sequential(layers).to(next(iter(parameters.values())).dtype)
-    network.load_state_dict(parameters)
+    network = Network(layers).to(next(iter(parameters.values())).dtype)
+    # Without the count of batches, which only a cumulative average of the statistics would use.
+    missing, unexpected = network.load_state_dict(parameters, strict=False)
+    wrong = [name for name in (*missing, *unexpected) if not name.endswith("num_batches_tracked")]
+    if wrong:
+        raise ValueError(f"parameters do not fit the architecture: {wrong}")
     return network.eval()

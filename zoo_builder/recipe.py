@@ -17,11 +17,19 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from zoo_builder.architecture import ACTIVATIONS, FAMILIES
+from zoo_builder.architecture import ACTIVATIONS
 from zoo_builder.errors import InputError, nearest
+from zoo_builder.families import FAMILIES, NORMS, RESIDUALS, WIDEST
 
 OPTIMIZERS = ("sgd", "adam", "rmsprop")
 INITIALIZATIONS = ("glorot-normal", "he-normal", "orthogonal", "normal", "truncated-normal")
+# What a run's own seed decides; the rest it shares with its configuration's other seeds (arXiv:2106.13799, sec. 3).
+VARIED = {
+    "everything": ("subset", "initialization", "order", "dropout"),
+    "data": ("subset",),
+    "initialization": ("initialization",),
+    "order": ("order", "dropout"),
+}
 DISTRIBUTIONS = ("uniform", "log_uniform", "choice")
 SECTIONS = ("data", "architecture", "fixed", "grid", "sample", "stop")
 REQUIRED = Parameter.empty
@@ -91,6 +99,7 @@ HYPERPARAMETERS = (
     Key("initialization_std", float, "a number > 0", _positive, 0.05),
     Key("train_fraction", float, "a number in (0, 1]", lambda value: 0 < value <= 1, 1.0),
     Key("batch_size", int, "a whole number >= 1", _positive),
+    Key("varied", str, tuple(VARIED), default="everything"),
 )
 # Which of these a family has, and their defaults, are read from its keyword arguments.
 ARCHITECTURE_HYPERPARAMETERS = (
@@ -98,6 +107,11 @@ ARCHITECTURE_HYPERPARAMETERS = (
     Key("depth", int, "a whole number >= 1", _positive),
     Key("padding", int, "a whole number >= 0", _not_negative),
     Key("activation", str, ACTIVATIONS),
+    Key("kernel", int, "an odd number >= 1", lambda value: value > 0 and value % 2 == 1),
+    Key("dense", int, "a whole number >= 0", _not_negative),
+    Key("norm", str, NORMS),
+    Key("residual", str, RESIDUALS),
+    Key("widest", str, WIDEST),
 )
 _TOP = (
     Key("name", str, "made of letters, digits, '.', '_' and '-'", lambda value: bool(_NAME.fullmatch(value))),

@@ -12,15 +12,18 @@ A part holds all checkpoints of its runs. Every file appears whole or not at all
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256 as sha256_of
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import torch
+from pyarrow.parquet import ParquetFile
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -32,11 +35,15 @@ from zoo_builder.datasets.loading import load
 from zoo_builder.errors import InputError
 from zoo_builder.networks import Stack
 from zoo_builder.recipe import Recipe
+from zoo_builder.training import STATISTICS
 
-SCHEMA = 1
+SCHEMA = 2
 # Columns of the table that are not hyperparameters.
-IDENTITY = ("model_id", "configuration", "seed", "epoch", "architecture")
-RESULTS = ("status", "steps", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
+IDENTITY = ("model_id", "twin", "configuration", "seed", "epoch", "architecture")
+RESULTS = ("status", "steps", "train_loss", "train_accuracy", "test_loss", "test_accuracy", *STATISTICS)
+
+# What tables, file headers, sidecars and the manifest take, by experience.
+_ROW_BYTES, _PART_BYTES = 80, 20_000
 
 
 def part_name(number: int) -> str:
@@ -76,18 +83,36 @@ def write_part(
     for name, write in contents.items():
         files.write_atomically(root / name, write)
         written[name] = {"sha256": files.sha256(root / name), "bytes": (root / name).stat().st_size}
-    sidecar = {**notes, "rows": len(table), "files": written}
-    files.write_json(sidecar_path(root, part), sidecar)
+    sidecar = {"schema": SCHEMA, **notes, "rows": len(table), "files": written}
+    files.write_json(sidecar_path(root, part), sidecar | {"digest": _digest(sidecar)})
     return sidecar
 
 
-def finished_part(root: Path, plan: dict, population: str) -> dict | None:
-    """The sidecar of a planned part whose files are all there, unaltered; None where the part is to be built."""
-    path = sidecar_path(root, plan["name"])
-    if not path.is_file():
+def read_sidecar(root: Path, part: str) -> dict | None:
+    """The sidecar of a part; None where there is none or it is damaged.
+
+    Raises:
+        InputError: another version of the schema wrote it.
+    """
+    path = sidecar_path(root, part)
+    try:
+        sidecar = json.loads(path.read_text(encoding="utf-8"))
+        _refuse_other_schema(path, sidecar["schema"])
+        return sidecar if sidecar.pop("digest") == _digest(sidecar) else None
+    except InputError:
+        raise
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    sidecar = json.loads(path.read_text(encoding="utf-8"))
-    if any(sidecar[name] != value for name, value in {**plan, "population": population}.items()):
+
+
+def finished_part(root: Path, plan: dict, population: str) -> dict | None:
+    """The sidecar of a planned part whose files are all there, unaltered; None where the part is to be built.
+
+    Raises:
+        InputError: another version of the schema wrote it.
+    """
+    sidecar = read_sidecar(root, plan["name"])
+    if sidecar is None or any(sidecar[name] != value for name, value in {**plan, "population": population}.items()):
         return None
     whole = all(
         (root / name).is_file() and files.sha256(root / name) == entry["sha256"]
@@ -96,11 +121,34 @@ def finished_part(root: Path, plan: dict, population: str) -> dict | None:
     return sidecar if whole else None
 
 
+def _digest(sidecar: dict) -> str:
+    return sha256_of(json.dumps(sidecar, sort_keys=True).encode()).hexdigest()
+
+
+def expected_bytes(
+    runs: pd.DataFrame, architectures: dict[str, Architecture], recipe: Recipe, data: Dataset, parts: int
+) -> int:
+    """About how large ``parts`` parts of ``runs`` are: weights and outputs to the byte, the rest by experience.
+
+    Runs that stop early have fewer checkpoints, and take less.
+    """
+    rows, examples = len(recipe.checkpoints), len(data.test_labels)
+    size = {key: sum(4 * prod(shape) for shape in value.tensors.values()) for key, value in architectures.items()}
+    weights = runs["architecture"].map(size).sum() + len(runs) * 8
+    outputs = len(runs) * 2 * examples * len(data.classes) + parts * 8 * examples
+    return int(rows * weights + outputs + rows * len(runs) * _ROW_BYTES + parts * _PART_BYTES)
+
+
+class Damaged(InputError):
+    """A manifest that is no JSON: cut off, or overwritten."""
+
+
 def read_manifest(root: Path) -> dict:
     """The manifest of a zoo, finished or not.
 
     Raises:
-        InputError: there is none, or it cannot be read.
+        Damaged: it is no JSON.
+        InputError: there is none, or it is not one of this version.
     """
     path = root / "zoo.json"
     if not path.is_file():
@@ -109,14 +157,22 @@ def read_manifest(root: Path) -> dict:
         )
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        schema = manifest["schema"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} is damaged ({error}): delete it and run the same `gengap zoo build` again, finished parts are kept"
+    except ValueError as error:
+        raise Damaged(
+            f"{path} is damaged ({error}): run the same `gengap zoo build` again, finished parts are kept"
         ) from error
-    if schema != SCHEMA:
-        raise InputError(f"{path} has schema {schema}, this gengap reads {SCHEMA}: use the version that wrote it")
+    if not isinstance(manifest, dict) or "schema" not in manifest:
+        raise InputError(f"{path} is not the manifest of a zoo: choose another folder")
+    _refuse_other_schema(path, manifest["schema"])
     return manifest
+
+
+def _refuse_other_schema(path: Path, schema: object) -> None:
+    if schema != SCHEMA:
+        raise InputError(
+            f"{path} has schema {schema}, this gengap reads and writes schema {SCHEMA}: use the version of gengap that "
+            f"wrote it, or choose another folder; nothing was changed"
+        )
 
 
 @dataclass(frozen=True)
@@ -172,8 +228,9 @@ class Zoo:
     @cached_property
     def table(self) -> pd.DataFrame:
         """One row per checkpoint, run by run, epochs ascending; the index counts rows over all parts."""
-        parts = [pd.read_parquet(self._file(part, "checkpoints")) for part in self.manifest["parts"]]
-        return pd.concat(parts, ignore_index=True)
+        # Joined before pandas sees them: a data frame of each part takes three times as long.
+        parts = [ParquetFile(self._file(part, "checkpoints")).read() for part in self.manifest["parts"]]
+        return pyarrow.concat_tables(parts, promote_options="default").to_pandas()
 
     @cached_property
     def final(self) -> pd.DataFrame:
@@ -206,30 +263,47 @@ class Zoo:
         """
         rows = np.asarray(rows, dtype=np.int64)
         found: dict[str, list[tuple[np.ndarray, dict[str, Tensor]]]] = {}
-        first = 0
-        for part in self.manifest["parts"]:
-            places = np.flatnonzero((rows >= first) & (rows < first + part["rows"]))
-            if len(places):
-                path = self._file(part, "weights")
-                with _opened(path) as tensors:
-                    for key in dict.fromkeys(name.split("/")[0] for name in tensors.keys()):  # noqa: SIM118
-                        held = tensors.get_tensor(f"{key}/rows").numpy()
-                        position = np.searchsorted(held, rows[places] - first).clip(max=len(held) - 1)
-                        here = held[position] == rows[places] - first
-                        if here.any():
-                            index = torch.as_tensor(position[here])
-                            names = self.architectures[key].parameters
-                            values = {name: tensors.get_tensor(f"{key}/{name}")[index] for name in names}
-                            found.setdefault(key, []).append((places[here], values))
-            first += part["rows"]
+        for part, places, inside in self._by_part(rows, "rows"):
+            with _opened(self._file(part, "weights")) as tensors:
+                for key in dict.fromkeys(name.split("/")[0] for name in tensors.keys()):  # noqa: SIM118
+                    held = tensors.get_tensor(f"{key}/rows").numpy()
+                    position = np.searchsorted(held, inside).clip(max=len(held) - 1)
+                    here = held[position] == inside
+                    if here.any():
+                        index = torch.as_tensor(position[here])
+                        names = self.architectures[key].tensors
+                        values = {name: tensors.get_tensor(f"{key}/{name}").index_select(0, index) for name in names}
+                        found.setdefault(key, []).append((places[here], values))
         return [self._joined(key, pieces, rows) for key, pieces in found.items()]
+
+    def _by_part(self, numbers: np.ndarray, unit: str) -> Iterator[tuple[dict, np.ndarray, np.ndarray]]:
+        """Every part that holds some of the "rows" or "runs" ``numbers``: where in ``numbers``, where in the part."""
+        ends = self._ends[unit]
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < ends[-1]:
+            raise IndexError(f"the zoo {self.root} has {unit} 0 to {ends[-1] - 1}, and not all that were asked for")
+        which = np.searchsorted(ends, numbers, side="right")
+        for number in np.unique(which):
+            part = self.manifest["parts"][number]
+            places = np.flatnonzero(which == number)
+            yield part, places, numbers[places] - (ends[number] - part[unit])
+
+    @cached_property
+    def _rows_of(self) -> dict[str, list[int]]:
+        rows: dict[str, list[int]] = {}
+        for row, model_id in enumerate(self.table["model_id"]):
+            rows.setdefault(model_id, []).append(row)
+        return rows
+
+    @cached_property
+    def _ends(self) -> dict[str, np.ndarray]:
+        return {unit: np.cumsum([part[unit] for part in self.manifest["parts"]]) for unit in ("rows", "runs")}
 
     def _joined(self, key: str, pieces: list[tuple[np.ndarray, dict[str, Tensor]]], rows: np.ndarray) -> Stack:
         places = np.concatenate([piece for piece, _ in pieces])
         order = np.argsort(places)
         index = torch.as_tensor(order)
-        names = self.architectures[key].parameters
-        joined = {name: torch.cat([values[name] for _, values in pieces])[index] for name in names}
+        names = self.architectures[key].tensors
+        joined = {name: torch.cat([values[name] for _, values in pieces]).index_select(0, index) for name in names}
         return Stack(self.architectures[key], joined, rows[places[order]])
 
     def outputs(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -237,16 +311,12 @@ class Zoo:
 
         A diverged run's are NaN.
         """
-        rows = np.asarray(rows, dtype=np.int64)
-        run = pd.Series(np.arange(len(self.final)), index=self.final.index).loc[rows].to_numpy()
-        pieces, places, first = [], [], 0
-        for part in self.manifest["parts"]:
-            here = np.flatnonzero((run >= first) & (run < first + part["runs"]))
-            if len(here):
-                with _opened(self._file(part, "outputs")) as tensors:
-                    pieces.append(tensors.get_tensor("logits")[torch.as_tensor(run[here] - first)].numpy())
-                places.append(here)
-            first += part["runs"]
+        run = self.final.index.get_indexer(np.asarray(rows, dtype=np.int64))
+        pieces, places = [], []
+        for part, here, inside in self._by_part(run, "runs"):
+            with _opened(self._file(part, "outputs")) as tensors:
+                pieces.append(tensors.get_tensor("logits").index_select(0, torch.as_tensor(inside)).numpy())
+            places.append(here)
         return np.concatenate(pieces)[np.argsort(np.concatenate(places))]
 
     def module(self, model_id: str, epoch: int | None = None) -> nn.Module:
@@ -255,13 +325,12 @@ class Zoo:
         Raises:
             InputError: no such model or epoch.
         """
-        found = self.table[self.table["model_id"] == model_id]
-        if found.empty:
+        if model_id not in self._rows_of:
             raise InputError(f"the zoo {self.root} has no model {model_id!r}: see the column model_id of zoo.table")
-        chosen = found.tail(1) if epoch is None else found[found["epoch"] == epoch]
-        if chosen.empty:
-            raise InputError(f"model {model_id} has no checkpoint of epoch {epoch}, only {found['epoch'].tolist()}")
-        (stack,) = self.weights(chosen.index)
+        rows = {int(self.table["epoch"].iat[row]): row for row in self._rows_of[model_id]}
+        if epoch is not None and epoch not in rows:
+            raise InputError(f"model {model_id} has no checkpoint of epoch {epoch}, only {list(rows)}")
+        (stack,) = self.weights([rows[max(rows) if epoch is None else epoch]])
         return networks.module(stack.architecture, {name: value[0] for name, value in stack.parameters.items()})
 
     def data(self, root: str | Path | None = None) -> Dataset:

@@ -12,16 +12,26 @@ from torch import Tensor, nn
 
 from zoo_builder.architecture import Architecture
 from zoo_builder.dropout import dropout_seeds
-from zoo_builder.recipe import INITIALIZATIONS
+from zoo_builder.recipe import INITIALIZATIONS, VARIED
 from zoo_builder.streams import numpy_stream, stream_seed, torch_stream
 
 # torch.optim's defaults.
 ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8
 RMSPROP_SMOOTHING, RMSPROP_EPSILON = 0.99, 1e-8
+# Training statistics that are stored with each run; see ``Trained``.
+STATISTICS = ("steps_to_0.1", "steps_to_0.01", "gradient_variance_epoch_1", "gradient_variance")
+STEPS_TO = (0.1, 0.01)
 
 
-def subset_seed(model_id: str) -> int:
-    return stream_seed(model_id, "subset")
+def stream_ids(runs: pd.DataFrame, purpose: str) -> list[str]:
+    """From whose id each run draws its stream of this purpose: its own, or its configuration's first seed's."""
+    columns = zip(runs["model_id"], runs["twin"], runs["varied"], strict=True)
+    return [model_id if purpose in VARIED[varied] else twin for model_id, twin, varied in columns]
+
+
+def subset_seeds(runs: pd.DataFrame) -> np.ndarray:
+    """int64 [n], the seed of each run's training subset."""
+    return np.array([stream_seed(identity, "subset") for identity in stream_ids(runs, "subset")], dtype=np.int64)
 
 
 def subset_size(train_fraction: float, total: int) -> int:
@@ -33,23 +43,24 @@ def training_subset(seed: int, size: int, total: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(int(seed))).permutation(total)[:size]
 
 
-def epoch_order(model_id: str, epoch: int, size: int) -> np.ndarray:
+def epoch_order(stream_id: str, epoch: int, size: int) -> np.ndarray:
     """The order in which a run visits its own images in one epoch (counted from 1)."""
-    return numpy_stream(model_id, f"order/{epoch}").permutation(size)
+    return numpy_stream(stream_id, f"order/{epoch}").permutation(size)
 
 
-def initialize(architecture: Architecture, model_id: str, kind: str, std: float) -> dict[str, Tensor]:
-    """The weights of one run at epoch 0, float32 on the CPU; biases are 0.
+def initialize(architecture: Architecture, stream_id: str, kind: str, std: float) -> dict[str, Tensor]:
+    """The parameters of one run at epoch 0, float32 on the CPU; biases are 0, a norm's weights 1.
 
     Args:
         kind: one of ``recipe.INITIALIZATIONS``, with Glorot's and He's variance for a normal law and unit gain.
         std: the standard deviation of "normal" and of "truncated-normal" (cut at two of them); others ignore it.
     """
-    stream = torch_stream(model_id, "initialization")
+    stream = torch_stream(stream_id, "initialization")
     parameters = {}
     for name, shape in architecture.parameters.items():
         value = parameters[name] = torch.zeros(shape)
-        if name.endswith(".bias"):
+        if value.dim() == 1:
+            value.fill_(name.endswith(".weight"))
             continue
         match kind:
             case "glorot-normal":
@@ -75,7 +86,7 @@ class Runs:
     among them. ``order`` leads back to the caller's rows.
 
     Attributes:
-        model_ids: M ids.
+        order_ids: M ids, whose streams decide the order of each run's images.
         order: int64 [M], positions in the table the runs were made from.
         sizes: int64 [M], number of training images of each run.
         optimizers: M names.
@@ -84,7 +95,7 @@ class Runs:
         seeds: {dropout layer: int64 [M]}.
     """
 
-    model_ids: tuple[str, ...]
+    order_ids: tuple[str, ...]
     order: np.ndarray
     sizes: np.ndarray
     optimizers: tuple[str, ...]
@@ -100,31 +111,30 @@ class Runs:
         sizes = np.array([subset_size(fraction, total) for fraction in table["train_fraction"]], dtype=np.int64)
         order = np.lexsort((table["optimizer"].to_numpy(str), -sizes))
         table = table.iloc[order]
-        ids = table["model_id"].tolist()
         layers = [place.name for place in architecture.places if place.name.startswith("dropout")]
         column = {
             name: torch.tensor(table[name].to_numpy(float)).to(dtype)[:, None]
             for name in ("learning_rate", "l2", "momentum")
         }
         return cls(
-            model_ids=tuple(ids),
+            order_ids=tuple(stream_ids(table, "order")),
             order=order,
             sizes=sizes[order],
             optimizers=tuple(table["optimizer"]),
             dropout=torch.tensor(table["dropout"].to_numpy(float)),
-            seeds=dropout_seeds(ids, layers) if (table["dropout"] > 0).any() else {},
+            seeds=dropout_seeds(stream_ids(table, "dropout"), layers) if (table["dropout"] > 0).any() else {},
             **column,
         )
 
     def __len__(self) -> int:
-        return len(self.model_ids)
+        return len(self.order_ids)
 
     def take(self, kept: np.ndarray) -> "Runs":
         """The runs at the ascending positions ``kept``."""
         index = torch.as_tensor(kept, device=self.l2.device)
         return replace(
             self,
-            model_ids=tuple(self.model_ids[i] for i in kept),
+            order_ids=tuple(self.order_ids[i] for i in kept),
             order=self.order[kept],
             sizes=self.sizes[kept],
             optimizers=tuple(self.optimizers[i] for i in kept),
@@ -151,9 +161,14 @@ class Trained:
     """What training a table of runs gives: one row per checkpoint of each run, in the order of the runs.
 
     Attributes:
-        table: columns run (position in the table of runs), epoch, steps, status, train_loss, train_accuracy, test_loss,
-            test_accuracy. Training figures are known at a run's last checkpoint only, NaN before.
-        weights: {parameter: float32 [rows, *shape]}.
+        table: columns run (position in the table of runs), epoch, and ``store.RESULTS``. All but status, steps,
+            test_loss and test_accuracy are known at a run's last checkpoint only, NaN before:
+
+            train_loss, train_accuracy: in eval mode on the run's own training images.
+            steps_to_0.1, steps_to_0.01: steps taken by the end of the first epoch with a training cross-entropy (in
+                eval mode) at or below these; infinite where none was.
+            gradient_variance_epoch_1, gradient_variance: see ``engines.loop``; after epoch 1 and at the end.
+        weights: {tensor of ``architecture.tensors``: float32 [rows, *shape]}.
         logits: float16 [runs, test images, classes], of each run's last checkpoint.
     """
 

@@ -37,6 +37,8 @@ def problems(path: str | Path, *, sample: int = 20, data_root: str | Path | None
         yield from found
     if sound:
         zoo = Zoo.open(root)
+        if twice := sum(part["runs"] for part in manifest["parts"]) - len(zoo.final):
+            yield f"{twice} models stand in more than one part"
         yield from _accuracy_problems(zoo, zoo.data(data_root), sample)
 
 

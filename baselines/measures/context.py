@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from functools import wraps
+from functools import cached_property, wraps
 from time import perf_counter
 from typing import Any, TypeVar, cast
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from baselines.folding import without_norms
 from baselines.interface import NotApplicable, TrainData, View
 from zoo_builder.architecture import Architecture
 from zoo_builder.engines.torch_engine import TorchEngine
@@ -45,24 +46,38 @@ def shared(compute: Callable[[Any], Value]) -> Value:
 class MeasureContext:
     """M models of one architecture, numbered 0 .. M-1.
 
+    Norms are folded into the layers before them: architecture, parameters and initialization are those of networks
+    without norms that compute the same.
+
     Attributes:
-        architecture: what each of them is.
         reasons: {model: why the measure is undefined for it}, filled by ``undefined``.
         borrowed: seconds that earlier readers spent on what has been read so far.
     """
 
     def __init__(self, view: View):
         """``view`` holds the models of one stack."""
-        (self._stack,) = view.stacks
         self._view = view
         self._values: dict[str, Any] = {}
         self._seconds: dict[str, float] = {}
-        self.architecture: Architecture = self._stack.architecture
         self.reasons: dict[int, str] = {}
         self.borrowed = 0.0
 
     def __len__(self) -> int:
-        return len(self._stack)
+        return self._view.size
+
+    @cached_property
+    def _stack(self) -> Stack:
+        (stack,) = self._view.stacks
+        return without_norms(stack)
+
+    @property
+    def architecture(self) -> Architecture:
+        """What each of them is.
+
+        Raises:
+            NotApplicable: a norm cannot be folded; so do all that read weights.
+        """
+        return self._stack.architecture
 
     def undefined(self, mask: Tensor, reason: str) -> None:
         """The measure has no value where ``mask`` (bool [M]) holds; whatever it returns there becomes NaN."""
@@ -88,7 +103,7 @@ class MeasureContext:
         """
         if self._view.initial is None:
             raise NotApplicable("the zoo has no epoch-0 checkpoints, so the initialization is unknown")
-        return _in_float64(self._view.initial[0])
+        return _in_float64(without_norms(self._view.initial[0]))
 
     @shared
     def matrices(self) -> list[Tensor]:

@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from baselines.folding import without_norms
 from baselines.interface import NotApplicable, Prediction, View
 from baselines.predictors.boosting import fit_boosted_trees
 from baselines.predictors.mlp import fit_mlp
@@ -16,17 +17,18 @@ NOT_FINITE = "the model has weights that are not finite"
 
 
 def weight_statistics(view: View) -> pd.DataFrame:
-    """Mean, variance and quantiles of every weight and bias tensor.
+    """Mean, variance and quantiles of every weight and bias tensor, norms folded into them.
 
     Returns:
         One row per model, one float64 column per tensor and statistic; NaN where weights are not finite.
 
     Raises:
-        NotApplicable: the architectures differ in the names of their tensors.
+        NotApplicable: the architectures differ in the names of their tensors, or have a norm that cannot be folded.
     """
-    tensors = list(view.stacks[0].architecture.parameters)
+    stacks = [without_norms(stack) for stack in view.stacks]
+    tensors = list(stacks[0].architecture.parameters)
     features = np.empty((view.size, len(tensors), len(STATISTICS)))
-    for stack in view.stacks:
+    for stack in stacks:
         names = list(stack.architecture.parameters)
         if names != tensors:
             raise NotApplicable(

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from baselines.interface import ACCESS, TrainData, View
-from zoo_builder.architecture import Architecture, small_cnn
+from zoo_builder.architecture import Architecture
+from zoo_builder.families import small_cnn
 from zoo_builder.networks import Stack
 
 

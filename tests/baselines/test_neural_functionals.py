@@ -11,8 +11,9 @@ from scipy.stats import kendalltau
 from baselines.interface import NotApplicable, View
 from baselines.predictors.neural_functionals.layers import EquivariantLinear, WeightSpace, average, chain_sizes
 from baselines.predictors.neural_functionals.predictor import NeuralFunctional
-from zoo_builder.architecture import Activation, Architecture, Conv, Linear, small_cnn
+from zoo_builder.architecture import Activation, Architecture, Conv, Linear
 from zoo_builder.errors import InputError
+from zoo_builder.families import small_cnn
 from zoo_builder.networks import Stack
 
 # Widths, kernel positions (a 2x2 kernel has 4), and the dimension of the space of equivariant affine maps.

@@ -17,7 +17,7 @@ from baselines.predictors.weight_statistics import (
     WeightStatisticsMLP,
     weight_statistics,
 )
-from zoo_builder.architecture import small_cnn
+from zoo_builder.families import small_cnn
 from zoo_builder.networks import Stack
 
 ON_WEIGHTS = (WeightStatisticsBoosting, WeightStatisticsMLP)

@@ -1,12 +1,14 @@
 """The command line as a user meets it: exit codes, one-line errors, JSON."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import zoo_builder
 from benchmark.cli import main
 from zoo_builder.store import Zoo
 
@@ -32,6 +34,7 @@ def test_help_teaches_and_every_command_has_one(capsys: pytest.CaptureFixture[st
         [],
         ["zoo"],
         ["zoo", "build"],
+        ["zoo", "plan"],
         ["zoo", "info"],
         ["zoo", "verify"],
         ["tasks"],
@@ -92,6 +95,33 @@ def test_wrong_input_is_one_clear_error(capsys: pytest.CaptureFixture[str], tmp_
             0,
         ): "models is 0: it must be a whole number >= 1",
         ("zoo", "build", "mnist-gs", "--out", tmp_path / "zoo", "--data", tmp_path): str(tmp_path),
+        (
+            "zoo",
+            "build",
+            recipe_of_digits(tmp_path / "large.toml", 10_001),
+            "--out",
+            tmp_path / "zoo",
+        ): "large has 10,001 models, about 456.4 MiB on disk, and more than 10,000 need a confirmation: `gengap",
+        (
+            "zoo",
+            "build",
+            "digits",
+            "--out",
+            tmp_path / "zoo",
+            "--address",
+            "a:1",
+        ): "--address is for --runner ray: add it, or leave --address out",
+        (
+            "zoo",
+            "build",
+            "digits",
+            "--out",
+            tmp_path / "zoo",
+            "--runner",
+            "ray",
+            "--workers",
+            2,
+        ): "--workers is for --runner local: a Ray cluster takes as many parts as it has CPUs",
         ("zoo", "info", tmp_path): "is not a zoo: it has no zoo.json",
         ("zoo", "verify", tmp_path / "nowhere"): "is not a zoo",
         ("run", "test-accuracy", "--zoo", tmp_path): "is not a zoo",
@@ -100,7 +130,61 @@ def test_wrong_input_is_one_clear_error(capsys: pytest.CaptureFixture[str], tmp_
     }
     for arguments, words in wrong.items():
         assert words in refused(capsys, *arguments)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.toml"], "nothing was written"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["large.toml", "mine.toml"], "nothing was written"
+
+
+def recipe_of_digits(file: Path, seeds: int) -> Path:
+    """One configuration with so many seeds."""
+    text = (Path(zoo_builder.__file__).parent / "recipes" / "digits.toml").read_text()
+    text = re.sub(r"\nseeds = \d+", f"\nseeds = {seeds}", text.replace('"digits"', f'"{file.stem}"', 1))
+    file.write_text(re.sub(r" = \[(\S+), .*\]", r" = [\1]", text).replace("checkpoints = [0]", "checkpoints = [0, 20]"))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "all", "--zoo", "zoo", "--out", "x"], "usage: gengap run [-h] --zoo DIR"),
+        (["run", "all", "--zoo", "zoo", "--out", "x"], "gengap run: error: unrecognized arguments: --out x"),
+        (
+            ["zoo", "build", "digits", "--out", "x", "--worker", "0"],
+            "--workers: it is 0, expected a whole number of at",
+        ),
+        (["zoo", "build", "digits", "--out", "x", "--workers", "two"], "--workers: it is two, expected a whole number"),
+        (["zoo", "plan", "digits", "--out", "x"], "usage: gengap zoo plan"),
+    ],
+)
+def test_wrong_arguments_show_the_usage_of_their_own_command(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_plan_says_what_a_recipe_comes_to(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoo_builder.plan._CALIBRATION_SECONDS", 0)
+    code, text, _ = said(capsys, "zoo", "plan", "digits", "--models", 64, "--epochs", 5, "--workers", 2)
+    assert code == 0
+    for words in (
+        r"models +64 in 16 configurations",
+        r"  train_fraction +0\.1, 0\.25, 0\.5, 1\.0",
+        r"epochs +5; checkpoints at 0, 1, 2, 5",
+        r"architectures +1",
+        r"parameters +4,970 to 4,970 per model, median 4,970",
+        r"on disk +5\.\d MiB",
+        r"time +[\d.]+ (seconds|minutes) with 2 workers of this machine",
+    ):
+        assert re.search(words, text), words
+    made = json.loads(said(capsys, "zoo", "plan", "digits", "--models", 64, "--json")[1])
+    assert made["needs"]["parameters"] == [4970, 4970, 4970]
+    code, text, _ = said(capsys, "zoo", "plan", "mnist-gs", "--data", "/nowhere")
+    assert code == 0
+    assert "3,000 in 3,000 configurations" in text
+    assert "need the data, which is not at hand: /nowhere is not a folder" in text
 
 
 def test_a_gpu_that_is_not_there(
@@ -152,6 +236,18 @@ def test_an_entrant_that_fails_is_an_error_with_its_log(
     assert "gengap: error: mine failed on small/generalization-gap: the measure failed: RuntimeError: no idea" in err
     assert "raise RuntimeError('no idea')" in err
     assert "mine" in refused(capsys, "run", "test-accuracy", f"{file}:mine", "--zoo", small_zoo.root)
+
+
+def test_an_entrant_that_cannot_be_loaded_does_not_keep_others_from_running(
+    capsys: pytest.CaptureFixture[str], small_zoo: Zoo, tmp_path: Path
+) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text("import elephants\n")
+    arguments = ["run", "generalization-gap", f"{file}:Mine", "weight-norm", "--zoo", small_zoo.root]
+    code, out, err = said(capsys, *arguments, "--results", tmp_path / "r", "--json")
+    assert code == 2
+    assert [record["entrant"] for record in json.loads(out)] == ["weight-norm"]
+    assert err.count("broken.py:Mine cannot be loaded: ModuleNotFoundError: No module named 'elephants'") == 1
 
 
 def test_tasks_and_entrants(capsys: pytest.CaptureFixture[str], small_zoo: Zoo) -> None:

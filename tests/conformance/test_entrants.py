@@ -13,7 +13,7 @@ from baselines.interface import ACCESS, Estimator, Measure, Prediction, Predicto
 from baselines.measures import measures
 from baselines.measures.run import compute
 from baselines.predictors import predictors
-from zoo_builder.architecture import small_cnn
+from zoo_builder.families import small_cnn
 from zoo_builder.networks import Stack, forward
 
 CONFIGURATIONS, SEEDS, IMAGES = 12, 2, 24

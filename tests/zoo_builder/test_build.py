@@ -2,6 +2,8 @@
 
 import json
 import os
+import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -18,18 +20,19 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from zoo_builder import build as building
-from zoo_builder import files
+from zoo_builder import files, grid
 from zoo_builder.build import Progress, build
 from zoo_builder.datasets.dataset import scaled
 from zoo_builder.errors import InputError
 from zoo_builder.recipe import Recipe, load_recipe
+from zoo_builder.runner import Local
 from zoo_builder.store import Zoo, read_manifest
 from zoo_builder.verify import problems
 
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(building, "_PART_RUNS", {"cpu": 4})
+    monkeypatch.setattr(building, "PART_RUNS", {"cpu": 4})
 
 
 def tiny(models: int = 10, epochs: int = 2) -> Recipe:
@@ -46,18 +49,16 @@ def tiny(models: int = 10, epochs: int = 2) -> Recipe:
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(building, "_PART_RUNS", {"cpu": 4})
+        patch.setattr(building, "PART_RUNS", {"cpu": 4})
         return build(tiny(), tmp_path_factory.mktemp("zoo") / "tiny", device="cpu")
 
 
 def files_of(root: Path) -> dict[str, bytes]:
-    """The tables, weights and outputs of a zoo."""
-    folders = ("checkpoints", "weights", "outputs")
+    """All files of a zoo by name, with what the tables, weights and outputs hold: the others tell times."""
     return {
-        str(path.relative_to(root)): path.read_bytes()
-        for folder in folders
-        for path in sorted((root / folder).rglob("*"))
-        if path.is_file()
+        str(path.relative_to(root)): b"" if path.suffix in (".json", ".md") else path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.name != ".lock"
     }
 
 
@@ -118,7 +119,7 @@ def test_the_manifest_says_what_the_zoo_is_made_of(zoo: Zoo) -> None:
 
 
 def test_workers_change_no_bit(zoo: Zoo, tmp_path: Path, small_parts: None) -> None:
-    assert files_of(build(tiny(), tmp_path / "zoo", device="cpu", workers=2).root) == files_of(zoo.root)
+    assert files_of(build(tiny(), tmp_path / "zoo", device="cpu", runner=Local(2)).root) == files_of(zoo.root)
 
 
 def test_a_larger_zoo_keeps_the_first_models(zoo: Zoo, tmp_path: Path, small_parts: None) -> None:
@@ -144,23 +145,33 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import test_build
 from zoo_builder import build as building
-building._PART_RUNS = {"cpu": 4}
+from zoo_builder.runner import Local
+building.PART_RUNS = {"cpu": 4}
 if __name__ == "__main__":
-    said = building.Progress(advance=lambda n: print("epoch", flush=True), commit=lambda n: print("part", flush=True))
+    said = building.Progress(
+        start=lambda models, epochs: print("start", flush=True),
+        advance=lambda n: print("epoch", flush=True),
+        commit=lambda n: print("part", flush=True),
+    )
     recipe = test_build.tiny(int(sys.argv[3]), int(sys.argv[4]))
-    building.build(recipe, sys.argv[2], device="cpu", workers=int(sys.argv[5]), progress=said)
+    building.build(recipe, sys.argv[2], device="cpu", runner=Local(int(sys.argv[5])), progress=said)
 """
 
 
 @contextmanager
 def builder(root: Path, *, models: int = 10, epochs: int = 2, workers: int = 1) -> Iterator[subprocess.Popen]:
-    """A build in a process of its own, which says "epoch" and "part"; killed at the end if it still runs."""
+    """A build that leads a process group and says "start", "epoch" and "part"; killed at the end if it still runs."""
     script = root.with_suffix(".py")
     script.write_text(SCRIPT)
     arguments = [sys.executable, script, Path(__file__).parent, root, models, epochs, workers]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
-        list(map(str, arguments)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        list(map(str, arguments)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
     ) as process:
         try:
             yield process
@@ -180,32 +191,60 @@ def children(process: subprocess.Popen) -> list[str]:
     return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
 
 
-@pytest.mark.parametrize(("workers", "after"), [(1, "part"), (2, "epoch")])
-def test_a_killed_build_goes_on_and_ends_byte_identical(
-    tmp_path: Path, small_parts: None, workers: int, after: str
-) -> None:
-    root, epochs = tmp_path / "out", 60
-    with builder(root, epochs=epochs, workers=workers) as process:
-        wait_for(after, process)
-        process.kill()
-    assert not read_manifest(root)["complete"]
-    with pytest.raises(InputError, match=r"is not finished \(\d of 3 parts\): run the same `gengap zoo build` again"):
-        Zoo.open(root)
-    finished = {path.name: path.stat().st_mtime_ns for path in (root / "parts").glob("*.json")}
-    assert len(finished) < 3
-    with builder(root, epochs=epochs, workers=workers) as process:
-        _, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
-    assert files_of(root) == files_of(build(tiny(epochs=epochs), tmp_path / "uninterrupted", device="cpu").root)
-    kept = {name: (root / "parts" / name).stat().st_mtime_ns for name in finished}
-    assert kept == finished, "finished parts were trained again"
+def workers_of(process: subprocess.Popen) -> list[int]:
+    return [int(child) for child in children(process) if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
+def test_builds_killed_at_random_moments_end_byte_identical(tmp_path: Path, small_parts: None, kills: int) -> None:
+    """The whole process group is killed, or the parent alone, or one worker; the next build starts at once."""
+    models, epochs = 32, 40
+    started = time.perf_counter()
+    expected = files_of(build(tiny(models, epochs), tmp_path / "uninterrupted", device="cpu").root)
+    longest = (time.perf_counter() - started) / 2
+    random = np.random.default_rng(kills)
+    done, zoos = 0, 0
+    while done < kills or not is_complete(tmp_path / str(zoos)):
+        if is_complete(tmp_path / str(zoos)):
+            zoos += 1
+        root = tmp_path / str(zoos)
+        finished = {path: path.stat().st_mtime_ns for path in (root / "parts").glob("*.json")}
+        victim = random.choice(["group", "parent", "worker"]) if done < kills else "nobody"
+        with builder(root, models=models, epochs=epochs, workers=2 if victim == "worker" or done % 2 else 1) as process:
+            wait_for("start", process)
+            try:
+                process.wait(random.uniform(0, longest) if done < kills else 120)
+            except subprocess.TimeoutExpired:
+                done += 1
+                if victim == "group":
+                    os.killpg(process.pid, signal.SIGKILL)
+                elif victim == "worker" and (workers := workers_of(process)):
+                    os.kill(int(random.choice(workers)), signal.SIGKILL)
+                else:
+                    process.kill()
+            _, error = process.communicate(timeout=60)
+        assert process.returncode in (0, -signal.SIGKILL) or "a worker process was killed" in error, error
+        kept = {path: path.stat().st_mtime_ns for path in finished}
+        assert kept == finished, "finished parts were trained again"
+        if is_complete(root):
+            assert files_of(root) == expected
+            assert list(problems(root)) == []
+            held = Zoo.open(root).table.query("epoch == 0")["model_id"]
+            assert held.tolist() == grid.runs(tiny(models, epochs))["model_id"].tolist()
+        else:
+            with pytest.raises(InputError, match=r"finished \(\d of 8 parts\): run the same `gengap zoo build`"):
+                Zoo.open(root)
+
+
+def is_complete(root: Path) -> bool:
+    return (root / "zoo.json").exists() and read_manifest(root)["complete"]
 
 
 def test_workers_leave_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     with builder(tmp_path / "out", models=16, epochs=5000, workers=2) as process:
         wait_for("epoch", process)
-        workers = children(process)
-        assert len(workers) >= 2
+        workers = workers_of(process)
+        assert len(workers) == 2
         process.kill()
     deadline = time.monotonic() + 30
     while any(_alive(worker) for worker in workers):
@@ -213,7 +252,7 @@ def test_workers_leave_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         time.sleep(0.2)
 
 
-def _alive(process: str) -> bool:
+def _alive(process: int) -> bool:
     try:
         return Path(f"/proc/{process}/stat").read_text().split()[2] != "Z"
     except FileNotFoundError:
@@ -223,8 +262,7 @@ def _alive(process: str) -> bool:
 def test_a_killed_worker_is_one_clear_error(tmp_path: Path) -> None:
     with builder(tmp_path / "out", models=16, epochs=5000, workers=2) as process:
         wait_for("epoch", process)
-        workers = [child for child in children(process) if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
-        os.kill(int(workers[-1]), signal.SIGKILL)
+        os.kill(workers_of(process)[-1], signal.SIGKILL)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "a worker process was killed (out of memory?); finished parts are kept: run the same command again" in said
@@ -293,6 +331,14 @@ def test_verify_finds_what_checksums_cannot(zoo: Zoo, tmp_path: Path) -> None:
     assert found() == ["part-00000: the table has 7 rows of 4 runs, the manifest says otherwise"]
 
 
+def test_verify_finds_models_that_stand_in_two_parts(zoo: Zoo, tmp_path: Path) -> None:
+    root = copy_of(zoo, tmp_path)
+    manifest = json.loads((root / "zoo.json").read_text())
+    manifest["parts"][1] = manifest["parts"][0]
+    (root / "zoo.json").write_text(json.dumps(manifest))
+    assert "4 models stand in more than one part" in list(problems(root))
+
+
 def _checked_in_order(zoo: Zoo, models: int) -> list[str]:
     """The first ``models`` of the zoo, in the order in which verify looks at all of them."""
     chosen = zoo.final.sample(len(zoo.final), random_state=0)
@@ -320,18 +366,95 @@ def test_folders_that_hold_something_else_are_refused(zoo: Zoo, tmp_path: Path) 
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "zoo.json").write_text("{")
     with pytest.raises(
-        InputError, match=r"zoo.json is damaged .*: delete it and run the same `gengap zoo build` again"
+        InputError, match=r"zoo.json is damaged .*: run the same `gengap zoo build` again, finished parts are kept"
     ):
         Zoo.open(tmp_path / "damaged")
+    (tmp_path / "damaged" / "zoo.json").write_text('{"elephants": 2}')
+    with pytest.raises(InputError, match=r"zoo.json is not the manifest of a zoo: choose another folder"):
+        build(tiny(), tmp_path / "damaged", device="cpu")
+    assert (tmp_path / "damaged" / "zoo.json").read_text() == '{"elephants": 2}'
+
+
+def rebuilt(root: Path, recipe: Recipe | None = None) -> tuple[int, str]:
+    """How many models a build trained to repair ``root``, and what it said."""
+    trained, said = [], []
+    progress = Progress(start=lambda models, epochs: trained.append(models), note=said.append)
+    build(recipe or tiny(), root, device="cpu", progress=progress)
+    return sum(trained), "; ".join(said)
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def flip(content: bytes) -> bytes:
+    """One bit of it differs."""
+    position = len(content) * 2 // 3
+    return content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
+
+
+@pytest.mark.parametrize("damage", [cut, flip, lambda content: b""])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "checkpoints/part-00001.parquet",
+        "weights/part-00001.safetensors",
+        "outputs/digits/part-00001.safetensors",
+        "parts/part-00001.json",
+    ],
+)
+def test_a_damaged_part_is_rebuilt_alone(zoo: Zoo, tmp_path: Path, small_parts: None, name: str, damage) -> None:
+    root = copy_of(zoo, tmp_path)
+    (root / name).write_bytes(damage((root / name).read_bytes()))
+    assert rebuilt(root)[0] == 4
+    assert files_of(root) == files_of(zoo.root)
+
+
+def test_temporary_files_of_a_killed_writer_go(zoo: Zoo, tmp_path: Path, small_parts: None) -> None:
+    root = copy_of(zoo, tmp_path)
+    part = root / "weights" / "part-00001.safetensors"
+    part.rename(part.with_name(".part-00001.safetensors.0badcafe.tmp"))
+    (root / ".zoo.json.0badcafe.tmp").write_text("{")
+    assert rebuilt(root)[0] == 4
+    assert files_of(root) == files_of(zoo.root)
+
+
+@pytest.mark.parametrize("damage", [cut, lambda content: b"", lambda content: b"\xff" * len(content)])
+def test_a_damaged_manifest_costs_no_part(zoo: Zoo, tmp_path: Path, small_parts: None, damage) -> None:
+    root = copy_of(zoo, tmp_path)
+    (root / "zoo.json").write_bytes(damage((root / "zoo.json").read_bytes()))
+    trained, said = rebuilt(root)
+    assert trained == 0
+    assert "zoo.json is damaged: it is made again from the finished parts" in said
+    assert files_of(root) == files_of(zoo.root)
+    assert list(problems(root)) == []
 
 
 def test_a_lost_manifest_costs_no_part(zoo: Zoo, tmp_path: Path, small_parts: None) -> None:
+    """Nor does it where the zoo has grown, so that its parts are not cut as those of a new one."""
     root = copy_of(zoo, tmp_path)
+    build(tiny(16), root, device="cpu")
     (root / "zoo.json").unlink()
-    started = []
-    build(tiny(), root, device="cpu", progress=Progress(start=lambda models, epochs: started.append(models)))
-    assert started == [0]
-    assert files_of(root) == files_of(zoo.root)
+    with pytest.raises(InputError, match="has 16 models: ask for at least as many"):
+        build(tiny(10), root, device="cpu")
+    with pytest.raises(InputError, match="holds parts of another recipe or other data: choose another --out"):
+        build(tiny(16, epochs=3), root, device="cpu")
+    assert rebuilt(root, tiny(16))[0] == 0
+    assert [part["runs"] for part in Zoo.open(root).manifest["parts"]] == [4, 4, 2, 4, 2]
+
+
+def test_what_another_schema_wrote_is_refused_and_stays(zoo: Zoo, tmp_path: Path, small_parts: None) -> None:
+    root = copy_of(zoo, tmp_path)
+    for path in (root / "parts" / "part-00002.json", root / "zoo.json"):
+        written = path.read_text()
+        path.write_text(json.dumps(json.loads(written) | {"schema": 99}))
+        before = {file: file.read_bytes() for file in root.rglob("*") if file.is_file() and file.name != ".lock"}
+        with pytest.raises(
+            InputError, match=rf"{path.name} has schema 99, this gengap reads and writes schema \d: use the version"
+        ):
+            build(tiny(16), root, device="cpu")
+        assert {file: file.read_bytes() for file in before} == before
+        path.write_text(written)
 
 
 def test_other_data_under_the_same_name_is_refused(zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,26 +482,64 @@ def test_unknown_models_and_epochs_are_named(zoo: Zoo) -> None:
 def test_two_builders_do_not_share_a_folder(tmp_path: Path) -> None:
     with builder(tmp_path / "out", models=16, epochs=5000) as process:
         wait_for("epoch", process)
-        with pytest.raises(InputError, match=r"another process is building .*: wait for it, or choose another --out"):
+        holder = rf"pid {process.pid} on {platform.node()} since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+        with pytest.raises(
+            InputError, match=rf"another process is building .*/out \({holder}\): wait for it, or choose"
+        ):
             build(tiny(16, 5000), tmp_path / "out", device="cpu")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_full_disk_is_one_clear_error_and_loses_nothing(zoo: Zoo, tmp_path: Path, small_parts: None) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=300k", "none", disk], capture_output=True, check=False
-    )
-    if mounted.returncode:
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("this machine does not let root mount a tmpfs")
     try:
-        with pytest.raises(
-            InputError, match=r"the disk that holds .* is full; finished parts are kept: free space and run"
-        ):
-            build(tiny(), disk / "zoo", device="cpu")
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_is_one_clear_error_and_loses_nothing(
+    zoo: Zoo, tmp_path: Path, small_parts: None, workers: int
+) -> None:
+    with small_disk(tmp_path / "disk", "300k") as disk:
+        root, said = disk / "zoo", []
+        with pytest.raises(InputError, match=r"the disk that holds .* is full: ") as refused:
+            build(tiny(), root, device="cpu", runner=Local(workers), progress=Progress(note=said.append))
+        needed, free = (float(number) for number in re.findall(r"([\d.]+) KiB", str(refused.value).replace(",", "")))
+        left = 10 - sum(json.loads(path.read_text())["runs"] for path in (root / "parts").glob("*.json"))
+        size = sum(len(content) for name, content in files_of(zoo.root).items())
+        assert needed * 1024 == pytest.approx(size * left / 10, rel=0.2)
+        assert free < 300
+        assert "finished parts are kept: free space and run the same command again" in str(refused.value)
+        assert "will be full before the build ends" in said[0]
         assert not list(disk.rglob("*.tmp"))
         subprocess.run(["mount", "-o", "remount,size=20m", disk], check=True)
-        assert files_of(build(tiny(), disk / "zoo", device="cpu").root) == files_of(zoo.root)
-    finally:
-        subprocess.run(["umount", disk], check=True)
+        assert rebuilt(root)[0] == left
+        assert files_of(root) == files_of(zoo.root)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        with pytest.raises(InputError, match=r"cannot write to .*/zoo \(Read-only file system\): choose another --out"):
+            build(tiny(), disk / "zoo", device="cpu")
+
+
+def test_a_cache_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cache").write_text("a file")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(
+        InputError, match=r"mnist could not be downloaded to .*/cache/gengap/data/mnist \(.*directory.*--data"
+    ):
+        build(load_recipe("mnist-gs").cut(4, 1), tmp_path / "zoo", device="cpu")
+
+
+def test_a_build_needs_a_worker(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--workers is 0: it must be at least 1"):
+        build(tiny(), tmp_path / "zoo", device="cpu", runner=Local(0))

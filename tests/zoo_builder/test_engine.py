@@ -1,5 +1,7 @@
 """The torch engine against torch.optim on single modules, and what must not depend on company."""
 
+from math import prod
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,13 +11,15 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from zoo_builder import networks
-from zoo_builder.architecture import Activation, Architecture, Conv, Dropout, GlobalAveragePool, Linear, small_cnn
+from zoo_builder.architecture import Activation, Architecture, Conv, Dropout, GlobalAveragePool, Linear, Norm
 from zoo_builder.datasets.dataset import Dataset, scaled
 from zoo_builder.datasets.loading import load
-from zoo_builder.engines.torch_engine import TorchEngine, named, resolve_device
+from zoo_builder.engines.loop import Active, named
+from zoo_builder.engines.torch_engine import TorchEngine, resolve_device
 from zoo_builder.errors import InputError
-from zoo_builder.networks import forward
-from zoo_builder.training import Runs, epoch_order, initialize, subset_seed, training_subset
+from zoo_builder.families import mlp, nin, park, resnet, small_cnn, vgg
+from zoo_builder.streams import numpy_stream, stream_seed
+from zoo_builder.training import STATISTICS, Runs, epoch_order, initialize, subset_seeds, training_subset
 
 OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}
 
@@ -25,6 +29,8 @@ def table(models: int = 6, **columns: object) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     values = {
         "model_id": [f"run-{number}" for number in range(models)],
+        "twin": "run-0",
+        "varied": "everything",
         "learning_rate": 10 ** rng.uniform(-3, -1, models),
         "l2": 10 ** rng.uniform(-4, -1, models),
         "momentum": rng.uniform(0, 0.9, models),
@@ -48,6 +54,13 @@ def architecture() -> Architecture:
     return small_cnn((1, 8, 8), 10, padding=1)
 
 
+NORMED = {
+    "nin": nin((1, 8, 8), 10, width=4, depth=2),
+    "resnet": resnet((1, 8, 8), 10, width=2, depth=8),
+    "vectors": Architecture((1, 8, 8), (Linear(6), Norm(), Activation("tanh"), Linear(10), Norm())),
+}
+
+
 def random_parameters(architecture: Architecture, models: int, dtype: torch.dtype = torch.float64) -> dict:
     stream = torch.Generator().manual_seed(1)
     return {
@@ -60,59 +73,15 @@ def relative(value: torch.Tensor, truth: torch.Tensor) -> float:
     return ((value.double() - truth).norm() / truth.norm()).item()
 
 
-SHAPES = {
-    "small cnn": small_cnn((1, 32, 32), 10),
-    "colour, tanh": small_cnn((3, 16, 16), 7, activation="tanh", width=5, depth=2),
-    "image into linear": Architecture((2, 6, 5), (Conv(3, kernel=2, padding=1), Activation("relu"), Linear(4))),
-    "dense": Architecture((1, 4, 4), (Linear(6), Activation("tanh"), Dropout(), Linear(3))),
-    "pooled input": Architecture((3, 5, 5), (GlobalAveragePool(), Linear(4), Activation("relu"), Linear(2))),
+FAMILIES = {
+    "small cnn": small_cnn((1, 8, 8), 10, padding=1),
+    "dense": mlp((1, 8, 8), 10, width=7, activation="gelu"),
+    "pooled": vgg((1, 8, 8), 10, width=4, depth=2),
+    "shortcuts": park((1, 8, 8), 10, width=5, depth=4, activation="silu", residual="add"),
 }
 
 
-@pytest.mark.parametrize("architecture", SHAPES.values(), ids=SHAPES)
-@pytest.mark.parametrize("shared", [True, False])
-def test_a_stack_computes_what_separate_modules_compute(architecture: Architecture, shared: bool) -> None:
-    models, batch = 5, 7
-    parameters = random_parameters(architecture, models)
-    stream = torch.Generator().manual_seed(2)
-    shape = architecture.input_shape if shared else (batch, *architecture.input_shape)
-    images = torch.randn(batch if shared else models, *shape, dtype=torch.float64, generator=stream)
-
-    def separately(dtype: torch.dtype) -> torch.Tensor:
-        single = [{name: value[m].to(dtype) for name, value in parameters.items()} for m in range(models)]
-        inputs = [images if shared else images[m] for m in range(models)]
-        modules = [networks.module(architecture, one) for one in single]
-        with torch.no_grad():
-            return torch.stack([module(x.to(dtype)) for module, x in zip(modules, inputs, strict=True)])
-
-    truth = separately(torch.float64)
-    assert relative(forward(architecture, parameters, images), truth) < 1e-12
-    stacked = forward(architecture, {name: value.float() for name, value in parameters.items()}, images.float())
-    # Both errors are a few roundings; the floor keeps a lucky exact module from deciding.
-    assert relative(stacked, truth) <= max(1.5 * relative(separately(torch.float32), truth), 2e-7)
-
-
-def test_features_are_those_of_each_layer(architecture: Architecture) -> None:
-    parameters = random_parameters(architecture, 3)
-    images = torch.randn(3, 4, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-    features: dict[str, torch.Tensor] = {}
-    forward(architecture, parameters, images, features=features)
-    for model in range(3):
-        module = networks.module(architecture, {name: value[model] for name, value in parameters.items()})
-        hidden = images[model]
-        for name, layer in module.named_children():
-            hidden = layer(hidden)
-            torch.testing.assert_close(features[name][model], hidden)
-
-
-def test_state_dict_has_ordinary_names(architecture: Architecture) -> None:
-    module = networks.module(architecture, {k: v[0] for k, v in random_parameters(architecture, 1).items()})
-    assert list(module.state_dict()) == [
-        f"{layer}.{kind}" for layer in ("conv1", "conv2", "conv3", "linear1") for kind in ("weight", "bias")
-    ]
-    assert not module.training
-
-
+@pytest.mark.parametrize("architecture", FAMILIES.values(), ids=FAMILIES)
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_gradients_equal_autograd_on_single_modules(architecture: Architecture, dropout: float) -> None:
     """With dropout, the module sees the same masks as factors on its hidden units."""
@@ -129,39 +98,72 @@ def test_gradients_equal_autograd_on_single_modules(architecture: Architecture, 
 
     for model in range(models):
         single = {name: value[model] for name, value in named(architecture, flat).items()}
-        module, hidden = networks.module(architecture, single), scaled(images[chosen[model]], torch.float64)
-        for place in architecture.places:
-            if place.name.startswith("dropout") and masks is not None:
-                channels, height, width = place.input_shape
-                factors = masks.factors(place.name, batch, height * width, channels, torch.float64)[:, :, model]
-                hidden = hidden * factors.transpose(1, 2).reshape(batch, channels, height, width)
-            else:
-                hidden = module.get_submodule(place.name)(hidden)
-        loss = F.cross_entropy(hidden, labels[chosen[model]])
+        module = networks.module(architecture, single)
+        for place in architecture.places if masks else ():
+            if isinstance(place.layer, Dropout):
+                channels, positions = place.input_shape[0], prod(place.input_shape[1:])
+                factors = masks.factors(place.name, batch, positions, channels, torch.float64)[:, :, model]
+                factors = factors.transpose(1, 2).reshape(batch, *place.input_shape)
+                module.get_submodule(place.name).register_forward_hook(lambda _, __, y, factors=factors: y * factors)
+        loss = F.cross_entropy(module(scaled(images[chosen[model]], torch.float64)), labels[chosen[model]])
         truth = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(module.parameters()))])
         assert abs(losses[model] - loss.detach()) < 1e-12
         assert relative(gradients[model], truth) < 1e-12
 
 
-def test_every_optimizer_steps_as_torch_optim_does(digits: Dataset, architecture: Architecture) -> None:
+@pytest.mark.parametrize("architecture", NORMED.values(), ids=NORMED)
+def test_gradients_through_norms_are_those_of_the_whole_batch(architecture: Architecture) -> None:
+    models, batch = 3, 90  # more than the engine computes at once where examples are independent
+    flat = torch.cat([v.flatten(1) for v in random_parameters(architecture, models).values()], dim=1)
+    stream = torch.Generator().manual_seed(4)
+    images = torch.randint(256, (200, 1, 8, 8), generator=stream).to(torch.uint8)
+    labels = torch.randint(10, (200,), generator=stream)
+    chosen = torch.randint(200, (models, batch), generator=stream)
+    start = {name: torch.rand(models, *shape).double() + 0.5 for name, shape in architecture.buffers.items()}
+    for training in (True, False):
+        buffers = {name: value.clone() for name, value in start.items()}
+        losses, gradients = TorchEngine(dtype=torch.float64).gradients(
+            architecture, flat, images, labels, chosen, buffers=buffers, training=training
+        )
+        for model in range(models):
+            single = {name: value[model] for name, value in (named(architecture, flat) | start).items()}
+            module = networks.module(architecture, single).train(training)
+            loss = F.cross_entropy(module(scaled(images[chosen[model]], torch.float64)), labels[chosen[model]])
+            truth = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(module.parameters()))])
+            assert abs(losses[model] - loss.detach()) < 1e-12
+            assert relative(gradients[model], truth) < 1e-11
+            assert all(named(architecture, gradients)[name].any() != training for name in architecture.cancelled)
+            for name, moved in module.named_buffers():
+                if name in buffers:
+                    torch.testing.assert_close(buffers[name][model], moved, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_every_optimizer_steps_as_torch_optim_does(digits: Dataset, architecture: Architecture, norm: str) -> None:
     """A whole epoch with a partial last batch, in float64: a few dozen updates, of different numbers in one stack."""
     runs = table()
+    if norm == "batch":
+        architecture = nin((1, 8, 8), 10, width=6, depth=1)
     trained = TorchEngine(dtype=torch.float64).train(architecture, runs, digits, [1])
     for number, run in enumerate(runs.itertuples()):
         single = {k: v.double() for k, v in initialize(architecture, run.model_id, run.initialization, 0.1).items()}
-        module = networks.module(architecture, single)
+        statistics = {k: torch.full(v, float(k.endswith("var"))).double() for k, v in architecture.buffers.items()}
+        module = networks.module(architecture, single | statistics).train()
+        for name in architecture.cancelled:
+            module.get_parameter(name).requires_grad_(False)
         extra = {} if run.optimizer == "adam" else {"momentum": run.momentum}
         optimizer = OPTIMIZERS[run.optimizer](module.parameters(), lr=run.learning_rate, weight_decay=run.l2, **extra)
-        subset = training_subset(subset_seed(run.model_id), round(1437 * run.train_fraction), 1437)
+        subset = training_subset(stream_seed(run.model_id, "subset"), round(1437 * run.train_fraction), 1437)
         order = torch.as_tensor(subset[epoch_order(run.model_id, 1, len(subset))])
         for batch in order.split(32):
             optimizer.zero_grad()
             images = scaled(digits.train_images[batch], torch.float64)
             F.cross_entropy(module(images), digits.train_labels[batch]).backward()
             optimizer.step()
-        for name, value in module.state_dict().items():
+        state = module.eval().state_dict()
+        for name in architecture.tensors:
             # Results are kept in float32.
-            torch.testing.assert_close(trained.weights[name][number], value.float(), rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(trained.weights[name][number], state[name].float(), rtol=1e-5, atol=1e-6)
         with torch.no_grad():
             logits = module(scaled(digits.test_images, torch.float64))
         row = trained.table.iloc[number]
@@ -178,12 +180,96 @@ def test_recorded_training_figures_are_those_of_the_runs_own_images(
     assert trained.table.loc[trained.table["epoch"] == 0, "train_loss"].isna().all()
     for number, run in enumerate(runs.itertuples()):
         module = networks.module(architecture, {k: v[2 * number + 1] for k, v in trained.weights.items()})
-        subset = training_subset(subset_seed(run.model_id), round(1437 * run.train_fraction), 1437)
+        subset = training_subset(stream_seed(run.model_id, "subset"), round(1437 * run.train_fraction), 1437)
         with torch.no_grad():
             logits = module(scaled(digits.train_images[subset]))
         row = trained.table.iloc[2 * number + 1]
         assert row["train_accuracy"] == pytest.approx((logits.argmax(1) == digits.train_labels[subset]).double().mean())
         assert row["train_loss"] == pytest.approx(F.cross_entropy(logits, digits.train_labels[subset]).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "epochs"), [(small_cnn((1, 8, 8), 10, padding=1), 12), (NORMED["nin"], 3)], ids=["none", "norms"]
+)
+def test_training_statistics_equal_slow_ones(digits: Dataset, architecture: Architecture, epochs: int) -> None:
+    runs = table(4, learning_rate=[0.01, 0.02, 0.01, 0.001], optimizer="adam", l2=0.0, initialization="he-normal")
+    runs["train_fraction"] = [1.0, 0.3, 50 / 1437, 0.5]
+    trained = TorchEngine(dtype=torch.float64).train(architecture, runs, digits, list(range(epochs + 1)))
+    assert trained.table.loc[trained.table["epoch"] < epochs, [*STATISTICS]].isna().all().all()
+    known = trained.table[trained.table["epoch"] == epochs].set_index("run")
+    for number, run in enumerate(runs.itertuples()):
+        size = round(1437 * run.train_fraction)
+        subset = training_subset(stream_seed(run.model_id, "subset"), size, 1437)
+        images, labels = scaled(digits.train_images[subset], torch.float64), digits.train_labels[subset]
+
+        def at(epoch: int, number: int = number) -> torch.nn.Module:
+            (row,) = np.flatnonzero((trained.table["run"] == number) & (trained.table["epoch"] == epoch))
+            return networks.module(architecture, {k: v[row].double() for k, v in trained.weights.items()})
+
+        with torch.no_grad():
+            losses = np.array([F.cross_entropy(at(epoch)(images), labels) for epoch in range(1, epochs + 1)])
+        for bound in (0.1, 0.01):
+            reached = np.flatnonzero(losses <= bound)
+            steps = (reached[0] + 1) * -(-size // 32) if len(reached) else np.inf
+            assert known.loc[number, f"steps_to_{bound}"] == steps
+        batches = numpy_stream(run.model_id, "gradient variance").permutation(size)[: 16 * 32]
+        batches = [batch for batch in torch.as_tensor(batches).split(32) if len(batch) == 32]
+        for column, epoch in (("gradient_variance_epoch_1", 1), ("gradient_variance", epochs)):
+            module, gradients = at(epoch), []
+            for batch in batches:
+                loss = F.cross_entropy(module(images[batch]), labels[batch])
+                parts = torch.autograd.grad(loss, list(module.parameters()))
+                gradients.append(torch.cat([part.flatten() for part in parts]))
+            if len(gradients) < 2:
+                assert np.isnan(known.loc[number, column])
+            else:
+                truth = torch.stack(gradients).var(0).sum().item()
+                assert known.loc[number, column] == pytest.approx(truth, rel=1e-4)  # weights are kept in float32
+    assert np.isinf(known["steps_to_0.01"]).any()
+    assert np.isfinite(known["steps_to_0.1"]).any() or architecture.buffers
+    assert np.isnan(known["gradient_variance"]).sum() == 1
+
+
+SHARED = {  # what runs of one configuration have in common
+    "everything": set(),
+    "data": {"initialization", "order", "dropout"},
+    "initialization": {"subset", "order", "dropout"},
+    "order": {"subset", "initialization"},
+}
+
+
+@pytest.mark.parametrize("varied", SHARED)
+def test_runs_of_a_configuration_share_what_is_not_varied(
+    digits: Dataset, architecture: Architecture, varied: str
+) -> None:
+    runs = table(3, varied=varied, dropout=0.5, initialization="he-normal", train_fraction=0.5)
+    active = Active(architecture, runs, digits, torch.device("cpu"), torch.float32)
+    active.shuffle(1)
+    places = [(own[:, None] == order).argmax(0) for own, order in zip(active.subset, active.indices, strict=True)]
+    seen = {
+        "subset": list(active.subset),
+        "initialization": list(active.weights.numpy()),
+        "order": places,
+        "dropout": list(active.runs.seeds["dropout2"].numpy()),
+    }
+    first = active.runs.order.tolist().index(0)
+    for purpose, values in seen.items():
+        equal = [np.array_equal(values[first], value) for value in values]
+        assert equal == [purpose in SHARED[varied] or number == first for number in range(3)], purpose
+    alone = table(3, dropout=0.5, initialization="he-normal", train_fraction=0.5)
+    own = Active(architecture, alone, digits, torch.device("cpu"), torch.float32)
+    assert np.array_equal(own.subset[first], active.subset[first]), "the first seed is its own twin"
+    assert subset_seeds(runs).tolist() == [
+        stream_seed(f"run-{0 if 'subset' in SHARED[varied] else number}", "subset") for number in range(3)
+    ]
+
+
+def test_a_norm_refuses_a_batch_with_one_value_per_channel(digits: Dataset) -> None:
+    runs = table(2, train_fraction=[1.0, 33 / 1437])
+    with pytest.raises(
+        InputError, match=r"a last batch of one image gives norm1 .* 33 training images .* another batch_size"
+    ):
+        TorchEngine().train(nin((1, 2, 2), 10, width=4, depth=2), runs, digits, [1])
 
 
 def test_company_changes_neither_start_nor_order_nor_masks_and_one_step_by_roundings_only(
@@ -199,7 +285,7 @@ def test_company_changes_neither_start_nor_order_nor_masks_and_one_step_by_round
 
     every = Runs.of(architecture, runs, 1437, torch.float32)
     one = Runs.of(architecture, runs.iloc[[3]], 1437, torch.float32)
-    position = every.model_ids.index("run-3")
+    position = every.order_ids.index("run-3")
     masks = [
         networks.dropout_masks.Dropout(r.dropout, r.seeds, torch.full((len(r),), 7)).factors(
             "dropout2", 8, 4, 16, torch.float32

@@ -12,7 +12,7 @@ from zoo_builder.errors import InputError
 from zoo_builder.grid import architecture_of, quantile, runs
 from zoo_builder.recipe import Recipe, Sampled, load_recipe
 
-GRID = {"optimizer": ["sgd", "adam"], "depth": [2, 3, 4], "dropout": [0.0, 0.3]}
+GRID = {"optimizer": ["sgd", "adam"], "depth": [2, 3, 4], "dropout": [0.0, 0.3], "varied": ["everything", "data"]}
 SAMPLE = {
     "learning_rate": {"log_uniform": [5e-4, 5e-2]},
     "l2": {"uniform": [0.0, 0.1]},
@@ -59,16 +59,34 @@ def test_a_longer_table_starts_with_the_shorter_one(grid, sample, models, more, 
 def test_one_more_sampled_axis_changes_no_other_column(grid, sample, added, models):
     before = runs(recipe(grid, sample, models=models))
     after = runs(recipe(grid, tuple({*sample, added}), models=models))
-    other = [name for name in before if name not in ("model_id", "configuration", added)]
+    other = [name for name in before if name not in ("model_id", "twin", "configuration", added)]
     pd.testing.assert_frame_equal(before[other], after[other])
 
 
 def test_a_grid_is_the_product_of_its_axes_with_the_last_axis_fastest():
-    table = runs(recipe(GRID, seeds=3))
+    table = runs(recipe(["optimizer", "dropout", "depth"], seeds=3))
     expected = [(*cell, seed) for *cell, seed in product(GRID["optimizer"], GRID["dropout"], GRID["depth"], range(3))]
     assert list(table[["optimizer", "dropout", "depth", "seed"]].itertuples(index=False, name=None)) == expected
     assert len(set(table["configuration"])) == 12
     assert set(table.groupby("configuration").size()) == {3}
+
+
+@pytest.mark.parametrize("varied", [[], ["varied"]])
+def test_a_twin_is_the_first_seed_of_the_configuration(varied):
+    table = runs(recipe(["depth", *varied], seeds=3))
+    assert len(table) == 9 * (2 if varied else 1)
+    first = table[table["seed"] == 0].set_index("configuration")["model_id"]
+    assert table["twin"].tolist() == first[table["configuration"]].tolist()
+    assert table.loc[table["seed"] == 0, "twin"].equals(table.loc[table["seed"] == 0, "model_id"])
+    assert not set(table["twin"]) & set(table.loc[table["seed"] > 0, "model_id"])
+    assert not set(table["twin"]) & set(runs(recipe(["depth", *varied], seed=1))["twin"])
+
+
+def test_set_ups_that_vary_other_things_are_configurations_of_their_own():
+    plain, both = runs(recipe([], seeds=2)), runs(recipe(["varied"], seeds=2))
+    assert both["varied"].tolist() == ["everything", "everything", "data", "data"]
+    assert both["model_id"].is_unique
+    assert both["model_id"][:2].tolist() == plain["model_id"].tolist(), "the default changes no id"
 
 
 def test_sampled_configurations_go_round_the_grid():
@@ -80,8 +98,9 @@ def test_sampled_configurations_go_round_the_grid():
 def test_every_row_is_complete():
     table = runs(load_recipe("cifar10-gs").cut(models=50))
     assert table.columns.tolist() == [
-        *("model_id", "configuration", "learning_rate", "l2", "momentum", "optimizer", "dropout", "initialization"),
-        *("initialization_std", "train_fraction", "batch_size", "width", "depth", "padding", "activation", "seed"),
+        *("model_id", "twin", "configuration", "learning_rate", "l2", "momentum", "optimizer", "dropout"),
+        *("initialization", "initialization_std", "train_fraction", "batch_size", "varied"),
+        *("width", "depth", "padding", "activation", "seed"),
     ]
     assert not table.isna().to_numpy().any()
     assert all(len(key) == 16 and int(key, 16) >= 0 for key in table["model_id"])

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo_builder.architecture import FAMILIES
 from zoo_builder.errors import InputError
+from zoo_builder.families import FAMILIES
 from zoo_builder.recipe import (
     ARCHITECTURE_HYPERPARAMETERS,
     DISTRIBUTIONS,
@@ -76,6 +76,7 @@ def test_every_default_is_written_out(tmp_path):
             "initialization_std": 0.05,
             "train_fraction": 1.0,
             "batch_size": 32,
+            "varied": "everything",
             "width": 16,
             "depth": 3,
             "padding": 0,
@@ -130,7 +131,7 @@ def test_digits_is_64_configurations_of_4_seeds():
 
 
 def test_small_cnn_zoos_differ_in_name_and_data_alone():
-    recipes = [load_recipe(name).to_json() for name in builtin_recipes() if name.endswith("-gs")]
+    recipes = [load_recipe(f"{data}-gs").to_json() for data in ("cifar10", "fashion", "mnist", "svhn")]
     assert {recipe["data"]["name"] for recipe in recipes} == {"cifar10", "fashion-mnist", "mnist", "svhn"}
     own = {"name", "description", "data"}
     shared = [{key: value for key, value in recipe.items() if key not in own} for recipe in recipes]
@@ -223,6 +224,26 @@ BROKEN = {  # what is changed in the recipe, and what the message must say after
     "unknown activation": (
         [("[grid]", '[grid]\nactivation = ["relu", "than"]')],
         "unknown activation 'than' in [grid] (did you mean 'tanh'?): use one of relu, tanh",
+    ),
+    "unknown norm": (
+        [('"small-cnn"', '"nin"'), ("[grid]", '[grid]\nnorm = ["batch", "layer"]')],
+        "unknown norm 'layer' in [grid]: use one of none, batch",
+    ),
+    "unknown residual": (
+        [('"small-cnn"', '"park"'), ("[grid]", '[grid]\nresidual = ["ad"]')],
+        "unknown residual 'ad' in [grid] (did you mean 'add'?): use one of none, add",
+    ),
+    "unknown varied": (
+        [("[grid]", '[grid]\nvaried = ["data", "initialisation"]')],
+        "unknown varied 'initialisation' in [grid] (did you mean 'initialization'?): use one of everything, data, ini",
+    ),
+    "even kernel": (
+        [('"small-cnn"', '"park"'), ("[grid]", "[grid]\nkernel = [3, 4]")],
+        "[grid] kernel is 4: it must be an odd number >= 1",
+    ),
+    "hyperparameter of another family": (
+        [('"small-cnn"', '"mlp"'), ("[grid]", "[grid]\nkernel = [3, 5]")],
+        "unknown key 'kernel' in [grid]: use one of learning_rate,",
     ),
     "unknown family": (
         [('"small-cnn"', '"small_cnn"')],

@@ -17,6 +17,11 @@ class Engine(Protocol):
 
     name: str
 
+    @property
+    def instruction_set(self) -> str:
+        """What a part's results may differ by in their last bits."""
+        ...
+
     def train(
         self,
         architecture: Architecture,

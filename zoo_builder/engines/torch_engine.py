@@ -7,25 +7,15 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from zoo_builder.architecture import Architecture
 from zoo_builder.datasets.dataset import Dataset, scaled
 from zoo_builder.dropout import Dropout
+from zoo_builder.engines import loop
+from zoo_builder.engines.loop import Active, cross_entropy, named, segments
 from zoo_builder.errors import InputError
 from zoo_builder.networks import forward
-from zoo_builder.training import (
-    ADAM_BETAS,
-    ADAM_EPSILON,
-    RMSPROP_EPSILON,
-    RMSPROP_SMOOTHING,
-    Runs,
-    Trained,
-    epoch_order,
-    initialize,
-    subset_seed,
-    training_subset,
-)
+from zoo_builder.training import ADAM_BETAS, ADAM_EPSILON, RMSPROP_EPSILON, RMSPROP_SMOOTHING, Trained
 
 # So many examples, and activations of so many bytes, are computed at once: on a CPU what stays in a core's cache (more
 # of either ran 2 to 3 times slower), on a GPU enough to fill it.
@@ -65,6 +55,10 @@ class TorchEngine:
         self.dtype = dtype
         self._examples = _EXAMPLES_AT_ONCE[self.device.type]
 
+    @property
+    def instruction_set(self) -> str:
+        return torch.backends.cpu.get_cpu_capability() if self.device.type == "cpu" else "CUDA"
+
     def gradients(
         self,
         architecture: Architecture,
@@ -73,6 +67,8 @@ class TorchEngine:
         labels: Tensor,
         indices: Tensor,
         dropout: Dropout | None = None,
+        buffers: dict[str, Tensor] | None = None,
+        training: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """Mean cross-entropy [M] of one batch per model and its gradient [M, P].
 
@@ -80,20 +76,45 @@ class TorchEngine:
             weights: [M, P], each model's parameters flat, in the order of ``architecture.parameters``.
             images, labels: uint8 [N, C, H, W] and int64 [N].
             indices: int64 [M, B], each model's batch.
+            buffers: {name: [M, *shape]}, as ``architecture.buffers``; moved in place while training.
+            training: norms use the statistics of the batch.
         """
         loss = weights.new_zeros(len(weights))
         gradient = torch.zeros_like(weights)
         batch = indices.shape[1]
-        for models in self._slices(architecture, len(weights), batch):
-            for first in range(0, batch, self._examples):
-                chosen = indices[models, first : first + self._examples]
+        # Norms see the whole batch.
+        at_once = batch if architecture.buffers else self._examples
+        for models in self._slices(architecture, len(weights), min(batch, at_once)):
+            for first in range(0, batch, at_once):
+                chosen = indices[models, first : first + at_once]
                 flat = weights[models].detach().requires_grad_()
+                parameters = named(architecture, flat) | {k: v[models] for k, v in (buffers or {}).items()}
                 masks = dropout.take(models, first) if dropout else None
-                logits = forward(architecture, named(architecture, flat), scaled(images[chosen], self.dtype), masks)
+                seen = scaled(images[chosen], self.dtype)
+                logits = forward(architecture, parameters, seen, masks, training=training)
                 share = cross_entropy(logits, labels[chosen]) * (chosen.shape[1] / batch)
                 gradient[models] += torch.autograd.grad(share.sum(), flat)[0]
                 loss[models] += share.detach()
+        if training:
+            # Autograd leaves roundings there, and Adam and RMSprop would turn them into whole steps.
+            for name in architecture.cancelled:
+                named(architecture, gradient)[name].zero_()
         return loss, gradient
+
+    def gradient(
+        self,
+        architecture: Architecture,
+        active: Active,
+        models: slice,
+        indices: np.ndarray,
+        images: Tensor,
+        labels: Tensor,
+    ) -> Tensor:
+        """See ``loop.Computer.gradient``."""
+        chosen = torch.as_tensor(indices, device=self.device)
+        buffers = {name: value[models] for name, value in active.buffers.items()}
+        weights = active.weights[models]
+        return self.gradients(architecture, weights, images, labels, chosen, buffers=buffers, training=False)[1]
 
     @torch.no_grad()
     def logits(
@@ -111,7 +132,7 @@ class TorchEngine:
         out = torch.empty(models, count, architecture.classes, dtype=self.dtype, device=self.device)
         for start in range(0, count, self._examples):
             block = slice(start, start + self._examples)
-            for some in self._slices(architecture, models, count):
+            for some in self._slices(architecture, models, min(count, self._examples)):
                 seen = scaled(
                     (images[block] if which is None else images[which[some, block]]).to(self.device), self.dtype
                 )
@@ -128,219 +149,68 @@ class TorchEngine:
         progress: Callable[[int], object] = lambda model_epochs: None,
     ) -> Trained:
         """See ``Engine.train``."""
-        images, labels = data.train_images.to(self.device), data.train_labels.to(self.device)
-        batch_size = int(runs["batch_size"].iloc[0])
-        active = _Active(architecture, runs, data, self.device, self.dtype)
-        record = _Recorder(self, architecture, data, len(runs))
-        if 0 in checkpoints:
-            record.checkpoint(active, 0)
-        for epoch in range(1, checkpoints[-1] + 1):
-            progress(len(active))
-            for diverged in self._epoch(architecture, active, epoch, batch_size, images, labels):
-                record.diverged(diverged, epoch)
-            if stop_cross_entropy is not None and len(active):
-                reached = record.training_figures(active)[0] <= stop_cross_entropy
-                record.last(active.split_off(reached), epoch, "ok")
-            if epoch == checkpoints[-1]:
-                record.last(active, epoch, "ok" if stop_cross_entropy is None else "not-converged")
-            elif epoch in checkpoints:
-                record.checkpoint(active, epoch)
-            if not len(active):
-                break
-        return record.trained()
+        return loop.train(self, architecture, runs, data, checkpoints, stop_cross_entropy, progress)
 
-    def _epoch(
-        self, architecture: Architecture, active: "_Active", epoch: int, batch_size: int, images: Tensor, labels: Tensor
-    ) -> Iterator["_Active"]:
-        """One pass of every run over its own images; yields runs whose loss or weights are no longer finite."""
-        active.shuffle(epoch)
+    def epoch(
+        self, architecture: Architecture, active: Active, batch_size: int, images: Tensor, labels: Tensor
+    ) -> Iterator[Active]:
+        """See ``loop.Computer.epoch``."""
         finite = torch.ones(len(active), dtype=torch.bool, device=self.device)
+        indices = torch.as_tensor(active.indices, device=self.device)
         steps = -(-int(active.runs.sizes.max(initial=0)) // batch_size)
         for step in range(steps):
             start = step * batch_size
-            for models, batch in _segments(active.runs.sizes - start, batch_size):
-                chosen = active.indices[models, start : start + batch]
+            for models, batch in segments(active.runs.sizes - start, batch_size):
+                chosen = indices[models, start : start + batch]
+                buffers = {name: value[models] for name, value in active.buffers.items()}
+                masks = _masks(active, models)
                 weights = active.weights[models]
-                loss, gradient = self.gradients(architecture, weights, images, labels, chosen, active.dropout(models))
+                loss, gradient = self.gradients(architecture, weights, images, labels, chosen, masks, buffers)
                 finite[models] &= loss.isfinite()
-                active.update(models, gradient)
+                _update(active, models, gradient)
             last = step == steps - 1
             if last or (step + 1) % _STEPS_BETWEEN_CHECKS == 0:
                 if last:
                     finite &= active.weights.isfinite().all(1)
                 if not finite.all():
-                    yield active.split_off(~finite)
-                    finite = finite[finite]
+                    yield active.split_off((~finite).cpu().numpy())
+                    indices, finite = indices[finite], finite[finite]
 
     def _slices(self, architecture: Architecture, models: int, batch: int) -> Iterator[slice]:
         units = sum(prod(place.output_shape) for place in architecture.weighted)
-        at_once = max(1, _BYTES_AT_ONCE[self.device.type] // (4 * min(batch, self._examples) * units))
+        at_once = max(1, _BYTES_AT_ONCE[self.device.type] // (4 * batch * units))
         return (slice(start, min(start + at_once, models)) for start in range(0, models, at_once))
 
 
-def named(architecture: Architecture, flat: Tensor) -> dict[str, Tensor]:
-    """[M, P] -> {name: [M, *shape]}, as views."""
-    parts = flat.split([prod(shape) for shape in architecture.parameters.values()], dim=1)
-    return {
-        name: part.unflatten(1, shape)
-        for part, (name, shape) in zip(parts, architecture.parameters.items(), strict=True)
-    }
+def _masks(active: Active, models: slice) -> Dropout | None:
+    runs = active.runs
+    return Dropout(runs.dropout, runs.seeds, active.steps).take(models) if runs.seeds else None
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over the examples: [M, B, classes], [M, B] or [B] -> [M]."""
-    labels = labels.expand(logits.shape[:2])
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape).mean(1)
-
-
-def _segments(left: np.ndarray, batch_size: int) -> Iterator[tuple[slice, int]]:
-    """Neighbouring models that have equally many images in this step, and how many; ``left`` falls along the models."""
-    sizes = np.minimum(left, batch_size)
-    sizes = sizes[sizes > 0]
-    for batch in np.unique(sizes)[::-1]:
-        where = np.flatnonzero(sizes == batch)
-        yield slice(int(where[0]), int(where[-1]) + 1), int(batch)
-
-
-class _Active:
-    """The runs still in training: settings, weights, optimizer state, data order."""
-
-    def __init__(
-        self, architecture: Architecture, table: pd.DataFrame, data: Dataset, device: torch.device, dtype: torch.dtype
-    ) -> None:
-        total = len(data.train_labels)
-        self.runs = Runs.of(architecture, table, total, dtype).to(device)
-        rows = table.iloc[self.runs.order]
-        initial = (
-            initialize(architecture, row.model_id, row.initialization, row.initialization_std)
-            for row in rows[["model_id", "initialization", "initialization_std"]].itertuples()
-        )
-        flat = torch.stack([torch.cat([value.flatten() for value in parameters.values()]) for parameters in initial])
-        self.weights = flat.to(device, dtype)
-        # SGD and RMSprop keep their momentum in the first moment.
-        self.first = torch.zeros_like(self.weights)
-        self.second = torch.zeros_like(self.weights)
-        self.steps = torch.zeros(len(self.runs), dtype=torch.int64, device=device)
-        subsets = (
-            training_subset(subset_seed(model_id), size, total)
-            for model_id, size in zip(self.runs.model_ids, self.runs.sizes, strict=True)
-        )
-        self.subset = np.zeros((len(self.runs), int(self.runs.sizes.max())), dtype=np.int64)
-        for row, subset in enumerate(subsets):
-            self.subset[row, : len(subset)] = subset
-        self.indices = torch.as_tensor(self.subset, device=device)
-
-    def __len__(self) -> int:
-        return len(self.runs)
-
-    def shuffle(self, epoch: int) -> None:
-        indices = self.subset.copy()
-        for row, (model_id, size) in enumerate(zip(self.runs.model_ids, self.runs.sizes, strict=True)):
-            indices[row, :size] = self.subset[row, epoch_order(model_id, epoch, size)]
-        self.indices = torch.as_tensor(indices, device=self.weights.device)
-
-    def dropout(self, models: slice) -> Dropout | None:
-        return Dropout(self.runs.dropout, self.runs.seeds, self.steps).take(models) if self.runs.seeds else None
-
-    def update(self, models: slice, gradient: Tensor) -> None:
-        """One optimizer step; the rules and their defaults are those of ``torch.optim``."""
-        self.steps[models] += 1
-        names = np.array(self.runs.optimizers[models])
-        changes = np.flatnonzero(names[1:] != names[:-1]) + 1
-        for start, stop in zip([0, *changes], [*changes, len(names)], strict=True):
-            some = slice(models.start + start, models.start + stop)
-            weights, first, second = self.weights[some], self.first[some], self.second[some]
-            rate, momentum = self.runs.learning_rate[some], self.runs.momentum[some]
-            slope = gradient[start:stop].addcmul(self.runs.l2[some], weights)
-            match names[start]:
-                case "sgd":
-                    first.mul_(momentum).add_(slope)
-                    weights.addcmul_(rate, first, value=-1)
-                case "adam":
-                    step = self.steps[some, None].double()
-                    bias1, bias2 = ((1 - beta**step).to(weights.dtype) for beta in ADAM_BETAS)
-                    first.lerp_(slope, 1 - ADAM_BETAS[0])
-                    second.mul_(ADAM_BETAS[1]).addcmul_(slope, slope, value=1 - ADAM_BETAS[1])
-                    root = second.sqrt().div_(bias2.sqrt()).add_(ADAM_EPSILON)
-                    weights.addcdiv_(first * (rate / bias1), root, value=-1)
-                case "rmsprop":
-                    second.mul_(RMSPROP_SMOOTHING).addcmul_(slope, slope, value=1 - RMSPROP_SMOOTHING)
-                    first.mul_(momentum).addcdiv_(slope, second.sqrt().add_(RMSPROP_EPSILON))
-                    weights.addcmul_(rate, first, value=-1)
-                case unknown:
-                    raise ValueError(f"unknown optimizer {unknown!r}")
-
-    def split_off(self, leaving: Tensor) -> "_Active":
-        """Removes the runs where ``leaving`` is true and returns them."""
-        gone = _Active.__new__(_Active)
-        for target, mask in ((gone, leaving.cpu().numpy()), (self, ~leaving.cpu().numpy())):
-            kept = np.flatnonzero(mask)
-            target.runs, target.subset = self.runs.take(kept), self.subset[kept]
-            index = torch.as_tensor(kept, device=self.weights.device)
-            for name in ("weights", "first", "second", "steps", "indices"):
-                setattr(target, name, getattr(self, name)[index])
-        return gone
-
-
-class _Recorder:
-    """Collects the checkpoints of one table of runs."""
-
-    def __init__(self, engine: TorchEngine, architecture: Architecture, data: Dataset, runs: int) -> None:
-        self.engine, self.architecture, self.data = engine, architecture, data
-        self.tables: list[pd.DataFrame] = []
-        self.weights: list[Tensor] = []
-        self.logits = torch.full((runs, len(data.test_labels), architecture.classes), torch.nan, dtype=torch.float16)
-
-    def checkpoint(self, active: _Active, epoch: int) -> Tensor:
-        """Evaluates on the test images; returns the logits."""
-        logits = self.engine.logits(self.architecture, named(self.architecture, active.weights), self.data.test_images)
-        loss, accuracy = _figures(logits, self.data.test_labels.to(logits.device))
-        self._add(active, epoch, "ok", test_loss=loss, test_accuracy=accuracy)
-        return logits
-
-    def last(self, active: _Active, epoch: int, status: str) -> None:
-        """The last checkpoint of these runs: training figures and outputs as well."""
-        if not len(active):
-            return
-        logits = self.checkpoint(active, epoch)
-        self.logits[torch.as_tensor(active.runs.order)] = logits.to("cpu", torch.float16)
-        loss, accuracy = self.training_figures(active)
-        self.tables[-1] = self.tables[-1].assign(
-            train_loss=loss.cpu().numpy(), train_accuracy=accuracy.cpu().numpy(), status=status
-        )
-
-    def diverged(self, active: _Active, epoch: int) -> None:
-        self._add(active, epoch, "diverged")
-
-    def training_figures(self, active: _Active) -> tuple[Tensor, Tensor]:
-        """Cross-entropy and accuracy [M] of each run on its own training images, in eval mode."""
-        losses, accuracies = [], []
-        for models, size in _segments(active.runs.sizes, int(active.runs.sizes.max())):
-            indices = active.subset[models, :size]
-            parameters = named(self.architecture, active.weights[models])
-            logits = self.engine.logits(self.architecture, parameters, self.data.train_images, indices)
-            loss, accuracy = _figures(logits, self.data.train_labels[torch.as_tensor(indices)].to(logits.device))
-            losses.append(loss)
-            accuracies.append(accuracy)
-        return torch.cat(losses), torch.cat(accuracies)
-
-    def trained(self) -> Trained:
-        table = pd.concat(self.tables, ignore_index=True)
-        order = np.lexsort((table["epoch"], table["run"]))
-        weights = torch.cat(self.weights)[torch.as_tensor(order)]
-        parameters = {name: value.contiguous() for name, value in named(self.architecture, weights).items()}
-        return Trained(table.iloc[order].reset_index(drop=True), parameters, self.logits)
-
-    def _add(self, active: _Active, epoch: int, status: str, **figures: Tensor) -> None:
-        columns = dict.fromkeys(("train_loss", "train_accuracy", "test_loss", "test_accuracy"), np.nan)
-        columns |= {name: value.cpu().numpy() for name, value in figures.items()}
-        steps = active.steps.cpu().numpy()
-        self.tables.append(
-            pd.DataFrame({"run": active.runs.order, "epoch": epoch, "steps": steps, "status": status, **columns})
-        )
-        self.weights.append(active.weights.to("cpu", torch.float32, copy=True))
-
-
-def _figures(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy and accuracy, both float64 [M]."""
-    return cross_entropy(logits.double(), labels), (logits.argmax(2) == labels).double().mean(1)
+def _update(active: Active, models: slice, gradient: Tensor) -> None:
+    """One optimizer step; the rules and their defaults are those of ``torch.optim``."""
+    active.steps[models] += 1
+    names = np.array(active.runs.optimizers[models])
+    changes = np.flatnonzero(names[1:] != names[:-1]) + 1
+    for start, stop in zip([0, *changes], [*changes, len(names)], strict=True):
+        some = slice(models.start + start, models.start + stop)
+        weights, first, second = active.weights[some], active.first[some], active.second[some]
+        rate, momentum = active.runs.learning_rate[some], active.runs.momentum[some]
+        slope = gradient[start:stop].addcmul(active.runs.l2[some], weights)
+        match names[start]:
+            case "sgd":
+                first.mul_(momentum).add_(slope)
+                weights.addcmul_(rate, first, value=-1)
+            case "adam":
+                step = active.steps[some, None].double()
+                bias1, bias2 = ((1 - beta**step).to(weights.dtype) for beta in ADAM_BETAS)
+                first.lerp_(slope, 1 - ADAM_BETAS[0])
+                second.mul_(ADAM_BETAS[1]).addcmul_(slope, slope, value=1 - ADAM_BETAS[1])
+                root = second.sqrt().div_(bias2.sqrt()).add_(ADAM_EPSILON)
+                weights.addcdiv_(first * (rate / bias1), root, value=-1)
+            case "rmsprop":
+                second.mul_(RMSPROP_SMOOTHING).addcmul_(slope, slope, value=1 - RMSPROP_SMOOTHING)
+                first.mul_(momentum).addcdiv_(slope, second.sqrt().add_(RMSPROP_EPSILON))
+                weights.addcmul_(rate, first, value=-1)
+            case unknown:
+                raise ValueError(f"unknown optimizer {unknown!r}")

@@ -18,7 +18,8 @@ from itertools import chain, combinations
 import torch
 from torch import Tensor, nn
 
-from zoo_builder.architecture import Architecture
+from baselines.interface import NotApplicable
+from zoo_builder.architecture import Architecture, Residual
 
 Axes = tuple[int, ...]  # neuron sets
 Features = list[Tensor]  # one tensor per part of a weight space
@@ -96,7 +97,14 @@ def chain_sizes(architecture: Architecture) -> tuple[tuple[int, ...], tuple[int,
     """Widths and kernels of an architecture's weighted layers.
 
     The image positions that a linear layer reads from one channel count as a kernel.
+
+    Raises:
+        NotApplicable: the network has shortcuts.
     """
+    if any(isinstance(layer, Residual) for layer in architecture.layers):
+        raise NotApplicable(
+            "a neural functional renumbers the neurons of each layer on their own, and shortcuts tie layers together"
+        )
     places = architecture.weighted
     widths = (architecture.input_shape[0], *(place.output_shape[0] for place in places))
     sizes = [math.prod(place.parameters[f"{place.name}.weight"]) for place in places]

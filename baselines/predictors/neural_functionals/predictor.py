@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from baselines.folding import without_norms
 from baselines.interface import NotApplicable, View
 from baselines.predictors.neural_functionals.layers import (
     EquivariantLinear,
@@ -121,12 +122,13 @@ class NeuralFunctional:
                 as (gap + 1) / 2.
 
         Raises:
-            NotApplicable: the models differ in the widths or kernels of their layers.
+            NotApplicable: the models differ in the widths or kernels of their layers, or have shortcuts or a norm that
+                cannot be folded into the layer before it.
         """
         is_gap = min(target.min(), validation_target.min()) < 0
         self._offset, self._scale = (-1.0, 2.0) if is_gap else (0.0, 1.0)
         probabilities = torch.as_tensor((target - self._offset) / self._scale, dtype=torch.float32)
-        self._space = VARIANTS[self.variant](*chain_sizes(view.stacks[0].architecture))
+        self._space = VARIANTS[self.variant](*chain_sizes(without_norms(view.stacks[0]).architecture))
         raw = weight_features(view, self._space)
         self._moments = [_moments(feature) for feature in raw]
         features, validation_features = (
@@ -178,7 +180,7 @@ def weight_features(view: View, space: WeightSpace) -> Features:
         NotApplicable: a model's layers have other widths or kernels than ``space``.
     """
     folded = []
-    for stack in view.stacks:
+    for stack in map(without_norms, view.stacks):
         widths, kernels = chain_sizes(stack.architecture)
         if (widths, kernels) != (space.widths, space.kernels):
             raise NotApplicable(

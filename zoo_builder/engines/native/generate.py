@@ -1,0 +1,245 @@
+"""The C++ source of one architecture: its shapes as types, its layers as calls to ``layers.hpp``.
+
+A state is an image in memory. Convolutions and pools write a new one; the other layers change theirs in place, except
+where its values are still needed: by a shortcut, or as an activation's outputs in the backward pass.
+"""
+
+from dataclasses import dataclass, field
+
+from zoo_builder.architecture import (
+    Activation,
+    Architecture,
+    Conv,
+    Dropout,
+    GlobalAveragePool,
+    Linear,
+    MaxPool,
+    Norm,
+    Place,
+    Residual,
+    Shape,
+    shortcut_stride,
+)
+
+# So many bytes of activations and their gradients are in flight at once: they stay within a core's second-level cache
+# beside the weights, and several examples share the reading of those.
+_BLOCK_BYTES, _MOST_EXAMPLES = 128 << 10, 32
+
+
+def known(architecture: Architecture) -> bool:
+    """Whether the native engine computes such networks: a layer with weights reads the images, and no shortcut does."""
+    return isinstance(architecture.layers[0], Conv | Linear) and 0 not in _shortcut_starts(architecture)
+
+
+def source(architecture: Architecture) -> str:
+    """The text of a C++ file that exports train, differentiate and evaluate for this architecture."""
+    return _Source(architecture).text()
+
+
+def _shortcut_starts(architecture: Architecture) -> set[int]:
+    """The rows whose input a shortcut reads."""
+    return {row - layer.span for row, layer in enumerate(architecture.layers) if isinstance(layer, Residual)}
+
+
+@dataclass
+class _State:
+    shape: Shape
+    padding: int = 0
+    holds_activation: bool = False  # the backward pass of an activation reads it
+    source: bool = False  # of a shortcut: its gradient is summed up
+
+    @property
+    def floats(self) -> int:
+        channels, height, width = (*self.shape, 1, 1)[:3]
+        return channels * (height + 2 * self.padding) * (width + 2 * self.padding)
+
+
+@dataclass
+class _Source:
+    architecture: Architecture
+    states: list[_State] = field(default_factory=list)
+    types: list[str] = field(default_factory=list)
+    buffers: list[tuple[str, str, str]] = field(default_factory=list)  # C++ type, name, size in floats
+    forward: list[str] = field(default_factory=list)
+    backward: list[str] = field(default_factory=list)  # last call first
+    weighted: list[str] = field(default_factory=list)
+    norms: list[str] = field(default_factory=list)
+    transposed: list[str] = field(default_factory=list)
+    dropouts: int = 0
+
+    def text(self) -> str:
+        places = self.architecture.places
+        starts = _shortcut_starts(self.architecture)
+        self.states.append(_State(self.architecture.input_shape))
+        seen = []  # the state that each row reads
+        for row, place in enumerate(places):
+            seen.append(len(self.states) - 1)
+            self.states[-1].source |= row in starts
+            in_place = isinstance(place.layer, Norm | Activation | Dropout | Residual)
+            needed = self.states[-1].source and not isinstance(place.layer, Conv | Linear)
+            if in_place and not isinstance(place.layer, Dropout):
+                needed |= self.states[-1].holds_activation
+            if needed:
+                self._copy()
+            if not in_place:
+                self.states.append(_State(place.output_shape))
+            self._layer(row, place, seen)
+            self.states[-1].holds_activation |= isinstance(place.layer, Activation)
+        return self._text()
+
+    def _copy(self) -> None:
+        before = len(self.states) - 1
+        at = before + 1
+        self.states.append(_State(self.states[before].shape))
+        self.forward.append(f"move<Image{before}, Image{at}, false>(value{before}, value{at}, n);")
+        add = str(self.states[before].source).lower()
+        self.backward.insert(0, f"move<Image{at}, Image{before}, {add}>(slope{at}, slope{before}, n);")
+
+    def _layer(self, row: int, place: Place, seen: list[int]) -> None:
+        at = len(self.states) - 1
+        before = at if isinstance(place.layer, Norm | Activation | Dropout | Residual) else at - 1
+        name, value, slope = f"Layer{row}", f"value{at}", f"slope{at}"
+        match place.layer:
+            case Conv() | Linear() as layer:
+                if isinstance(layer, Conv):
+                    shape = f"{layer.kernel}, {layer.kernel}, {layer.stride}, {layer.padding}"
+                    self.states[before].padding = max(self.states[before].padding, layer.padding)
+                else:
+                    shape = f"Image{before}::H, Image{before}::W, 1, 0"
+                kind = f"Convolution<Image{before}, Image{at}, {shape}>"
+                self.weighted.append(name)
+                self.forward.append(f"{name}::forward(w + AT_{name}, value{before}, {value}, n);")
+                if before:
+                    self.transposed.append(name)
+                    self.buffers.append(("float", f"transposed_{name}", f"{name}::TRANSPOSED"))
+                    add = str(self.states[before].source).lower()
+                    call = f"{name}::backward_input<{add}>(transposed_{name}, {slope}, slope{before}, n);"
+                    self.backward.insert(0, call)
+                bias = "!training" if f"{place.name}.bias" in self.architecture.cancelled else "true"
+                call = f"{name}::backward_weights(value{before}, {slope}, gradient + AT_{name}, {bias}, n);"
+                self.backward.insert(0, call)
+            case Norm():
+                kind = f"Norm<Image{at}>"
+                self.weighted.append(name)
+                self.norms.append(name)
+                self.buffers.append(("float", f"kept_{name}", f"{name}::KEPT * n"))
+                self.buffers.append(("float", f"inverse_{name}", f"{name}::KEPT_ONCE"))
+                kept = f"kept_{name}, inverse_{name}"
+                self.forward.append(
+                    f"{name}::forward(w + AT_{name}, running + RUNNING_AT_{name}, {value}, {kept}, training, n);"
+                )
+                call = f"{name}::backward(w + AT_{name}, {kept}, {slope}, gradient + AT_{name}, training, n);"
+                self.backward.insert(0, call)
+            case Activation(word):
+                kind = f"Activation<Image{at}, Kind::{word.replace('-', '_')}>"
+                self.buffers.append(("float", f"kept_{name}", f"{name}::KEPT * n"))
+                self.forward.append(f"{name}::forward({value}, kept_{name}, n);")
+                self.backward.insert(0, f"{name}::backward({slope}, {value}, kept_{name}, n);")
+            case Dropout():
+                kind = f"Dropout<Image{at}>"
+                self.buffers.append(("int16_t", f"kept_{name}", f"{name}::KEPT / 2 * n"))
+                arguments = f"kept_{name}, dropout, seeds[{self.dropouts}], first, n"
+                self.forward.append(f"if (dropout.active) {name}::forward({value}, {arguments});")
+                self.backward.insert(0, f"if (dropout.active) {name}::backward({slope}, kept_{name}, dropout, n);")
+                self.dropouts += 1
+            case Residual(span):
+                earlier = seen[row - span]
+                stride = shortcut_stride(self.states[earlier].shape, self.states[at].shape)
+                kind = f"Shortcut<Image{earlier}, Image{at}, {stride}>"
+                self.forward.append(f"{name}::forward(value{earlier}, {value}, n);")
+                self.backward.insert(0, f"{name}::backward({slope}, slope{earlier}, n);")
+            case GlobalAveragePool():
+                kind = f"GlobalAveragePool<Image{before}, Image{at}>"
+                self.forward.append(f"{name}::forward(value{before}, {value}, n);")
+                self.backward.insert(0, f"{name}::backward({slope}, slope{before}, n);")
+            case MaxPool(size):
+                kind = f"MaxPool<Image{before}, Image{at}, {size}>"
+                self.forward.append(f"{name}::forward(value{before}, {value}, n);")
+                self.backward.insert(0, f"{name}::backward(value{before}, {value}, {slope}, slope{before}, n);")
+        self.types.append(f"using {name} = {kind};")
+
+    def _text(self) -> str:
+        last = len(self.states) - 1
+        images, buffers = [], []
+        for number, state in enumerate(self.states):
+            channels, height, width = (*state.shape, 1, 1)[:3]
+            planar = ", true" if number == 0 else ""
+            images.append(f"using Image{number} = Image<{channels}, {height}, {width}, {state.padding}{planar}>;")
+            buffers.append(("float", f"value{number}", f"Image{number}::SIZE * n"))
+            if number:
+                buffers.append(("float", f"slope{number}", f"Image{number}::SIZE * n"))
+        buffers += self.buffers
+        clear = [
+            f"std::memset(slope{number}, 0, sizeof(float) * Image{number}::SIZE * n);"
+            for number, state in enumerate(self.states)
+            if state.source
+        ]
+        each = 8 * sum(state.floats for state in self.states)
+        # Norms see the whole batch.
+        block = 0 if self.norms else min(max(_BLOCK_BYTES // each, 1), _MOST_EXAMPLES)
+        lines = [
+            *images,
+            *self.types,
+            *_offsets("AT", "PACKED", self.weighted),
+            *_offsets("FLAT_AT", "FLAT", self.weighted),
+            *_offsets("RUNNING_AT", "PACKED", self.norms),
+            *_offsets("RUNNING_FLAT_AT", "FLAT", self.norms),
+            "static constexpr int PACKED = AT_END, RUNNING = RUNNING_AT_END;",
+            f"static constexpr int CLASSES = {self.architecture.classes}, BLOCK = {block};",
+            f"using Input = Image0;\nusing Output = Image{last};",
+            *(f"{kind}* {name};" for kind, name, _ in buffers),
+            *_function(
+                "size_t place(float* memory, size_t n)",
+                "Memory take{memory};",
+                *(f"{name} = take.next<{kind}>({floats});" for kind, name, floats in buffers),
+                "return take.used;",
+            ),
+            *_function(
+                "static void pack(const float* flat, float* packed)",
+                *(f"{name}::pack(flat + FLAT_AT_{name}, packed + AT_{name});" for name in self.weighted),
+            ),
+            *_function(
+                "static void unpack(const float* packed, float* flat)",
+                *(f"{name}::unpack(packed + AT_{name}, flat + FLAT_AT_{name});" for name in self.weighted),
+            ),
+            *_function(
+                "static void pack_running(const float* flat, float* packed)",
+                *(f"{name}::pack(flat + RUNNING_FLAT_AT_{name}, packed + RUNNING_AT_{name});" for name in self.norms),
+            ),
+            *_function(
+                "static void unpack_running(const float* packed, float* flat)",
+                *(f"{name}::unpack(packed + RUNNING_AT_{name}, flat + RUNNING_FLAT_AT_{name});" for name in self.norms),
+            ),
+            *_function(
+                "void transpose(const float* w)",
+                *(f"{name}::transpose(w + AT_{name}, transposed_{name});" for name in self.transposed),
+            ),
+            *_function(
+                "void forward(const float* w, float* running, const DropoutStep& dropout, const uint64_t* seeds, "
+                "bool training, int first, int n)",
+                *self.forward,
+            ),
+            *_function(
+                "void backward(const float* w, float* gradient, const DropoutStep& dropout, bool training, int n)",
+                *clear,
+                *self.backward,
+            ),
+            *_function("float* input()", "return value0;"),
+            *_function("const float* output()", f"return value{last};"),
+            *_function("float* output_slope()", f"return slope{last};"),
+        ]
+        body = "\n".join(f"    {line}" for line in lines)
+        return f'#include "network.hpp"\n\nstruct Network {{\n{body}\n}};\n\nEXPORT(Network)\n'
+
+
+def _offsets(prefix: str, size: str, names: list[str]) -> list[str]:
+    """Where each layer's numbers begin in an array that holds those of all, and where the array ends."""
+    lines, end = [], "0"
+    for name in names:
+        lines.append(f"static constexpr int {prefix}_{name} = {end};")
+        end = f"{prefix}_{name} + {name}::{size}"
+    return [*lines, f"static constexpr int {prefix}_END = {end};"]
+
+
+def _function(head: str, *body: str) -> list[str]:
+    return [f"{head} {{", *(f"    {line}" for line in body), "}"]

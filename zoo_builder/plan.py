@@ -1,0 +1,226 @@
+"""What building a recipe comes to, before it is built: models, networks, bytes on disk, and time on this machine."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import cycle
+from math import ceil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from zoo_builder import files, grid
+from zoo_builder.architecture import Architecture
+from zoo_builder.build import PART_RUNS, architectures_of
+from zoo_builder.datasets.dataset import Dataset
+from zoo_builder.datasets.loading import load
+from zoo_builder.engines import choice
+from zoo_builder.engines.interface import Engine
+from zoo_builder.engines.torch_engine import resolve_device
+from zoo_builder.errors import InputError
+from zoo_builder.recipe import Recipe
+from zoo_builder.store import expected_bytes
+from zoo_builder.training import Trained, subset_size
+
+# A build of more models has to be confirmed; a plan looks at the first so many.
+LIMIT = 10_000
+_CALIBRATION_SECONDS = 5.0
+_FEW = 8
+_TEST_IMAGES = 256
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe comes to.
+
+    Attributes:
+        axes: every hyperparameter that varies, with its values or its distribution.
+        needs: what can be said with the data set at hand; otherwise None, and ``problem`` says why it is not.
+    """
+
+    recipe: str
+    models: int
+    configurations: int
+    axes: dict[str, str]
+    epochs: int
+    checkpoints: tuple[int, ...]
+    stop_cross_entropy: float | None
+    workers: int
+    needs: "Needs | None" = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What building all models takes.
+
+    Attributes:
+        architectures: how many distinct ones.
+        parameters: of a model: least, median, most.
+        bytes: on disk; weights and outputs exactly, tables by estimate. At most: a run that stops early takes less.
+        seconds: of training and evaluation with the plan's workers, every run to its last epoch.
+        rate: training samples x models per second of one worker.
+    """
+
+    architectures: int
+    parameters: tuple[int, int, int]
+    bytes: int
+    seconds: float
+    rate: float
+
+
+def plan(
+    recipe: Recipe,
+    data_root: str | Path | None = None,
+    workers: int = 1,
+    engine: str = "auto",
+    note: Callable[[str], object] = lambda message: None,
+) -> Plan:
+    """Looks at the first ``LIMIT`` runs, trains a few of them on a little of the data for some seconds, and scales up.
+
+    Args:
+        engine, note: see ``engines.choice``; what is compiled serves the build as well.
+
+    Raises:
+        InputError: an architecture that its images do not fit; no such engine.
+    """
+    axes = {name: ", ".join(map(str, values)) for name, values in recipe.grid.items()}
+    for name, axis in recipe.sample.items():
+        axes[name] = f"{axis.distribution.replace('_', '-')} of {', '.join(map(str, axis.values))}"
+    made = Plan(
+        recipe=recipe.name,
+        models=recipe.models,
+        configurations=recipe.configurations,
+        axes=axes,
+        epochs=recipe.epochs,
+        checkpoints=recipe.checkpoints,
+        stop_cross_entropy=recipe.stop_cross_entropy,
+        workers=workers,
+    )
+    try:
+        data = load(recipe.data.name, data_root, recipe.data.colour)
+    except InputError as error:
+        return replace(made, problem=str(error))
+    runs, architectures = _first_runs(recipe, data)
+    sizes = runs["architecture"].map({key: architecture.size for key, architecture in architectures.items()})
+    torch.set_num_threads(1)  # as a worker has
+    examples = len(data.train_labels) * recipe.epochs
+    engines = choice.engines(engine, resolve_device("auto"), architectures, runs, examples, note)
+    seconds, rate = _calibrated(engines, runs, architectures, recipe, data)
+    parameters = (int(sizes.min()), int(sizes.median()), int(sizes.max()))
+    needs = Needs(len(architectures), parameters, _bytes(recipe, data), seconds * recipe.models / workers, rate)
+    return replace(made, needs=needs)
+
+
+def refuse_large(recipe: Recipe, data_root: str | Path | None = None) -> None:
+    """Stops a build that was not confirmed.
+
+    Raises:
+        InputError: the recipe has more than ``LIMIT`` models.
+    """
+    if recipe.models > LIMIT:
+        size = files.size_text(_bytes(recipe, load(recipe.data.name, data_root, recipe.data.colour)))
+        raise InputError(
+            f"{recipe.name} has {recipe.models:,} models, about {size} on disk, and more than {LIMIT:,} need a "
+            f"confirmation: `gengap zoo plan` shows how long they take, --yes builds them, --models N builds fewer"
+        )
+
+
+def _first_runs(recipe: Recipe, data: Dataset) -> tuple[pd.DataFrame, dict[str, Architecture]]:
+    # Architectures vary fastest in a grid, so the first runs have them all unless there are very many.
+    runs = grid.runs(recipe.cut(models=min(recipe.models, LIMIT)))
+    runs["architecture"], architectures = architectures_of(recipe, runs, data)
+    return runs, architectures
+
+
+def _bytes(recipe: Recipe, data: Dataset) -> int:
+    runs, architectures = _first_runs(recipe, data)
+    parts = ceil(len(runs) / PART_RUNS["cpu"])
+    return expected_bytes(runs, architectures, recipe, data, parts) * recipe.models // len(runs)
+
+
+def _calibrated(
+    engines: dict[str, Engine],
+    runs: pd.DataFrame,
+    architectures: dict[str, Architecture],
+    recipe: Recipe,
+    data: Dataset,
+) -> tuple[float, float]:
+    """Seconds of one worker for the mean run, and its training samples x models per second.
+
+    Groups of runs that can be trained together are tried in random order, large ones rather early, until time is up.
+    """
+    groups = [group for _, group in runs.groupby(["architecture", "batch_size"], sort=False)]
+    share = np.array([len(group) for group in groups]) / len(runs)
+    seconds, training, samples, models = 0.0, 0.0, 0, 0
+    started = time.perf_counter()
+    for number in cycle(np.random.default_rng(0).choice(len(groups), len(groups), replace=False, p=share)):
+        group = groups[number]
+        key = group["architecture"].iloc[0]
+        # As many as a part has of them, unless a few take long: small networks are faster in large stacks.
+        stack = ceil(PART_RUNS["cpu"] * len(group) / len(runs))
+        before = time.perf_counter()
+        cost = _cost(engines[key], architectures[key], _spread(group, min(stack, _FEW)), data)
+        if stack > _FEW and time.perf_counter() - before < _CALIBRATION_SECONDS / 10:
+            cost = _cost(engines[key], architectures[key], _spread(group, stack), data)
+        own = sum(subset_size(fraction, len(data.train_labels)) for fraction in group["train_fraction"])
+        looks = recipe.epochs + 1 if recipe.stop_cross_entropy else 1
+        tested = len(group) * len(recipe.checkpoints) * len(data.test_labels)
+        training += recipe.epochs * own * cost.sample
+        seconds += len(group) * cost.model + recipe.epochs * own * cost.sample + (looks * own + tested) * cost.image
+        samples += recipe.epochs * own
+        models += len(group)
+        if time.perf_counter() - started > _CALIBRATION_SECONDS:
+            break
+    return seconds / models, samples / training
+
+
+class _Cost(NamedTuple):
+    """Seconds for a model as such, for one of its training samples in one epoch, for one image it is evaluated on."""
+
+    model: float
+    sample: float
+    image: float
+
+
+def _spread(group: pd.DataFrame, count: int) -> pd.DataFrame:
+    chosen = np.linspace(0, len(group) - 1, min(len(group), count)).astype(int)
+    return group.iloc[chosen].reset_index(drop=True)
+
+
+def _cost(engine: Engine, architecture: Architecture, some: pd.DataFrame, data: Dataset) -> _Cost:
+    batch = int(some["batch_size"].iloc[0])
+    # A whole batch for the run with the smallest share of the images.
+    few = _first_images(data, ceil(batch / some["train_fraction"].min()))
+    samples = sum(subset_size(fraction, len(few.train_labels)) for fraction in some["train_fraction"])
+    tested = len(some) * len(few.test_labels)
+
+    def train(images: Dataset, epochs: int) -> Trained:
+        return engine.train(architecture, some, images, (epochs,))
+
+    weights = train(_first_images(data, batch), 1).weights  # the first time is slower: it may have to compile
+    once = _seconds(lambda: train(few, 1))
+    twice = _seconds(lambda: train(few, 2))
+    image = _seconds(lambda: engine.logits(architecture, weights, few.test_images)) / tested
+    # A negative difference can only be noise.
+    sample = max(twice - once, 0.1 * once) / samples
+    return _Cost(max(0.0, once - samples * (sample + image) - tested * image) / len(some), sample, image)
+
+
+def _first_images(data: Dataset, count: int) -> Dataset:
+    return replace(
+        data,
+        train_images=data.train_images[:count],
+        train_labels=data.train_labels[:count],
+        test_images=data.test_images[:_TEST_IMAGES],
+        test_labels=data.test_labels[:_TEST_IMAGES],
+    )
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
