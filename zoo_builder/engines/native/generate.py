@@ -2,9 +2,12 @@
 
 A state is an image in memory. Convolutions and pools write a new one; the other layers change theirs in place, except
 where its values are still needed: by a shortcut, or as an activation's outputs in the backward pass.
+
+A few examples at a time go through all layers up to the next norm, and on after all of a batch have come there.
 """
 
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from zoo_builder.architecture import (
     Activation,
@@ -41,6 +44,13 @@ def _shortcut_starts(architecture: Architecture) -> set[int]:
     return {row - layer.span for row, layer in enumerate(architecture.layers) if isinstance(layer, Residual)}
 
 
+@dataclass(frozen=True)
+class _Once:
+    """A call that a whole batch waits for."""
+
+    call: str
+
+
 @dataclass
 class _State:
     shape: Shape
@@ -60,8 +70,9 @@ class _Source:
     states: list[_State] = field(default_factory=list)
     types: list[str] = field(default_factory=list)
     buffers: list[tuple[str, str, str]] = field(default_factory=list)  # C++ type, name, size in floats
-    forward: list[str] = field(default_factory=list)
-    backward: list[str] = field(default_factory=list)  # last call first
+    # Calls for the m examples from e on; the backward ones are put in front.
+    forward: list[str | _Once] = field(default_factory=list)
+    backward: list[str | _Once] = field(default_factory=list)
     weighted: list[str] = field(default_factory=list)
     norms: list[str] = field(default_factory=list)
     transposed: list[str] = field(default_factory=list)
@@ -91,14 +102,15 @@ class _Source:
         before = len(self.states) - 1
         at = before + 1
         self.states.append(_State(self.states[before].shape))
-        self.forward.append(f"move<Image{before}, Image{at}, false>(value{before}, value{at}, n);")
+        self.forward.append(f"move<Image{before}, Image{at}, false>({_value(before)}, {_value(at)}, m);")
         add = str(self.states[before].source).lower()
-        self.backward.insert(0, f"move<Image{at}, Image{before}, {add}>(slope{at}, slope{before}, n);")
+        self.backward.insert(0, f"move<Image{at}, Image{before}, {add}>({_slope(at)}, {_slope(before)}, m);")
 
     def _layer(self, row: int, place: Place, seen: list[int]) -> None:
         at = len(self.states) - 1
         before = at if isinstance(place.layer, Norm | Activation | Dropout | Residual) else at - 1
-        name, value, slope = f"Layer{row}", f"value{at}", f"slope{at}"
+        name, value, slope = f"Layer{row}", _value(at), _slope(at)
+        kept = f"kept_{name} + e * {name}::KEPT"
         match place.layer:
             case Conv() | Linear() as layer:
                 if isinstance(layer, Conv):
@@ -108,54 +120,59 @@ class _Source:
                     shape = f"Image{before}::H, Image{before}::W, 1, 0"
                 kind = f"Convolution<Image{before}, Image{at}, {shape}>"
                 self.weighted.append(name)
-                self.forward.append(f"{name}::forward(w + AT_{name}, value{before}, {value}, n);")
+                self.forward.append(f"{name}::forward(w + AT_{name}, {_value(before)}, {value}, m);")
                 if before:
                     self.transposed.append(name)
                     self.buffers.append(("float", f"transposed_{name}", f"{name}::TRANSPOSED"))
                     add = str(self.states[before].source).lower()
-                    call = f"{name}::backward_input<{add}>(transposed_{name}, {slope}, slope{before}, n);"
+                    call = f"{name}::backward_input<{add}>(transposed_{name}, {slope}, {_slope(before)}, m);"
                     self.backward.insert(0, call)
                 bias = "!training" if f"{place.name}.bias" in self.architecture.cancelled else "true"
-                call = f"{name}::backward_weights(value{before}, {slope}, gradient + AT_{name}, {bias}, n);"
+                call = f"{name}::backward_weights({_value(before)}, {slope}, gradient + AT_{name}, {bias}, m);"
                 self.backward.insert(0, call)
             case Norm():
                 kind = f"Norm<Image{at}>"
                 self.weighted.append(name)
                 self.norms.append(name)
                 self.buffers.append(("float", f"kept_{name}", f"{name}::KEPT * n"))
-                self.buffers.append(("float", f"inverse_{name}", f"{name}::KEPT_ONCE"))
-                kept = f"kept_{name}, inverse_{name}"
-                self.forward.append(
-                    f"{name}::forward(w + AT_{name}, running + RUNNING_AT_{name}, {value}, {kept}, training, n);"
-                )
-                call = f"{name}::backward(w + AT_{name}, {kept}, {slope}, gradient + AT_{name}, training, n);"
-                self.backward.insert(0, call)
+                self.buffers.append(("float", f"moments_{name}", f"{name}::PACKED"))
+                self.forward += [
+                    f"if (training) {name}::gather({value}, sums_{name}, e == 0, m);",
+                    _Once(f"{name}::finish(sums_{name}, running + RUNNING_AT_{name}, moments_{name}, training, n);"),
+                    f"{name}::forward(w + AT_{name}, moments_{name}, {value}, {kept}, m);",
+                ]
+                self.backward[:0] = [
+                    f"{name}::gather_slopes({slope}, {kept}, sums_{name}, e == 0, m);",
+                    _Once(f"{name}::add_gradient(sums_{name}, gradient + AT_{name});"),
+                    f"{name}::backward(w + AT_{name}, moments_{name}, {kept}, sums_{name}, {slope}, training, n, m);",
+                ]
             case Activation(word):
                 kind = f"Activation<Image{at}, Kind::{word.replace('-', '_')}>"
                 self.buffers.append(("float", f"kept_{name}", f"{name}::KEPT * n"))
-                self.forward.append(f"{name}::forward({value}, kept_{name}, n);")
-                self.backward.insert(0, f"{name}::backward({slope}, {value}, kept_{name}, n);")
+                self.forward.append(f"{name}::forward({value}, {kept}, m);")
+                self.backward.insert(0, f"{name}::backward({slope}, {value}, {kept}, m);")
             case Dropout():
                 kind = f"Dropout<Image{at}>"
                 self.buffers.append(("int16_t", f"kept_{name}", f"{name}::KEPT / 2 * n"))
-                arguments = f"kept_{name}, dropout, seeds[{self.dropouts}], first, n"
+                arguments = f"{kept}, dropout, seeds[{self.dropouts}], first + int(e), m"
                 self.forward.append(f"if (dropout.active) {name}::forward({value}, {arguments});")
-                self.backward.insert(0, f"if (dropout.active) {name}::backward({slope}, kept_{name}, dropout, n);")
+                self.backward.insert(0, f"if (dropout.active) {name}::backward({slope}, {kept}, dropout, m);")
                 self.dropouts += 1
             case Residual(span):
                 earlier = seen[row - span]
                 stride = shortcut_stride(self.states[earlier].shape, self.states[at].shape)
                 kind = f"Shortcut<Image{earlier}, Image{at}, {stride}>"
-                self.forward.append(f"{name}::forward(value{earlier}, {value}, n);")
-                self.backward.insert(0, f"{name}::backward({slope}, slope{earlier}, n);")
+                self.forward.append(f"{name}::forward({_value(earlier)}, {value}, m);")
+                self.backward.insert(0, f"{name}::backward({slope}, {_slope(earlier)}, m);")
             case GlobalAveragePool():
                 kind = f"GlobalAveragePool<Image{before}, Image{at}>"
-                self.forward.append(f"{name}::forward(value{before}, {value}, n);")
-                self.backward.insert(0, f"{name}::backward({slope}, slope{before}, n);")
+                self.forward.append(f"{name}::forward({_value(before)}, {value}, m);")
+                self.backward.insert(0, f"{name}::backward({slope}, {_slope(before)}, m);")
             case MaxPool(size):
                 kind = f"MaxPool<Image{before}, Image{at}, {size}>"
-                self.forward.append(f"{name}::forward(value{before}, {value}, n);")
-                self.backward.insert(0, f"{name}::backward(value{before}, {value}, {slope}, slope{before}, n);")
+                self.forward.append(f"{name}::forward({_value(before)}, {value}, m);")
+                call = f"{name}::backward({_value(before)}, {value}, {slope}, {_slope(before)}, m);"
+                self.backward.insert(0, call)
         self.types.append(f"using {name} = {kind};")
 
     def _text(self) -> str:
@@ -175,8 +192,7 @@ class _Source:
             if state.source
         ]
         each = 8 * sum(state.floats for state in self.states)
-        # Norms see the whole batch.
-        block = 0 if self.norms else min(max(_BLOCK_BYTES // each, 1), _MOST_EXAMPLES)
+        block = min(max(_BLOCK_BYTES // each, 1), _MOST_EXAMPLES)
         lines = [
             *images,
             *self.types,
@@ -186,6 +202,8 @@ class _Source:
             *_offsets("RUNNING_FLAT_AT", "FLAT", self.norms),
             "static constexpr int PACKED = AT_END, RUNNING = RUNNING_AT_END;",
             f"static constexpr int CLASSES = {self.architecture.classes}, BLOCK = {block};",
+            f"static constexpr bool WHOLE_BATCHES = {str(bool(self.norms)).lower()};",
+            *(f"{name}::Sums sums_{name};" for name in self.norms),
             f"using Input = Image0;\nusing Output = Image{last};",
             *(f"{kind}* {name};" for kind, name, _ in buffers),
             *_function(
@@ -217,12 +235,12 @@ class _Source:
             *_function(
                 "void forward(const float* w, float* running, const DropoutStep& dropout, const uint64_t* seeds, "
                 "bool training, int first, int n)",
-                *self.forward,
+                *_in_blocks(self.forward),
             ),
             *_function(
                 "void backward(const float* w, float* gradient, const DropoutStep& dropout, bool training, int n)",
                 *clear,
-                *self.backward,
+                *_in_blocks(self.backward),
             ),
             *_function("float* input()", "return value0;"),
             *_function("const float* output()", f"return value{last};"),
@@ -230,6 +248,29 @@ class _Source:
         ]
         body = "\n".join(f"    {line}" for line in lines)
         return f'#include "network.hpp"\n\nstruct Network {{\n{body}\n}};\n\nEXPORT(Network)\n'
+
+
+def _value(state: int) -> str:
+    return f"value{state} + e * Image{state}::SIZE"
+
+
+def _slope(state: int) -> str:
+    return f"slope{state} + e * Image{state}::SIZE"
+
+
+def _in_blocks(calls: list[str | _Once]) -> list[str]:
+    """The calls, looped over a batch in blocks of examples; each loop ends where the whole batch is waited for."""
+    lines = []
+    for kind, group in groupby(calls, key=type):
+        if kind is _Once:
+            lines += [once.call for once in group if isinstance(once, _Once)]
+        else:
+            lines += [
+                "for (size_t e = 0; e < size_t(n); e += BLOCK) {",
+                "    const int m = std::min(BLOCK, n - int(e));",
+            ]
+            lines += [*(f"    {call}" for call in group), "}"]
+    return lines
 
 
 def _offsets(prefix: str, size: str, names: list[str]) -> list[str]:

@@ -550,12 +550,21 @@ static void move(const float* from, float* to, int n) {
 
 // ---- Batch normalization, in place ----
 
+// What a pass over a whole batch has summed up for each channel; a pass may come in pieces.
+template <int WIDTH>
+struct ChannelSums {
+    double first[WIDTH], second[WIDTH];
+    float shift[WIDTH];  // subtracted from values before they are squared, so that no digits are lost
+
+    void clear() { std::memset(this, 0, sizeof *this); }
+};
+
 template <class At>
 struct Norm {
     static constexpr int PACKED = 2 * At::WIDTH, FLAT = 2 * At::CHANNELS;  // weight, bias
-    // Kept: the normalized values of every example; beside them, per channel, one over the standard deviation.
-    static constexpr int KEPT = At::SIZE, KEPT_ONCE = At::WIDTH;
+    static constexpr int KEPT = At::SIZE;                                   // the normalized values of every example
     static constexpr float EPSILON = 1e-5f, MOMENTUM = 0.1f;
+    using Sums = ChannelSums<At::WIDTH>;
 
     static void pack(const float* flat, float* packed) {
         for (int c = 0; c < At::CHANNELS; c++)
@@ -566,25 +575,42 @@ struct Norm {
             flat[c] = packed[c], flat[At::CHANNELS + c] = packed[At::WIDTH + c];
     }
 
-    // running: mean [WIDTH], then variance [WIDTH].
-    static void forward(const float* weights, float* running, float* values, float* kept, float* inverse, bool training,
-                        int n) {
+    // Adds n more examples to the sums that the statistics follow from; ``begin`` at the first of a batch.
+    static void gather(const float* values, Sums& sums, bool begin, int n) {
+        if (begin) {
+            sums.clear();
+            for (int c = 0; c < At::WIDTH; c++) sums.shift[c] = values[At::FIRST + c];
+        }
         for (int c = 0; c < At::WIDTH; c += LANES) {
-            Vector mean = load(running + c), variance = load(running + At::WIDTH + c);
+            Vector shift;
+            std::memcpy(&shift, sums.shift + c, sizeof shift);
+            add(sums, c, n, [&](int at, Vector& first, Vector& second) {
+                Vector off = load(values + at + c) - shift;
+                first += off, second += off * off;
+            });
+        }
+    }
+
+    // The mean and one over the standard deviation of each channel, [2][WIDTH], by which ``forward`` normalizes: of the
+    // batch of ``count`` examples, which also moves the running ones, or the running ones themselves.
+    static void finish(const Sums& sums, float* running, float* moments, bool training, int count) {
+        const double total = double(count) * At::H * At::W;
+        for (int c = 0; c < At::WIDTH; c++) {
+            float mean = running[c], variance = running[At::WIDTH + c];
             if (training) {
-                float count = float(n) * At::H * At::W;
-                mean = channel_sum(n, [&](int at) { return load(values + at + c); }) / count;
-                variance = channel_sum(n, [&](int at) {
-                               Vector off = load(values + at + c) - mean;
-                               return off * off;
-                           }) / count;
-                Vector unbiased = variance * (count / (count - 1));
-                store(running + c, (1 - MOMENTUM) * load(running + c) + MOMENTUM * mean);
-                store(running + At::WIDTH + c, (1 - MOMENTUM) * load(running + At::WIDTH + c) + MOMENTUM * unbiased);
+                double off = sums.first[c] / total, spread = std::max(0.0, sums.second[c] / total - off * off);
+                mean = float(sums.shift[c] + off), variance = float(spread);
+                float unbiased = float(spread * total / (total - 1));
+                running[c] = (1 - MOMENTUM) * running[c] + MOMENTUM * mean;
+                running[At::WIDTH + c] = (1 - MOMENTUM) * running[At::WIDTH + c] + MOMENTUM * unbiased;
             }
-            Vector scale;
-            for (int lane = 0; lane < LANES; lane++) scale[lane] = 1 / std::sqrt(variance[lane] + EPSILON);
-            store(inverse + c, scale);
+            moments[c] = mean, moments[At::WIDTH + c] = 1 / std::sqrt(variance + EPSILON);
+        }
+    }
+
+    static void forward(const float* weights, const float* moments, float* values, float* kept, int n) {
+        for (int c = 0; c < At::WIDTH; c += LANES) {
+            Vector mean = load(moments + c), scale = load(moments + At::WIDTH + c);
             Vector weight = load(weights + c), bias = load(weights + At::WIDTH + c);
             positions(n, [&](int at) {
                 Vector normal = (load(values + at + c) - mean) * scale;
@@ -594,16 +620,28 @@ struct Norm {
         }
     }
 
-    static void backward(const float* weights, const float* kept, const float* inverse, float* slopes, float* gradient,
-                         bool training, int n) {
+    // Adds n more examples to the gradients of bias (first) and weight (second).
+    static void gather_slopes(const float* slopes, const float* kept, Sums& sums, bool begin, int n) {
+        if (begin) sums.clear();
+        for (int c = 0; c < At::WIDTH; c += LANES)
+            add(sums, c, n, [&](int at, Vector& first, Vector& second) {
+                Vector slope = load(slopes + at + c);
+                first += slope, second += slope * load(kept + at + c);
+            });
+    }
+
+    static void add_gradient(const Sums& sums, float* gradient) {
+        for (int c = 0; c < At::WIDTH; c++)
+            gradient[c] += float(sums.second[c]), gradient[At::WIDTH + c] += float(sums.first[c]);
+    }
+
+    static void backward(const float* weights, const float* moments, const float* kept, const Sums& sums, float* slopes,
+                         bool training, int count, int n) {
+        const double share = training ? 1 / (double(count) * At::H * At::W) : 0;
         for (int c = 0; c < At::WIDTH; c += LANES) {
-            Vector bias = channel_sum(n, [&](int at) { return load(slopes + at + c); });
-            Vector weight = channel_sum(n, [&](int at) { return load(slopes + at + c) * load(kept + at + c); });
-            store(gradient + c, load(gradient + c) + weight);
-            store(gradient + At::WIDTH + c, load(gradient + At::WIDTH + c) + bias);
-            Vector scale = load(weights + c) * load(inverse + c);
-            float share = training ? 1.0f / (float(n) * At::H * At::W) : 0.0f;
-            bias *= share, weight *= share;
+            Vector bias, weight, scale = load(weights + c) * load(moments + At::WIDTH + c);
+            for (int lane = 0; lane < LANES; lane++)
+                bias[lane] = float(sums.first[c + lane] * share), weight[lane] = float(sums.second[c + lane] * share);
             positions(n, [&](int at) {
                 store(slopes + at + c, scale * (load(slopes + at + c) - bias - load(kept + at + c) * weight));
             });
@@ -618,19 +656,21 @@ struct Norm {
                 for (int x = 0; x < At::W; x++) body(example * At::SIZE + At::FIRST + y * At::ROW + x * At::POSITION);
     }
 
-    // Row by row, then over rows in double: one sum of hundreds of thousands of terms in float would lose digits.
-    template <class Value>
-    static ALWAYS_INLINE Vector channel_sum(int n, Value value) {
+    // Row by row in float, then in double: one sum of hundreds of thousands of terms in float would lose digits.
+    template <class Body>
+    static ALWAYS_INLINE void add(Sums& sums, int c, int n, Body body) {
         typedef double Doubles __attribute__((vector_size(8 * LANES)));
-        Doubles total{};
+        Doubles first{}, second{};
         for (int example = 0; example < n; example++)
             for (int y = 0; y < At::H; y++) {
-                Vector sum{};
+                Vector row_first{}, row_second{};
                 for (int x = 0; x < At::W; x++)
-                    sum += value(example * At::SIZE + At::FIRST + y * At::ROW + x * At::POSITION);
-                total += __builtin_convertvector(sum, Doubles);
+                    body(example * At::SIZE + At::FIRST + y * At::ROW + x * At::POSITION, row_first, row_second);
+                first += __builtin_convertvector(row_first, Doubles);
+                second += __builtin_convertvector(row_second, Doubles);
             }
-        return __builtin_convertvector(total, Vector);
+        for (int lane = 0; lane < LANES; lane++)
+            sums.first[c + lane] += first[lane], sums.second[c + lane] += second[lane];
     }
 };
 

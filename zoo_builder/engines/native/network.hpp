@@ -125,7 +125,10 @@ void update(const Settings& run, float* weights, const float* gradient, float* f
     }
 }
 
-int examples_at_once(int block, int64_t batch) { return block ? int(std::min<int64_t>(block, batch)) : int(batch); }
+template <class Network>
+int examples_at_once(int64_t batch) {
+    return int(Network::WHOLE_BATCHES ? batch : std::min<int64_t>(Network::BLOCK, batch));
+}
 
 }  // namespace
 
@@ -135,7 +138,7 @@ template <class Network>
 int64_t train(const Settings& run, const uint64_t* seeds, float* weights, float* buffers, float* first, float* second,
               const uint8_t* images, const int64_t* labels, const int64_t* order, int64_t count, int64_t batch,
               int64_t steps_before) {
-    Model<Network> model(examples_at_once(Network::BLOCK, std::min(batch, count)));
+    Model<Network> model(examples_at_once<Network>(std::min(batch, count)));
     Floats first_packed(Network::PACKED), second_packed(Network::PACKED);
     model.take(weights, buffers);
     Network::pack(first, first_packed.data);
@@ -163,7 +166,7 @@ template <class Network>
 double differentiate(double rate, const uint64_t* seeds, int64_t step, const float* weights, float* buffers,
                      const uint8_t* images, const int64_t* labels, const int64_t* indices, int64_t count, bool training,
                      float* gradient) {
-    Model<Network> model(examples_at_once(Network::BLOCK, count));
+    Model<Network> model(examples_at_once<Network>(count));
     model.take(weights, buffers);
     double loss = model.differentiate(images, labels, indices, int(count), dropout_step(rate, step), seeds, training);
     Network::unpack(model.gradient.data, gradient);
@@ -175,7 +178,7 @@ double differentiate(double rate, const uint64_t* seeds, int64_t step, const flo
 template <class Network>
 void evaluate(const float* weights, const float* buffers, const uint8_t* images, const int64_t* indices, int64_t count,
               float* logits) {
-    Model<Network> model(examples_at_once(Network::BLOCK ? Network::BLOCK : 8, count));
+    Model<Network> model(int(std::min<int64_t>(Network::BLOCK, count)));
     model.take(weights, buffers);
     for (int64_t start = 0; start < count; start += model.capacity) {
         int n = int(std::min<int64_t>(model.capacity, count - start));
