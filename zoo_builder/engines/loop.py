@@ -78,7 +78,7 @@ def train(
     progress: Callable[[int], object],
 ) -> Trained:
     """See ``Engine.train``."""
-    images, labels = data.train_images.to(engine.device), data.train_labels.to(engine.device)
+    images, labels = (values.to(engine.device).contiguous() for values in (data.train_images, data.train_labels))
     batch_size = int(runs["batch_size"].iloc[0])
     active = Active(architecture, runs, data, engine.device, engine.dtype)
     _refuse_single_values(architecture, active.runs.sizes, batch_size)
