@@ -118,8 +118,13 @@ def test_the_manifest_says_what_the_zoo_is_made_of(zoo: Zoo) -> None:
     assert "10 networks" in card
 
 
-def test_workers_change_no_bit(zoo: Zoo, tmp_path: Path, small_parts: None) -> None:
-    assert files_of(build(tiny(), tmp_path / "zoo", device="cpu", runner=Local(2)).root) == files_of(zoo.root)
+@pytest.mark.parametrize("engine", ["torch", "native"])
+def test_workers_change_no_bit(tmp_path: Path, small_parts: None, engine: str) -> None:
+    alone, two = (
+        build(tiny(), tmp_path / str(workers), device="cpu", engine=engine, runner=Local(workers)) for workers in (1, 2)
+    )
+    assert files_of(alone.root) == files_of(two.root)
+    assert [part["engines"][0].split()[0] for part in alone.manifest["parts"]] == [engine] * 3
 
 
 def test_a_larger_zoo_keeps_the_first_models(zoo: Zoo, tmp_path: Path, small_parts: None) -> None:
@@ -154,16 +159,19 @@ if __name__ == "__main__":
         commit=lambda n: print("part", flush=True),
     )
     recipe = test_build.tiny(int(sys.argv[3]), int(sys.argv[4]))
-    building.build(recipe, sys.argv[2], device="cpu", runner=Local(int(sys.argv[5])), progress=said)
+    runner = Local(int(sys.argv[5]))
+    building.build(recipe, sys.argv[2], device="cpu", engine=sys.argv[6], runner=runner, progress=said)
 """
 
 
 @contextmanager
-def builder(root: Path, *, models: int = 10, epochs: int = 2, workers: int = 1) -> Iterator[subprocess.Popen]:
+def builder(
+    root: Path, *, models: int = 10, epochs: int = 2, workers: int = 1, engine: str = "torch"
+) -> Iterator[subprocess.Popen]:
     """A build that leads a process group and says "start", "epoch" and "part"; killed at the end if it still runs."""
     script = root.with_suffix(".py")
     script.write_text(SCRIPT)
-    arguments = [sys.executable, script, Path(__file__).parent, root, models, epochs, workers]
+    arguments = [sys.executable, script, Path(__file__).parent, root, models, epochs, workers, engine]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
         list(map(str, arguments)),
@@ -195,12 +203,21 @@ def workers_of(process: subprocess.Popen) -> list[int]:
     return [int(child) for child in children(process) if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
-def test_builds_killed_at_random_moments_end_byte_identical(tmp_path: Path, small_parts: None, kills: int) -> None:
+@pytest.mark.parametrize(
+    ("kills", "engine", "epochs"),
+    [
+        (3, "native", 400),
+        pytest.param(50, "native", 400, marks=pytest.mark.slow),
+        pytest.param(10, "torch", 40, marks=pytest.mark.slow),
+    ],
+)
+def test_builds_killed_at_random_moments_end_byte_identical(
+    tmp_path: Path, small_parts: None, kills: int, engine: str, epochs: int
+) -> None:
     """The whole process group is killed, or the parent alone, or one worker; the next build starts at once."""
-    models, epochs = 32, 40
+    models = 32
     started = time.perf_counter()
-    expected = files_of(build(tiny(models, epochs), tmp_path / "uninterrupted", device="cpu").root)
+    expected = files_of(build(tiny(models, epochs), tmp_path / "uninterrupted", device="cpu", engine=engine).root)
     longest = (time.perf_counter() - started) / 2
     random = np.random.default_rng(kills)
     done, zoos = 0, 0
@@ -210,7 +227,8 @@ def test_builds_killed_at_random_moments_end_byte_identical(tmp_path: Path, smal
         root = tmp_path / str(zoos)
         finished = {path: path.stat().st_mtime_ns for path in (root / "parts").glob("*.json")}
         victim = random.choice(["group", "parent", "worker"]) if done < kills else "nobody"
-        with builder(root, models=models, epochs=epochs, workers=2 if victim == "worker" or done % 2 else 1) as process:
+        workers = 2 if victim == "worker" or done % 2 else 1
+        with builder(root, models=models, epochs=epochs, workers=workers, engine=engine) as process:
             wait_for("start", process)
             try:
                 process.wait(random.uniform(0, longest) if done < kills else 120)
