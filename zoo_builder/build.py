@@ -29,7 +29,7 @@ from zoo_builder.architecture import Architecture
 from zoo_builder.card import zoo_card
 from zoo_builder.datasets.dataset import Dataset
 from zoo_builder.datasets.loading import load
-from zoo_builder.engines import choice
+from zoo_builder.engines import choice, loop
 from zoo_builder.engines.interface import Engine
 from zoo_builder.engines.torch_engine import resolve_device
 from zoo_builder.errors import InputError
@@ -184,7 +184,7 @@ class _Part:
         tables, weights = [], []
         for (key, _), group in self.runs.groupby(["architecture", "batch_size"], sort=False):
             architecture, engine = self.architectures[key]
-            trained = engine.train(architecture, group, data, self.checkpoints, self.stop_cross_entropy, progress)
+            trained = loop.train(engine, architecture, group, data, self.checkpoints, self.stop_cross_entropy, progress)
             members = group.index.to_numpy(copy=True)
             tables.append(trained.table.assign(run=members[trained.table["run"]]))
             logits[torch.as_tensor(members)] = trained.logits

@@ -17,7 +17,7 @@ from zoo_builder.architecture import Architecture
 from zoo_builder.build import PART_RUNS, architectures_of
 from zoo_builder.datasets.dataset import Dataset
 from zoo_builder.datasets.loading import load
-from zoo_builder.engines import choice
+from zoo_builder.engines import choice, loop
 from zoo_builder.engines.interface import Engine
 from zoo_builder.engines.torch_engine import resolve_device
 from zoo_builder.errors import InputError
@@ -199,7 +199,7 @@ def _cost(engine: Engine, architecture: Architecture, some: pd.DataFrame, data: 
     tested = len(some) * len(few.test_labels)
 
     def train(images: Dataset, epochs: int) -> Trained:
-        return engine.train(architecture, some, images, (epochs,))
+        return loop.train(engine, architecture, some, images, (epochs,))
 
     weights = train(_first_images(data, batch), 1).weights  # the first time is slower: it may have to compile
     once = _seconds(lambda: train(few, 1))

@@ -14,7 +14,7 @@ import torch
 
 from zoo_builder import grid
 from zoo_builder.datasets.loading import load
-from zoo_builder.engines.loop import Active
+from zoo_builder.engines.loop import Active, train
 from zoo_builder.engines.native.engine import NativeEngine
 from zoo_builder.recipe import load_recipe
 from zoo_builder.store import write_part
@@ -62,7 +62,7 @@ def main() -> None:
     start = time.perf_counter()
     for activation, group in runs.groupby("activation"):
         architecture = grid.architecture_of(recipe.family, {**group.iloc[0], "activation": activation}, (1, 32, 32), 10)
-        trained.append((architecture, engine.train(architecture, group, data, recipe.checkpoints)))
+        trained.append((architecture, train(engine, architecture, group, data, recipe.checkpoints)))
     writing = time.perf_counter()
     with tempfile.TemporaryDirectory() as out:
         for number, (architecture, result) in enumerate(trained):

@@ -14,7 +14,7 @@ from zoo_builder import networks
 from zoo_builder.architecture import Activation, Architecture, Conv, Dropout, GlobalAveragePool, Linear, Norm
 from zoo_builder.datasets.dataset import Dataset, scaled
 from zoo_builder.datasets.loading import load
-from zoo_builder.engines.loop import Active, named
+from zoo_builder.engines.loop import Active, named, train
 from zoo_builder.engines.torch_engine import TorchEngine, resolve_device
 from zoo_builder.errors import InputError
 from zoo_builder.families import mlp, nin, park, resnet, small_cnn, vgg
@@ -144,7 +144,7 @@ def test_every_optimizer_steps_as_torch_optim_does(digits: Dataset, architecture
     runs = table()
     if norm == "batch":
         architecture = nin((1, 8, 8), 10, width=6, depth=1)
-    trained = TorchEngine(dtype=torch.float64).train(architecture, runs, digits, [1])
+    trained = train(TorchEngine(dtype=torch.float64), architecture, runs, digits, [1])
     for number, run in enumerate(runs.itertuples()):
         single = {k: v.double() for k, v in initialize(architecture, run.model_id, run.initialization, 0.1).items()}
         statistics = {k: torch.full(v, float(k.endswith("var"))).double() for k, v in architecture.buffers.items()}
@@ -176,7 +176,7 @@ def test_recorded_training_figures_are_those_of_the_runs_own_images(
     digits: Dataset, architecture: Architecture
 ) -> None:
     runs = table(3)
-    trained = TorchEngine().train(architecture, runs, digits, [0, 1])
+    trained = train(TorchEngine(), architecture, runs, digits, [0, 1])
     assert trained.table.loc[trained.table["epoch"] == 0, "train_loss"].isna().all()
     for number, run in enumerate(runs.itertuples()):
         module = networks.module(architecture, {k: v[2 * number + 1] for k, v in trained.weights.items()})
@@ -194,7 +194,7 @@ def test_recorded_training_figures_are_those_of_the_runs_own_images(
 def test_training_statistics_equal_slow_ones(digits: Dataset, architecture: Architecture, epochs: int) -> None:
     runs = table(4, learning_rate=[0.01, 0.02, 0.01, 0.001], optimizer="adam", l2=0.0, initialization="he-normal")
     runs["train_fraction"] = [1.0, 0.3, 50 / 1437, 0.5]
-    trained = TorchEngine(dtype=torch.float64).train(architecture, runs, digits, list(range(epochs + 1)))
+    trained = train(TorchEngine(dtype=torch.float64), architecture, runs, digits, list(range(epochs + 1)))
     assert trained.table.loc[trained.table["epoch"] < epochs, [*STATISTICS]].isna().all().all()
     known = trained.table[trained.table["epoch"] == epochs].set_index("run")
     for number, run in enumerate(runs.itertuples()):
@@ -269,16 +269,16 @@ def test_a_norm_refuses_a_batch_with_one_value_per_channel(digits: Dataset) -> N
     with pytest.raises(
         InputError, match=r"a last batch of one image gives norm1 .* 33 training images .* another batch_size"
     ):
-        TorchEngine().train(nin((1, 2, 2), 10, width=4, depth=2), runs, digits, [1])
+        train(TorchEngine(), nin((1, 2, 2), 10, width=4, depth=2), runs, digits, [1])
 
 
 def test_company_changes_neither_start_nor_order_nor_masks_and_one_step_by_roundings_only(
     digits: Dataset, architecture: Architecture
 ) -> None:
     runs = table(5, dropout=0.5, train_fraction=32 / 1437)
-    together = TorchEngine().train(architecture, runs, digits, [0, 1])
+    together = train(TorchEngine(), architecture, runs, digits, [0, 1])
     for number in range(len(runs)):
-        alone = TorchEngine().train(architecture, runs.iloc[[number]], digits, [0, 1])
+        alone = train(TorchEngine(), architecture, runs.iloc[[number]], digits, [0, 1])
         for name, value in alone.weights.items():
             assert torch.equal(value[0], together.weights[name][2 * number])
             torch.testing.assert_close(value[1], together.weights[name][2 * number + 1], rtol=1e-5, atol=1e-5)
@@ -296,7 +296,7 @@ def test_company_changes_neither_start_nor_order_nor_masks_and_one_step_by_round
 
 
 def test_the_same_plan_gives_the_same_bits(digits: Dataset, architecture: Architecture) -> None:
-    first, second = (TorchEngine().train(architecture, table(dropout=0.3), digits, [0, 2]) for _ in range(2))
+    first, second = (train(TorchEngine(), architecture, table(dropout=0.3), digits, [0, 2]) for _ in range(2))
     assert all(torch.equal(first.weights[name], second.weights[name]) for name in first.weights)
     assert torch.equal(first.logits, second.logits)
     pd.testing.assert_frame_equal(first.table, second.table)
@@ -304,27 +304,27 @@ def test_the_same_plan_gives_the_same_bits(digits: Dataset, architecture: Archit
 
 def test_a_diverged_run_is_kept_as_a_row_and_the_others_go_on(digits: Dataset, architecture: Architecture) -> None:
     runs = table(4, learning_rate=[0.01, 1e30, 0.01, 0.01], optimizer="sgd", train_fraction=1.0)
-    trained = TorchEngine().train(architecture, runs, digits, [0, 1, 2])
+    trained = train(TorchEngine(), architecture, runs, digits, [0, 1, 2])
     rows = trained.table[trained.table["run"] == 1]
     assert rows["status"].tolist() == ["ok", "diverged"]
     assert rows["epoch"].tolist() == [0, 1]
     assert rows.iloc[-1][["train_loss", "test_loss", "test_accuracy"]].isna().all()
     assert trained.logits[1].isnan().all()
     assert rows.iloc[-1]["steps"] < trained.table["steps"].max()
-    calm = TorchEngine().train(architecture, runs.iloc[[0, 2, 3]], digits, [0, 1, 2])
+    calm = train(TorchEngine(), architecture, runs.iloc[[0, 2, 3]], digits, [0, 1, 2])
     kept = trained.table[trained.table["run"] != 1].reset_index(drop=True)
     np.testing.assert_allclose(kept["test_loss"], calm.table["test_loss"], rtol=1e-3)
 
 
 def test_a_run_stops_at_its_training_cross_entropy(digits: Dataset, architecture: Architecture) -> None:
     runs = table(3, learning_rate=[0.01, 0.01, 1e-6], optimizer="adam", l2=0.0, train_fraction=1.0)
-    trained = TorchEngine().train(architecture, runs, digits, [0, 8], stop_cross_entropy=0.5)
+    trained = train(TorchEngine(), architecture, runs, digits, [0, 8], stop_cross_entropy=0.5)
     last = trained.table.groupby("run").tail(1)
     assert last["status"].tolist() == ["ok", "ok", "not-converged"]
     assert (last["train_loss"].iloc[:2] <= 0.5).all()
     assert (last["epoch"].iloc[:2] < 8).all()
     assert last["epoch"].iloc[2] == 8
-    longer = TorchEngine().train(architecture, runs.iloc[:1], digits, list(range(9)))
+    longer = train(TorchEngine(), architecture, runs.iloc[:1], digits, list(range(9)))
     before = longer.table[longer.table["epoch"] == last["epoch"].iloc[0] - 1]
     assert len(before) == 1, "the run before its stop is an ordinary checkpoint"
 

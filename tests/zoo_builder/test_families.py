@@ -10,6 +10,7 @@ from zoo_builder import grid
 from zoo_builder.architecture import Architecture
 from zoo_builder.build import build
 from zoo_builder.datasets.dataset import Dataset
+from zoo_builder.engines.loop import train
 from zoo_builder.engines.torch_engine import TorchEngine
 from zoo_builder.errors import InputError
 from zoo_builder.families import FAMILIES, fully_conv, mlp, nin, park, resnet, small_cnn, vgg
@@ -211,7 +212,7 @@ def test_a_few_models_of_every_recipe_train(name: str) -> None:
     for number in sorted(chosen):
         run = runs.iloc[[number]].reset_index(drop=True)
         architecture = grid.architecture_of(recipe.family, run.loc[0], shape, 10)
-        trained = TorchEngine().train(architecture, run, data, [0, 1])
+        trained = train(TorchEngine(), architecture, run, data, [0, 1])
         assert trained.table["status"].tolist() == ["ok", "ok"]
         assert np.isfinite(trained.table[["test_loss", "test_accuracy"]].to_numpy()).all()
         assert np.isfinite(trained.table.loc[1, ["train_loss", "train_accuracy"]].to_numpy(float)).all()

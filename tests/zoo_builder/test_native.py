@@ -25,6 +25,7 @@ from zoo_builder.datasets.loading import load
 from zoo_builder.dropout import Dropout as Masks
 from zoo_builder.dropout import dropout_seeds
 from zoo_builder.engines.choice import engines
+from zoo_builder.engines.loop import train
 from zoo_builder.engines.native import compiler
 from zoo_builder.engines.native.engine import NativeEngine
 from zoo_builder.engines.native.generate import known
@@ -278,7 +279,7 @@ def test_an_epoch_is_that_of_the_reference_engine(digits: Dataset, norm: bool) -
         first, *rest = architecture.layers
         architecture = Architecture((1, 8, 8), (first, Norm(), *rest))
     truth, single, native = (
-        engine.train(architecture, runs_of(), digits, [0, 1])
+        train(engine, architecture, runs_of(), digits, [0, 1])
         for engine in (TorchEngine(dtype=torch.float64), TorchEngine(), NativeEngine())
     )
 
@@ -294,9 +295,9 @@ def test_an_epoch_is_that_of_the_reference_engine(digits: Dataset, norm: bool) -
 
 def test_a_run_is_bitwise_the_same_alone_and_in_company(digits: Dataset) -> None:
     architecture = small_cnn((1, 8, 8), 10, padding=1)
-    together = NativeEngine().train(architecture, runs_of(), digits, [0, 2])
+    together = train(NativeEngine(), architecture, runs_of(), digits, [0, 2])
     for number in range(6):
-        alone = NativeEngine().train(architecture, runs_of().iloc[[number]], digits, [0, 2])
+        alone = train(NativeEngine(), architecture, runs_of().iloc[[number]], digits, [0, 2])
         for name, value in alone.weights.items():
             assert torch.equal(value, together.weights[name][2 * number : 2 * number + 2])
         assert torch.equal(alone.logits[0], together.logits[number])
@@ -306,7 +307,7 @@ def test_a_run_is_bitwise_the_same_alone_and_in_company(digits: Dataset) -> None
 
 def test_a_diverged_run_ends_before_the_step_that_is_not_finite(digits: Dataset) -> None:
     runs = runs_of(3, learning_rate=[0.01, 1e30, 0.01], optimizer="sgd", train_fraction=1.0)
-    trained = NativeEngine().train(small_cnn((1, 8, 8), 10, padding=1), runs, digits, [0, 1, 2])
+    trained = train(NativeEngine(), small_cnn((1, 8, 8), 10, padding=1), runs, digits, [0, 1, 2])
     rows = trained.table[trained.table["run"] == 1]
     assert rows["status"].tolist() == ["ok", "diverged"]
     assert 0 < rows.iloc[-1]["steps"] < 45
@@ -316,7 +317,7 @@ def test_a_diverged_run_ends_before_the_step_that_is_not_finite(digits: Dataset)
 
 def test_a_run_stops_at_its_training_cross_entropy(digits: Dataset) -> None:
     runs = runs_of(2, learning_rate=[0.01, 1e-6], optimizer="adam", l2=0.0, train_fraction=1.0, dropout=0.0)
-    trained = NativeEngine().train(small_cnn((1, 8, 8), 10, padding=1), runs, digits, [0, 8], stop_cross_entropy=0.5)
+    trained = train(NativeEngine(), small_cnn((1, 8, 8), 10, padding=1), runs, digits, [0, 8], stop_cross_entropy=0.5)
     last = trained.table.groupby("run").tail(1)
     assert last["status"].tolist() == ["ok", "not-converged"]
     assert last["train_loss"].iloc[0] <= 0.5

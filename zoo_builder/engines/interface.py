@@ -1,37 +1,48 @@
-"""What an engine does. Whoever needs a pass through many networks asks one of these."""
+"""What an engine computes: M models of one architecture, on a CPU or a GPU. Whoever needs a pass asks one of these."""
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import pandas as pd
+import torch
 from torch import Tensor
 
 from zoo_builder.architecture import Architecture
-from zoo_builder.datasets.dataset import Dataset
-from zoo_builder.training import Trained
+
+if TYPE_CHECKING:
+    from zoo_builder.engines.loop import Active
 
 
 class Engine(Protocol):
-    """Trains and evaluates stacks: M models of one architecture."""
+    """Computes stacks; ``loop.train`` trains with one."""
 
     name: str
+    device: torch.device
+    dtype: torch.dtype
 
     @property
     def instruction_set(self) -> str:
         """What a part's results may differ by in their last bits."""
         ...
 
-    def train(
+    def epoch(
+        self, architecture: Architecture, active: Active, batch_size: int, images: Tensor, labels: Tensor
+    ) -> Iterator[Active]:
+        """One pass of every run over ``active.indices``; yields (split off) runs that are no longer finite."""
+        ...
+
+    def gradient(
         self,
         architecture: Architecture,
-        runs: pd.DataFrame,
-        data: Dataset,
-        checkpoints: Sequence[int],
-        stop_cross_entropy: float | None = None,
-        progress: Callable[[int], object] = lambda model_epochs: None,
-    ) -> Trained:
-        """Trains every row of ``runs`` (one batch size) from epoch 0 to the last of ``checkpoints``."""
+        active: Active,
+        models: slice,
+        indices: np.ndarray,
+        images: Tensor,
+        labels: Tensor,
+    ) -> Tensor:
+        """The gradient [M, P] of each model's mean cross-entropy at its own images, int64 [M, B], in eval mode."""
         ...
 
     def logits(

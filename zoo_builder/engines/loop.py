@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from math import prod
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ from torch.nn import functional as F
 
 from zoo_builder.architecture import Architecture
 from zoo_builder.datasets.dataset import Dataset
+from zoo_builder.engines.interface import Engine
 from zoo_builder.errors import InputError
 from zoo_builder.streams import numpy_stream
 from zoo_builder.training import (
@@ -33,51 +33,24 @@ _SAMPLE, _NEAR = 512, 2.0
 GRADIENT_BATCHES = 16
 
 
-class Computer(Protocol):
-    """What an engine computes for the loop."""
-
-    device: torch.device
-    dtype: torch.dtype
-
-    def epoch(
-        self, architecture: Architecture, active: "Active", batch_size: int, images: Tensor, labels: Tensor
-    ) -> Iterator["Active"]:
-        """One pass of every run over ``active.indices``; yields (split off) runs that are no longer finite."""
-        ...
-
-    def gradient(
-        self,
-        architecture: Architecture,
-        active: "Active",
-        models: slice,
-        indices: np.ndarray,
-        images: Tensor,
-        labels: Tensor,
-    ) -> Tensor:
-        """The gradient [M, P] of each model's mean cross-entropy at its own images, int64 [M, B], in eval mode."""
-        ...
-
-    def logits(
-        self,
-        architecture: Architecture,
-        parameters: dict[str, Tensor],
-        images: Tensor,
-        indices: np.ndarray | None = None,
-    ) -> Tensor:
-        """See ``Engine.logits``."""
-        ...
-
-
 def train(
-    engine: Computer,
+    engine: Engine,
     architecture: Architecture,
     runs: pd.DataFrame,
     data: Dataset,
     checkpoints: Sequence[int],
-    stop_cross_entropy: float | None,
-    progress: Callable[[int], object],
+    stop_cross_entropy: float | None = None,
+    progress: Callable[[int], object] = lambda model_epochs: None,
 ) -> Trained:
-    """See ``Engine.train``."""
+    """Trains every row of ``runs`` (one batch size) from epoch 0 to the last of ``checkpoints``.
+
+    Args:
+        stop_cross_entropy: see ``Recipe``.
+        progress: called with the number of models that begin an epoch.
+
+    Raises:
+        InputError: a norm that would see a single value.
+    """
     images, labels = (values.to(engine.device).contiguous() for values in (data.train_images, data.train_labels))
     batch_size = int(runs["batch_size"].iloc[0])
     active = Active(architecture, runs, data, engine.device, engine.dtype)
@@ -223,7 +196,7 @@ class Active:
 class _Recorder:
     """Evaluates runs and collects the checkpoints of one table of them."""
 
-    def __init__(self, engine: Computer, architecture: Architecture, data: Dataset, batch_size: int, runs: int) -> None:
+    def __init__(self, engine: Engine, architecture: Architecture, data: Dataset, batch_size: int, runs: int) -> None:
         self.engine, self.architecture, self.data, self.batch_size = engine, architecture, data, batch_size
         self.tables: list[pd.DataFrame] = []
         self.weights: list[dict[str, Tensor]] = []

@@ -1,21 +1,19 @@
 """The reference engine: stacks of networks as grouped convolutions and batched matrix products, on a CPU or a GPU."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from math import prod
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from zoo_builder.architecture import Architecture
-from zoo_builder.datasets.dataset import Dataset, scaled
+from zoo_builder.datasets.dataset import scaled
 from zoo_builder.dropout import Dropout
-from zoo_builder.engines import loop
 from zoo_builder.engines.loop import Active, cross_entropy, named, segments
 from zoo_builder.errors import InputError
 from zoo_builder.networks import forward
-from zoo_builder.training import ADAM_BETAS, ADAM_EPSILON, RMSPROP_EPSILON, RMSPROP_SMOOTHING, Trained
+from zoo_builder.training import ADAM_BETAS, ADAM_EPSILON, RMSPROP_EPSILON, RMSPROP_SMOOTHING
 
 # So many examples, and activations of so many bytes, are computed at once: on a CPU what stays in a core's cache (more
 # of either ran 2 to 3 times slower), on a GPU enough to fill it.
@@ -110,7 +108,7 @@ class TorchEngine:
         images: Tensor,
         labels: Tensor,
     ) -> Tensor:
-        """See ``loop.Computer.gradient``."""
+        """See ``Engine.gradient``."""
         chosen = torch.as_tensor(indices, device=self.device)
         buffers = {name: value[models] for name, value in active.buffers.items()}
         weights = active.weights[models]
@@ -139,22 +137,10 @@ class TorchEngine:
                 out[some, block] = forward(architecture, {k: v[some] for k, v in parameters.items()}, seen)
         return out
 
-    def train(
-        self,
-        architecture: Architecture,
-        runs: pd.DataFrame,
-        data: Dataset,
-        checkpoints: Sequence[int],
-        stop_cross_entropy: float | None = None,
-        progress: Callable[[int], object] = lambda model_epochs: None,
-    ) -> Trained:
-        """See ``Engine.train``."""
-        return loop.train(self, architecture, runs, data, checkpoints, stop_cross_entropy, progress)
-
     def epoch(
         self, architecture: Architecture, active: Active, batch_size: int, images: Tensor, labels: Tensor
     ) -> Iterator[Active]:
-        """See ``loop.Computer.epoch``."""
+        """See ``Engine.epoch``."""
         finite = torch.ones(len(active), dtype=torch.bool, device=self.device)
         indices = torch.as_tensor(active.indices, device=self.device)
         steps = -(-int(active.runs.sizes.max(initial=0)) // batch_size)

@@ -1,20 +1,16 @@
 """The CPU engine: one fused C++ loop per architecture, one model at a time, one thread."""
 
 import ctypes
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from zoo_builder.architecture import Architecture
-from zoo_builder.datasets.dataset import Dataset
-from zoo_builder.engines import loop
 from zoo_builder.engines.loop import Active
 from zoo_builder.engines.native.compiler import instruction_set, library
 from zoo_builder.recipe import OPTIMIZERS
-from zoo_builder.training import Trained
 
 
 class _Settings(ctypes.Structure):
@@ -50,22 +46,10 @@ class NativeEngine:
     def instruction_set(self) -> str:
         return instruction_set(self.target)
 
-    def train(
-        self,
-        architecture: Architecture,
-        runs: pd.DataFrame,
-        data: Dataset,
-        checkpoints: Sequence[int],
-        stop_cross_entropy: float | None = None,
-        progress: Callable[[int], object] = lambda model_epochs: None,
-    ) -> Trained:
-        """See ``Engine.train``."""
-        return loop.train(self, architecture, runs, data, checkpoints, stop_cross_entropy, progress)
-
     def epoch(
         self, architecture: Architecture, active: Active, batch_size: int, images: Tensor, labels: Tensor
     ) -> Iterator[Active]:
-        """See ``loop.Computer.epoch``."""
+        """See ``Engine.epoch``."""
         train = library(architecture, self.target).gengap_train
         train.restype = ctypes.c_int64
         runs = active.runs
@@ -107,7 +91,7 @@ class NativeEngine:
         images: Tensor,
         labels: Tensor,
     ) -> Tensor:
-        """See ``loop.Computer.gradient``."""
+        """See ``Engine.gradient``."""
         gradients = torch.empty_like(active.weights[models])
         for row, model in enumerate(range(*models.indices(len(active)))):
             self.differentiate(
