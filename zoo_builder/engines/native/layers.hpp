@@ -91,6 +91,25 @@ static ALWAYS_INLINE Vector tanh(Vector x) {
     return x * p * reciprocal(q);
 }
 
+// Likewise, to 1.9e-8 on [-3.93, 3.93].
+static ALWAYS_INLINE Vector erf(Vector x) {
+    x = clamp(x, -3.93f, 3.93f);
+    Vector t = x * x;
+    Vector p = broadcast(2.0419835371183152e-06f);
+    p = p * t + 0.00028480617932910037f;
+    p = p * t + 0.003779515961479199f;
+    p = p * t + 0.05279000087919115f;
+    p = p * t + 0.19078170438372818f;
+    p = p * t + 1.1283791454300538f;
+    Vector q = broadcast(3.800407875377979e-05f);
+    q = q * t + 0.0011651894062491208f;
+    q = q * t + 0.01499725226185656f;
+    q = q * t + 0.11425663934553416f;
+    q = q * t + 0.5024086035919547f;
+    q = q * t + 1.0f;
+    return x * p * reciprocal(q);
+}
+
 // 2^n e^r with |r| <= ln(2) / 2; the polynomial has a relative error of 2.6e-9.
 static ALWAYS_INLINE Vector exp(Vector x) {
     x = clamp(x, -87.0f, 88.0f);
@@ -356,8 +375,7 @@ struct Activation {
                     y = x * s, slope = s + y * (1.0f - s);
                 }
                 if constexpr (KIND == Kind::gelu) {
-                    Vector cdf, density = exp(-0.5f * x * x) * 0.3989422804f;
-                    for (int lane = 0; lane < LANES; lane++) cdf[lane] = 0.5f * std::erfc(-0.70710678f * x[lane]);
+                    Vector cdf = 0.5f + 0.5f * erf(0.70710678f * x), density = exp(-0.5f * x * x) * 0.3989422804f;
                     y = x * cdf, slope = cdf + x * density;
                 }
                 store(values + at, y);
