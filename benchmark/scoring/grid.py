@@ -1,0 +1,211 @@
+"""Hyperparameter grids: what the scores that compare models by their hyperparameters share.
+
+- Hyperparameters are [n, K], one row per model in the order of the target; values are compared with ``==`` alone, so
+  numbers, strings and None (for "does not apply") serve alike. Results name a hyperparameter by its column, 0 .. K-1.
+- A *configuration* is a distinct row; models with equal rows differ in their seed alone.
+- A hyperparameter is *varied* where it has two values or more, and *one-valued* otherwise.
+- The models form a *grid* where every varied hyperparameter has two configurations that differ in it alone. Cells may
+  be missing: it need not be factorial. Hyperparameters that were sampled, or that only vary together, form no grid; the
+  scores are then undefined and raise NoGrid, and are not zero.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from benchmark.scoring import ScoreError, finite
+
+
+class NoGrid(ScoreError):
+    """The score is undefined for these models, whatever the prediction: they form no grid."""
+
+
+def checked(
+    predictions: np.ndarray, target: np.ndarray, hyperparameters: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Predictions float64 [E, n], target float64 [n], and the hyperparameters as codes int64 [n, K].
+
+    Raises:
+        ScoreError: wrong shapes, NaN or infinity, fewer than 2 models, or a target without variation.
+        NoGrid: the models form no grid.
+    """
+    target = finite(target, "target")
+    n = len(target)
+    predictions = np.asarray(predictions, dtype=np.float64)
+    if predictions.ndim != 2 or predictions.shape[1] != n:
+        raise ScoreError(f"predictions of {n} models by E entrants have shape [E, {n}], got {list(predictions.shape)}")
+    for entrant, prediction in enumerate(predictions):
+        finite(prediction, f"prediction {entrant}")
+    hyperparameters = np.asarray(hyperparameters)
+    if hyperparameters.ndim != 2 or len(hyperparameters) != n:
+        raise ScoreError(f"hyperparameters of {n} models have shape [{n}, K], got {list(hyperparameters.shape)}")
+    if n < 2:
+        raise ScoreError(f"models are compared in pairs, and there are {n} models; give at least 2")
+    if np.ptp(target) == 0:
+        raise ScoreError(f"the target is {target[0]} for all {n} models, so there is no order to predict")
+    codes = np.empty((n, hyperparameters.shape[1]), dtype=np.int64)
+    for column, values in enumerate(hyperparameters.T.tolist()):
+        codes[:, column] = _codes(values, column)
+    _require_grid(codes)
+    return predictions, target, codes
+
+
+def _codes(values: list, column: int) -> list[int]:
+    numbers = {}
+    for row, value in enumerate(values):
+        if value != value:
+            raise ScoreError(
+                f"hyperparameter {column} is NaN at position {row}; leave the model out, or give a value that stands "
+                "for 'does not apply'"
+            )
+        numbers.setdefault(value, len(numbers))
+    return [numbers[value] for value in values]
+
+
+def _require_grid(codes: np.ndarray) -> None:
+    if not len(varied(codes)):
+        raise NoGrid("undefined: no grid; all hyperparameters have one value")
+    configurations, _ = configurations_of(codes)
+    for column in varied(codes):
+        others = labels(np.delete(configurations, column, axis=1))
+        if others.max() + 1 == len(others):
+            raise NoGrid(
+                f"undefined: no grid; no two configurations differ in hyperparameter {column} alone, so it was sampled "
+                "or only varies together with another; leave it out, or join the two into one"
+            )
+
+
+def varied(codes: np.ndarray) -> np.ndarray:
+    """Columns of ``codes`` [n, K] with at least two values."""
+    return np.flatnonzero((codes != codes[0]).any(axis=0))
+
+
+def labels(codes: np.ndarray) -> np.ndarray:
+    """One number 0 .. G-1 for each distinct row of ``codes`` [n, K]: int64 [n]; without columns all are 0."""
+    groups = np.zeros(len(codes), dtype=np.int64)
+    for column in codes.T:
+        # Numbered anew after each column, so that their product cannot overflow.
+        groups = np.unique(groups * (column.max() + 1) + column, return_inverse=True)[1]
+    return groups
+
+
+def configurations_of(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The configurations' codes [C, K], and each model's configuration [n]."""
+    runs = labels(codes)
+    return codes[np.unique(runs, return_index=True)[1]], runs
+
+
+def pairs_within(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs (i, j), each once, of different members of one group, for group labels [n]; neighbours by group."""
+    order = np.argsort(groups, kind="stable")
+    sizes = np.unique(groups, return_counts=True)[1]
+    places = np.arange(len(order))
+    partners = np.repeat(np.cumsum(sizes), sizes) - places - 1
+    first = np.repeat(places, partners)
+    second = first + 1 + _counted(partners)
+    return order[first], order[second]
+
+
+def _counted(lengths: np.ndarray) -> np.ndarray:
+    """0 .. length - 1 for every length, one after the other."""
+    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+
+
+# Rows of the pair table that exist at one time. BLAS multiplies matrices of this size without splitting them much over
+# threads, which would wait for each other on a busy machine.
+_BLOCK = 128
+
+
+class PairCounts:
+    """Counts of ordered pairs of models by cell and by how prediction and target order them.
+
+    A set of hyperparameters puts the models into G groups; a cell [a, b] of the set holds the pairs (i, j), i in group
+    a and j in group b, i = j included. Only _BLOCK rows of the pair table exist at a time, and they are added up for
+    all sets by one matrix product: O(n^2 sum G) operations, O(n sum G + sum G^2) memory.
+
+    Args:
+        target: [n].
+        sets: group labels int64 [n], 0 .. G-1, for each set.
+    """
+
+    def __init__(self, target: np.ndarray, sets: Iterable[np.ndarray]) -> None:
+        # In the order of the target, so that the models with a smaller one stand to the left of a model.
+        self._order = np.argsort(target, kind="stable")
+        self._target = target[self._order]
+        members = [np.eye(groups.max() + 1, dtype=np.float32)[groups[self._order]] for groups in sets]
+        ends = np.cumsum([each.shape[1] for each in members])
+        self._slices = [slice(end - each.shape[1], end) for each, end in zip(members, ends, strict=True)]
+        self._members = np.concatenate(members, axis=1)
+        self._target_greater = self._greater(self._target)
+
+    def of(self, prediction: np.ndarray) -> list[np.ndarray]:
+        """float64 [G, G, 3, 3] per set: pairs by cell, 1 + sign(mu_i - mu_j) and 1 + sign(g_i - g_j)."""
+        prediction = prediction[self._order]
+        agreeing = self._target_greater_and_smaller(-prediction)
+        opposed = self._target_greater_and_smaller(prediction)
+        greater = self._greater(prediction)
+        counts = []
+        for columns, both, against, more, target_more in zip(
+            self._slices, agreeing, opposed, greater, self._target_greater, strict=True
+        ):
+            sizes = self._members[:, columns].sum(axis=0, dtype=np.float64)
+            # A pair the other way round is in the transposed cell, and both signs are turned.
+            table = np.zeros((*both.shape, 3, 3))
+            table[..., 2, 2], table[..., 0, 0] = both, both.T
+            table[..., 0, 2], table[..., 2, 0] = against, against.T
+            prediction_only = more - both - against.T
+            table[..., 2, 1], table[..., 0, 1] = prediction_only, prediction_only.T
+            target_only = target_more - both - against
+            table[..., 1, 2], table[..., 1, 0] = target_only, target_only.T
+            table[..., 1, 1] = np.outer(sizes, sizes) - table.sum(axis=(2, 3))
+            counts.append(table)
+        return counts
+
+    def _greater(self, values: np.ndarray) -> list[np.ndarray]:
+        """Per set [G, G]: pairs with value_i > value_j."""
+        order = np.argsort(values)
+        smaller = np.zeros((len(values) + 1, self._members.shape[1]), dtype=np.float32)
+        np.cumsum(self._members[order], axis=0, out=smaller[1:])
+        rows = np.searchsorted(values[order], values)
+        tables = self._empty_tables()
+        for start in range(0, len(values), _BLOCK):
+            self._add(tables, start, smaller[rows[start : start + _BLOCK]])
+        return tables
+
+    def _target_greater_and_smaller(self, values: np.ndarray) -> list[np.ndarray]:
+        """Per set [G, G]: pairs with target_i > target_j and value_i < value_j."""
+        tables = self._empty_tables()
+        for start in range(0, len(values), _BLOCK):
+            end = min(start + _BLOCK, len(values))
+            here = slice(start, end)
+            pairs = values[here, None] < values[None, :end]
+            pairs &= self._target[here, None] > self._target[None, :end]
+            self._add(tables, start, pairs.astype(np.float32) @ self._members[:end])
+        return tables
+
+    def _empty_tables(self) -> list[np.ndarray]:
+        sizes = [columns.stop - columns.start for columns in self._slices]
+        return [np.zeros((size, size)) for size in sizes]
+
+    def _add(self, tables: list[np.ndarray], start: int, rows: np.ndarray) -> None:
+        """Adds the counts of a block's models, per group of the second model, to the groups of the first."""
+        members = self._members[start : start + _BLOCK]
+        for table, columns in zip(tables, self._slices, strict=True):
+            # float32 is exact: sums of _BLOCK counts of at most n stay below 2^24 up to n = 131,072.
+            table += members[:, columns].T @ rows[:, columns]
+
+
+def entropy(counts: np.ndarray, axes: int | tuple[int, ...]) -> np.ndarray:
+    """Entropy in nats of the distributions that ``counts`` are proportional to over ``axes``; 0 for empty ones."""
+    total = counts.sum(axis=axes)
+    logs = np.log(counts, out=np.zeros_like(counts, dtype=np.float64), where=counts > 0)
+    mean_log = np.divide((counts * logs).sum(axis=axes), total, out=np.zeros(total.shape), where=total > 0)
+    # Exactly 0 where one outcome has all counts: such a cell must not keep a rest of rounding.
+    spread = np.count_nonzero(counts, axis=axes) > 1
+    return np.where(spread, np.log(np.maximum(total, 1)) - mean_log, 0.0)
+
+
+def mutual_information(counts: np.ndarray) -> np.ndarray:
+    """Of the last two axes of ``counts`` [..., V, W], in nats: [...]."""
+    apart = entropy(counts.sum(axis=-1), -1) + entropy(counts.sum(axis=-2), -1)
+    return np.maximum(apart - entropy(counts, (-2, -1)), 0)
