@@ -1,0 +1,91 @@
+"""Granulated Kendall coefficients psi and their mean Psi: does a measure follow the gap along each hyperparameter?
+
+- Runs that differ in their seed are averaged first, prediction and target alike: one value of each per configuration.
+  Means that differ by less than the rounding of a sum are tied.
+- A cell of hyperparameter k holds the configurations that agree in all others. Within it tau has its tau-a form:
+  sum over pairs of sign(mu_i - mu_j) sign(g_i - g_j) / pairs, so that a pair tied in either adds 0.
+- psi_k is the mean over the cells of k, Psi the mean over the hyperparameters, both unweighted.
+
+Chosen here: a cell of one configuration has no pairs and is left out, as in a grid with gaps; a cell whose targets are
+all tied is 0. A one-valued hyperparameter has no psi, and Psi is the mean over the others. Where a varied one
+has no cell with two configurations (it was sampled), psi and Psi are undefined and raise NoGrid.
+
+Source: Jiang et al., "Fantastic Generalization Measures and Where to Find Them", arXiv:1912.02178, section 4.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.scoring import ScoreError
+from benchmark.scoring.grid import checked, configurations_of, labels, pairs_within, varied
+
+# Two means of equal sums that were added in different orders may differ by this share of their size.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Granulated:
+    """One prediction's coefficients.
+
+    Attributes:
+        value: Psi, in [-1, 1]; 0 for a constant prediction.
+        psi: per hyperparameter, in [-1, 1]; None for a one-valued one.
+        cells: per hyperparameter, the cells that psi is the mean of: 0 for a one-valued one.
+    """
+
+    value: float
+    psi: tuple[float | None, ...]
+    cells: tuple[int, ...]
+
+
+def granulated_tau(predictions: np.ndarray, target: np.ndarray, hyperparameters: np.ndarray) -> list[Granulated]:
+    """psi and Psi of every entrant.
+
+    Args:
+        predictions: [E, n]. target: [n]. hyperparameters: [n, K], equal rows for runs that differ in their seed.
+
+    Raises:
+        ScoreError: wrong shapes, NaN or infinity, fewer than 2 models, or a target without variation, before or after
+            seeds are averaged.
+        NoGrid: the models form no grid.
+    """
+    predictions, target, codes = checked(predictions, target, hyperparameters)
+    configurations, runs = configurations_of(codes)
+    target = _means(target, runs)
+    if not _signs(target, np.zeros(len(target) - 1, dtype=int), np.arange(1, len(target))).any():
+        raise ScoreError(f"the mean target over seeds is {target[0]} for all {len(target)} configurations")
+    predictions = np.array([_means(prediction, runs) for prediction in predictions])
+    psi = np.zeros((len(predictions), codes.shape[1]))
+    cells = np.zeros(codes.shape[1], dtype=int)
+    axes = varied(codes)
+    for axis in axes:
+        groups = labels(np.delete(configurations, axis, axis=1))
+        first, second = pairs_within(groups)
+        sizes = np.bincount(groups[first])
+        sizes = sizes[sizes > 0]
+        cells[axis] = len(sizes)
+        # The pairs of a cell are neighbours.
+        starts = np.cumsum(sizes) - sizes
+        order = _signs(target, first, second)
+        for row, prediction in zip(psi, predictions, strict=True):
+            agreements = np.add.reduceat(_signs(prediction, first, second) * order, starts)
+            row[axis] = (agreements / sizes).mean()
+    return [
+        Granulated(
+            float(row[axes].mean()),
+            tuple(float(value) if axis in axes else None for axis, value in enumerate(row)),
+            tuple(cells.tolist()),
+        )
+        for row in psi
+    ]
+
+
+def _means(values: np.ndarray, runs: np.ndarray) -> np.ndarray:
+    return np.bincount(runs, weights=values) / np.bincount(runs)
+
+
+def _signs(values: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    difference = values[first] - values[second]
+    size = np.maximum(np.abs(values[first]), np.abs(values[second]))
+    return np.where(np.abs(difference) > _ROUNDING * size, np.sign(difference), 0)
