@@ -102,11 +102,11 @@ def pairs_within(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     places = np.arange(len(order))
     partners = np.repeat(np.cumsum(sizes), sizes) - places - 1
     first = np.repeat(places, partners)
-    second = first + 1 + _counted(partners)
+    second = first + 1 + counted(partners)
     return order[first], order[second]
 
 
-def _counted(lengths: np.ndarray) -> np.ndarray:
+def counted(lengths: np.ndarray) -> np.ndarray:
     """0 .. length - 1 for every length, one after the other."""
     return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 

@@ -1,0 +1,151 @@
+"""Robust sign error: how often does a measure err on a single change of hyperparameters, in the worst case?
+
+- Runs with equal hyperparameters are the seeds of one configuration. An *environment* is a pair of configurations that
+  differ in exactly one hyperparameter, whichever values it has. Its pairs of models are the seeds of one against the
+  seeds of the other.
+- The sign error of a pair is (1 - sign(mu_i - mu_j) sign(g_i - g_j)) / 2: 0 right, 1 wrong, 1/2 for a tied prediction.
+- A pair weighs max(0, h - 1/2) with h = max(0, 1 - 2 exp(-2 n (|g_i - g_j| / 2)^2))^2, n the size of the test set:
+  differences that n test examples cannot tell from noise do not count. Targets are fractions, not percentages.
+- An environment's error is the weighted mean over its pairs. Environments with an effective sample size
+  (sum of weights)^2 / (sum of squared weights) below 12 are left out; no environment of fewer than 12 pairs of seeds
+  is kept, so 4 seeds each are needed for every environment to have a chance.
+- Over the environments: mean, 90th percentile (linear between two) and maximum. Lower is better; 1/2 is chance.
+
+Chosen here: environments weigh equally, those of a hyperparameter with many values included. Without environments the
+score is undefined and raises NoGrid; as for psi, each varied hyperparameter must have one.
+
+Source: Dziugaite et al., "In Search of Robust Measures of Generalization", arXiv:2010.11924, section 4.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.scoring import ScoreError
+from benchmark.scoring.grid import checked, configurations_of, counted, labels, pairs_within, varied
+
+MINIMUM_SAMPLE = 12
+# Weights that are equal in theory may sum to a hair less.
+_ROUNDING = 1e-9
+# Pairs of models that are looked at together.
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class RobustSignError:
+    """One prediction's error over environments.
+
+    Attributes:
+        mean, p90, maximum: in [0, 1]; all 1/2 for a constant prediction.
+        environments: how many were kept.
+        candidates: pairs of configurations that differ in one hyperparameter, kept or not.
+    """
+
+    mean: float
+    p90: float
+    maximum: float
+    environments: int
+    candidates: int
+
+
+def robust_sign_error(
+    predictions: np.ndarray, target: np.ndarray, hyperparameters: np.ndarray, test_examples: int
+) -> list[RobustSignError]:
+    """The robust sign error of every entrant.
+
+    Args:
+        predictions: [E, n]. target: [n], gaps or accuracies as fractions. hyperparameters: [n, K], equal rows for runs
+            that differ in their seed. test_examples: how many examples the target was measured on.
+
+    Raises:
+        ScoreError: wrong shapes, NaN or infinity, fewer than 2 models, a target without variation, no test examples, or
+            no environment with a sufficient effective sample size.
+        NoGrid: the models form no grid.
+    """
+    predictions, target, codes = checked(predictions, target, hyperparameters)
+    if test_examples < 1:
+        raise ScoreError(f"the target was measured on {test_examples} test examples; give at least 1")
+    configurations, runs = configurations_of(codes)
+    first, second = _environments(configurations)
+    errors, largest = [], 0.0
+    for i, j, sizes in _seed_pairs(first, second, runs):
+        weights = pair_weights(target[i] - target[j], test_examples)
+        samples = _effective_sample_sizes(weights, sizes)
+        largest = max(largest, samples.max())
+        kept = samples >= MINIMUM_SAMPLE - _ROUNDING
+        if kept.any():
+            rows = np.repeat(kept, sizes)
+            errors.append(_sign_errors(predictions, target, i[rows], j[rows], weights[rows], sizes[kept]))
+    if not errors:
+        raise ScoreError(
+            f"undefined: none of {len(first)} pairs of configurations has an effective sample size of "
+            f"{MINIMUM_SAMPLE}, the largest is {largest:.3g}; it takes 4 seeds each, whose targets differ by more than "
+            "noise"
+        )
+    return [
+        RobustSignError(
+            float(error.mean()), float(np.percentile(error, 90)), float(error.max()), len(error), len(first)
+        )
+        for error in np.concatenate(errors, axis=1)
+    ]
+
+
+def pair_weights(difference: np.ndarray, test_examples: int) -> np.ndarray:
+    """max(0, h - 1/2) in [0, 1/2] of differences between two targets, in any shape."""
+    certainty = np.maximum(0, 1 - 2 * np.exp(-2 * test_examples * (difference / 2) ** 2))
+    return np.maximum(0, certainty**2 - 0.5)
+
+
+def _environments(configurations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs of configurations [C, K] that differ in exactly one hyperparameter."""
+    others = [labels(np.delete(configurations, axis, axis=1)) for axis in varied(configurations)]
+    first, second = zip(*map(pairs_within, others), strict=True)
+    return np.concatenate(first), np.concatenate(second)
+
+
+def _seed_pairs(
+    first: np.ndarray, second: np.ndarray, runs: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Environments in blocks: models i and j of all their pairs, and how many pairs each environment has.
+
+    Environments with too few pairs for the effective sample size, which they bound, are skipped; unless all are.
+    """
+    members = np.argsort(runs, kind="stable")
+    seeds = np.bincount(runs)
+    starts = np.cumsum(seeds) - seeds
+    sizes = seeds[first] * seeds[second]
+    enough = sizes >= min(MINIMUM_SAMPLE, sizes.max())
+    first, second, sizes = first[enough], second[enough], sizes[enough]
+    block = np.cumsum(sizes) // _BLOCK
+    for here in np.split(np.arange(len(sizes)), np.flatnonzero(np.diff(block)) + 1):
+        # Pair number p of an environment is seed p // width of the first and seed p % width of the second.
+        width = np.repeat(seeds[second[here]], sizes[here])
+        pair = counted(sizes[here])
+        i = members[np.repeat(starts[first[here]], sizes[here]) + pair // width]
+        j = members[np.repeat(starts[second[here]], sizes[here]) + pair % width]
+        yield i, j, sizes[here]
+
+
+def _sums(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    return np.add.reduceat(values, np.cumsum(sizes) - sizes)
+
+
+def _effective_sample_sizes(weights: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    # Relative to the largest weight of an environment, so that no square of a small weight vanishes.
+    largest = np.repeat(np.maximum.reduceat(weights, np.cumsum(sizes) - sizes), sizes)
+    weights = np.divide(weights, largest, out=np.zeros_like(weights), where=largest > 0)
+    squares = _sums(weights**2, sizes)
+    return np.divide(_sums(weights, sizes) ** 2, squares, out=np.zeros_like(squares), where=squares > 0)
+
+
+def _sign_errors(
+    predictions: np.ndarray, target: np.ndarray, i: np.ndarray, j: np.ndarray, weights: np.ndarray, sizes: np.ndarray
+) -> np.ndarray:
+    """Weighted mean error of every entrant in every environment: float64 [E, environments]."""
+    order = weights * np.sign(target[i] - target[j])
+    total = _sums(weights, sizes)
+    errors = np.empty((len(predictions), len(sizes)))
+    for error, prediction in zip(errors, predictions, strict=True):
+        error[:] = (1 - _sums(np.sign(prediction[i] - prediction[j]) * order, sizes) / total) / 2
+    return np.clip(errors, 0, 1)
