@@ -19,11 +19,11 @@ from benchmark.scoring import ScoreError, finite
 from benchmark.scoring.kendall import PairOrder
 
 DRAWS = 2000
-# Pairs are counted digit by digit of the ranks in base _RADIX, for _BLOCK draws at a time. BLAS multiplies matrices of
+# Pairs are counted digit by digit of the ranks in base _RADIX, for BLOCK draws at a time. BLAS multiplies matrices of
 # this size in the caller's thread; larger ones are split over threads that wait for each other, ten times as long on a
 # busy machine.
 _RADIX = 64
-_BLOCK = 64
+BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,11 @@ def _weighted_tau(prediction: np.ndarray, target: np.ndarray, weights: np.ndarra
     """Tau-b [draws] of weighted resamples [n, draws] of the same n models; pairs are counted in both directions."""
     order = PairOrder.of(prediction, target)
     by_prediction = np.argsort(order.ranks)
-    levels = list(_levels(order.ranks))
+    levels = list(levels_of(order.ranks))
     taus = []
-    for start in range(0, weights.shape[1], _BLOCK):
+    for start in range(0, weights.shape[1], BLOCK):
         # float32 is exact here: its sums are whole numbers, which stay below 2^24 up to some 100,000 models.
-        drawn = weights[order.rows, start : start + _BLOCK].astype(np.float32)
+        drawn = weights[order.rows, start : start + BLOCK].astype(np.float32)
         # Pairs of different models: the copies of one are tied in both, and would cancel in the difference.
         pairs = drawn.sum(axis=0).astype(np.float64) ** 2 - _squares(drawn)
         untied_prediction = pairs - _tied_pairs(drawn[by_prediction], order.prediction_sizes)
@@ -140,7 +140,7 @@ def _tied_pairs(weights: np.ndarray, sizes: np.ndarray) -> np.ndarray | float:
     return _squares(sums) - _squares(members)
 
 
-class _Level(NamedTuple):
+class Level(NamedTuple):
     """One digit of the ranks, for a merge count in base _RADIX (R), with the models in C chunks of R.
 
     The models are grouped by the higher digits of their rank, and stand in their original order within a group. A pair
@@ -161,7 +161,7 @@ class _Level(NamedTuple):
     digit_rows: np.ndarray
 
 
-def _levels(ranks: np.ndarray) -> Iterator[_Level]:
+def levels_of(ranks: np.ndarray) -> Iterator[Level]:
     chunks = -(-len(ranks) // _RADIX)
     ranks = np.concatenate([ranks, np.arange(len(ranks), chunks * _RADIX)])
     digits = np.arange(_RADIX)
@@ -171,23 +171,38 @@ def _levels(ranks: np.ndarray) -> Iterator[_Level]:
         digit = ranks[rows] // width % _RADIX
         inside = np.tril(digit[:, :, None] < digit[:, None, :]).astype(np.float32)
         above = (digits[:, None] < digit[:, None, :]).astype(np.float32)
-        yield _Level(rows, width, inside, above, np.arange(chunks)[:, None] * _RADIX + digit)
+        yield Level(rows, width, inside, above, np.arange(chunks)[:, None] * _RADIX + digit)
         width *= _RADIX
 
 
-def _discordant_pairs(levels: list[_Level], weights: np.ndarray) -> np.ndarray:
+def _discordant_pairs(levels: list[Level], weights: np.ndarray) -> np.ndarray:
     """Sums of w_i w_j over the discordant pairs, for weights [n, d] in the order of ``PairOrder.rows``."""
+    total = np.zeros(weights.shape[1])
+    for _, here, larger_before in discordant_partners(levels, weights):
+        total += np.einsum("cid,cid->cd", here, larger_before).sum(axis=0, dtype=np.float64)
+    return total
+
+
+def discordant_partners(
+    levels: list[Level], weights: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """What the models that stand before each model and have a larger rank weigh together, in parts that add up.
+
+    Args:
+        weights: float32 [n, d], d <= 64, in the order of ``PairOrder.rows``.
+
+    Yields:
+        The models [C, R], each once, their weights [C, R, d], and this level's part of the sums [C, R, d].
+    """
     n, d = weights.shape
     weights = np.concatenate([weights, np.zeros((levels[0].rows.size - n, d), dtype=np.float32)])
-    total = np.zeros(d)
     for level in levels:
         here = weights[level.rows]
         larger_before = level.inside @ here
         if level.group_chunks > 1:
             before = _sums_before(level.above @ here, level.group_chunks)
             larger_before += before.reshape(-1, d)[level.digit_rows]
-        total += np.einsum("cid,cid->cd", here, larger_before).sum(axis=0, dtype=np.float64)
-    return total
+        yield level.rows, here, larger_before
 
 
 def _sums_before(sums: np.ndarray, group_chunks: int) -> np.ndarray:

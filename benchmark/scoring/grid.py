@@ -14,6 +14,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from benchmark.scoring import ScoreError, finite
+from benchmark.scoring.bootstrap import BLOCK, discordant_partners, levels_of
+from benchmark.scoring.kendall import PairOrder
 
 
 class NoGrid(ScoreError):
@@ -111,17 +113,16 @@ def counted(lengths: np.ndarray) -> np.ndarray:
     return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
-# Rows of the pair table that exist at one time. BLAS multiplies matrices of this size without splitting them much over
-# threads, which would wait for each other on a busy machine.
-_BLOCK = 128
+# Models whose counts are added up in float32, exactly: _ROWS counts of at most n stay below 2^24 up to n = 32,768.
+_ROWS = 512
 
 
 class PairCounts:
     """Counts of ordered pairs of models by cell and by how prediction and target order them.
 
     A set of hyperparameters puts the models into G groups; a cell [a, b] of the set holds the pairs (i, j), i in group
-    a and j in group b, i = j included. Only _BLOCK rows of the pair table exist at a time, and they are added up for
-    all sets by one matrix product: O(n^2 sum G) operations, O(n sum G + sum G^2) memory.
+    a and j in group b, i = j included. Each model's partners are counted by their group, for all groups of all sets at
+    once, as the bootstrap counts them by draw: O(n log n sum G) operations and O(n sum G + sum G^2) memory.
 
     Args:
         target: [n].
@@ -129,18 +130,15 @@ class PairCounts:
     """
 
     def __init__(self, target: np.ndarray, sets: Iterable[np.ndarray]) -> None:
-        # In the order of the target, so that the models with a smaller one stand to the left of a model.
-        self._order = np.argsort(target, kind="stable")
-        self._target = target[self._order]
-        members = [np.eye(groups.max() + 1, dtype=np.float32)[groups[self._order]] for groups in sets]
+        self._target = target
+        members = [np.eye(groups.max() + 1, dtype=np.float32)[groups] for groups in sets]
         ends = np.cumsum([each.shape[1] for each in members])
         self._slices = [slice(end - each.shape[1], end) for each, end in zip(members, ends, strict=True)]
         self._members = np.concatenate(members, axis=1)
-        self._target_greater = self._greater(self._target)
+        self._target_greater = self._greater(target)
 
     def of(self, prediction: np.ndarray) -> list[np.ndarray]:
         """float64 [G, G, 3, 3] per set: pairs by cell, 1 + sign(mu_i - mu_j) and 1 + sign(g_i - g_j)."""
-        prediction = prediction[self._order]
         agreeing = self._target_greater_and_smaller(-prediction)
         opposed = self._target_greater_and_smaller(prediction)
         greater = self._greater(prediction)
@@ -166,33 +164,29 @@ class PairCounts:
         order = np.argsort(values)
         smaller = np.zeros((len(values) + 1, self._members.shape[1]), dtype=np.float32)
         np.cumsum(self._members[order], axis=0, out=smaller[1:])
-        rows = np.searchsorted(values[order], values)
-        tables = self._empty_tables()
-        for start in range(0, len(values), _BLOCK):
-            self._add(tables, start, smaller[rows[start : start + _BLOCK]])
-        return tables
+        return self._by_cell(smaller[np.searchsorted(values[order], values)], self._members)
 
     def _target_greater_and_smaller(self, values: np.ndarray) -> list[np.ndarray]:
         """Per set [G, G]: pairs with target_i > target_j and value_i < value_j."""
-        tables = self._empty_tables()
-        for start in range(0, len(values), _BLOCK):
-            end = min(start + _BLOCK, len(values))
-            here = slice(start, end)
-            pairs = values[here, None] < values[None, :end]
-            pairs &= self._target[here, None] > self._target[None, :end]
-            self._add(tables, start, pairs.astype(np.float32) @ self._members[:end])
-        return tables
+        order = PairOrder.of(values, self._target)
+        levels = list(levels_of(order.ranks))
+        members = self._members[order.rows]
+        partners = np.zeros((levels[0].rows.size, members.shape[1]), dtype=np.float32)
+        for start in range(0, members.shape[1], BLOCK):
+            here = slice(start, start + BLOCK)
+            for rows, _, counts in discordant_partners(levels, members[:, here]):
+                partners[rows, here] += counts
+        return self._by_cell(partners[: len(members)], members)
 
-    def _empty_tables(self) -> list[np.ndarray]:
+    def _by_cell(self, partners: np.ndarray, members: np.ndarray) -> list[np.ndarray]:
+        """Per set [G, G]: each model's ``partners`` by group [n, sum G], summed over the models of a group."""
         sizes = [columns.stop - columns.start for columns in self._slices]
-        return [np.zeros((size, size)) for size in sizes]
-
-    def _add(self, tables: list[np.ndarray], start: int, rows: np.ndarray) -> None:
-        """Adds the counts of a block's models, per group of the second model, to the groups of the first."""
-        members = self._members[start : start + _BLOCK]
-        for table, columns in zip(tables, self._slices, strict=True):
-            # float32 is exact: sums of _BLOCK counts of at most n stay below 2^24 up to n = 131,072.
-            table += members[:, columns].T @ rows[:, columns]
+        tables = [np.zeros((size, size)) for size in sizes]
+        for start in range(0, len(members), _ROWS):
+            here = slice(start, start + _ROWS)
+            for table, columns in zip(tables, self._slices, strict=True):
+                table += members[here, columns].T @ partners[here, columns]
+        return tables
 
 
 def entropy(counts: np.ndarray, axes: int | tuple[int, ...]) -> np.ndarray:

@@ -74,7 +74,7 @@ def test_the_seed_fixes_the_draws_however_they_are_blocked(monkeypatch):
     rng = np.random.default_rng(5)
     predictions, target = rng.random((2, 30)), rng.random(30)
     whole = bootstrap_tau(predictions, target, draws=50, seed=7)
-    monkeypatch.setattr(bootstrap, "_BLOCK", 7)
+    monkeypatch.setattr(bootstrap, "BLOCK", 7)
     np.testing.assert_array_equal(bootstrap_tau(predictions, target, draws=50, seed=7), whole)
     assert not np.array_equal(bootstrap_tau(predictions, target, draws=50, seed=8), whole)
 

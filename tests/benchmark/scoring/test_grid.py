@@ -6,7 +6,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.scoring import grid
+from benchmark.scoring import bootstrap, grid
 from benchmark.scoring.grid import (
     NoGrid,
     PairCounts,
@@ -32,7 +32,9 @@ def test_counts_equal_a_loop_over_pairs(table, block):
     prediction, target, *sets = np.array(table).T
     sets = [np.unique(each, return_inverse=True)[1] for each in sets]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grid, "_BLOCK", block)
+        patch.setattr(grid, "_ROWS", block)
+        patch.setattr(grid, "BLOCK", block)
+        patch.setattr(bootstrap, "_RADIX", 4)
         counts = PairCounts(target, sets).of(prediction)
     for found, groups in zip(counts, sets, strict=True):
         expected = np.zeros_like(found)
