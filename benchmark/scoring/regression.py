@@ -1,4 +1,15 @@
-"""Scores of predictions on the target's own scale."""
+"""Scores of predictions on the target's own scale, and of features by the linear fit of the target on them.
+
+- R^2 = 1 - (sum of squared errors) / (sum of squares about the target's mean), at most 1; a fit that is worse than the
+  mean is below 0. The linear fit is ordinary least squares with an intercept; collinear features count once.
+- Adjusted R^2 = 1 - (1 - R^2) (n - 1) / (n - r), r the rank of features and intercept.
+- k-fold R^2 takes the errors of all models out of fold and pools them into one R^2, with the mean over all models. (The
+  mean of the folds' own R^2 is another reading; it is unstable in folds of few models.) Folds are of configurations.
+
+Source: Jiang et al., "Predicting the Generalization Gap in Deep Networks with Margin Distributions", arXiv:1810.00113.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -6,6 +17,8 @@ from benchmark.scoring import ScoreError, finite, finite_pair
 from benchmark.scoring.bootstrap import DRAWS, resample, stacked
 
 POINTS = 100  # accuracies and gaps are fractions; errors are reported in accuracy points
+
+FOLDS = 10
 
 
 def mean_absolute_error(prediction: np.ndarray, target: np.ndarray) -> float:
@@ -38,3 +51,83 @@ def bootstrap_mae(
         errors = np.einsum("n,nd->d", np.abs(prediction - target)[defined], drawn)
         np.divide(POINTS * errors, totals, out=mae, where=totals > 0)
     return maes
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """How well features explain a target linearly.
+
+    Attributes:
+        r2: in [0, 1], on the models that were fitted. adjusted_r2: at most that.
+        fold_r2: out of fold; below 0 where the fit predicts new models worse than the mean does.
+    """
+
+    r2: float
+    adjusted_r2: float
+    fold_r2: float
+
+
+def linear_fit(
+    features: np.ndarray, target: np.ndarray, clusters: np.ndarray | None = None, folds: int = FOLDS, seed: int = 0
+) -> LinearFit:
+    """R^2, adjusted and k-fold R^2 of the least-squares fit of the target on the features.
+
+    Args:
+        features: [n, F]. target: [n]. clusters: [n] labels of the configurations; None for one run per configuration.
+
+    Raises:
+        ScoreError: wrong shapes, NaN or infinity, a target without variation, no more models than coefficients, or
+            fewer configurations than folds.
+    """
+    target = finite(target, "target")
+    features = design(features, len(target), "features")
+    n = len(target)
+    if n < 2 or np.ptp(target) == 0:
+        raise ScoreError(f"a fit explains the target's variation, and {n} models have none; give at least 2 targets")
+    fold = folds_of(np.arange(n) if clusters is None else clusters, folds, seed)
+    if len(fold) != n:
+        raise ScoreError(f"{len(fold)} cluster labels for {n} models; give one label per model")
+    fitted, rank = _least_squares(features, target, features)
+    if n <= rank:
+        raise ScoreError(f"{n} models are fitted exactly by {rank} coefficients; give more models or fewer features")
+    held_out = np.empty(n)
+    for number in range(folds):
+        test = fold == number
+        held_out[test] = _least_squares(features[~test], target[~test], features[test])[0]
+    r2 = _r2(fitted, target)
+    return LinearFit(r2, 1 - (1 - r2) * (n - 1) / (n - rank), _r2(held_out, target))
+
+
+def folds_of(clusters: np.ndarray, folds: int = FOLDS, seed: int = 0) -> np.ndarray:
+    """A fold 0 .. folds - 1 for every model [n], at random, equal for equal labels; none is empty.
+
+    Raises:
+        ScoreError: fewer than 2 folds, or fewer clusters than folds.
+    """
+    labels, clusters = np.unique(clusters, return_inverse=True)
+    if not 2 <= folds <= len(labels):
+        raise ScoreError(f"{len(labels)} configurations in {folds} folds; there are at least 2, with one or more each")
+    return np.random.default_rng(seed).permutation(np.arange(len(labels)) % folds)[clusters]
+
+
+def design(features: np.ndarray, n: int, name: str) -> np.ndarray:
+    """``features`` as float64 [n, F]; ScoreError where they have another shape or are not finite."""
+    features = np.asarray(features, dtype=np.float64)
+    if features.ndim != 2 or len(features) != n:
+        raise ScoreError(f"{name} of {n} models have shape [{n}, F], got {list(features.shape)}")
+    for column, values in enumerate(features.T):
+        finite(values, f"{name}, column {column}")
+    return features
+
+
+def _least_squares(features: np.ndarray, target: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, int]:
+    """Predictions for ``new`` features, and the rank of the fit, the intercept included."""
+    # Features of very different sizes (norms, counts) would hide each other from the rank.
+    mean, size = features.mean(axis=0), np.abs(features - features.mean(axis=0)).max(axis=0)
+    size[size <= 1e-12 * np.abs(mean)] = np.inf
+    coefficients, _, rank, _ = np.linalg.lstsq((features - mean) / size, target - target.mean(), rcond=None)
+    return target.mean() + (new - mean) / size @ coefficients, int(rank) + 1
+
+
+def _r2(fitted: np.ndarray, target: np.ndarray) -> float:
+    return 1 - float(((target - fitted) ** 2).sum() / ((target - target.mean()) ** 2).sum())

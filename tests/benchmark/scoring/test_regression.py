@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+import scipy.stats
 
 from benchmark.scoring import ScoreError
 from benchmark.scoring.bootstrap import resample
-from benchmark.scoring.regression import bootstrap_mae, mean_absolute_error
+from benchmark.scoring.regression import bootstrap_mae, folds_of, linear_fit, mean_absolute_error
 
 
 def test_in_accuracy_points():
@@ -40,3 +41,64 @@ def test_a_draw_without_defined_models_is_nan():
 def test_bad_input(prediction, target, words):
     with pytest.raises(ScoreError, match=words):
         mean_absolute_error(np.array(prediction), np.array(target))
+
+
+def test_one_feature_is_the_squared_correlation_of_scipy():
+    rng = np.random.default_rng(0)
+    feature, noise = rng.random((2, 40))
+    fit = linear_fit(feature[:, None], feature + noise)
+    r2 = scipy.stats.linregress(feature, feature + noise).rvalue ** 2
+    assert fit.r2 == pytest.approx(r2, abs=1e-12)
+    assert fit.adjusted_r2 == pytest.approx(1 - (1 - r2) * 39 / 38, abs=1e-12)
+
+
+def test_by_hand():
+    """Through (0, 0), (1, 1), (2, 1), (3, 2): slope 0.6, intercept 0.1, squared errors 0.2 of 2; left out one by one
+    the lines through the other three predict 1/3, 4/7, 10/7 and 5/3."""
+    fit = linear_fit(np.arange(4)[:, None], np.array([0, 1, 1, 2]), folds=4)
+    assert (fit.r2, fit.adjusted_r2) == pytest.approx((1 - 0.2 / 2, 1 - 0.1 * 3 / 2))
+    assert fit.fold_r2 == pytest.approx(1 - (1 / 9 + 9 / 49 + 9 / 49 + 1 / 9) / 2)
+
+
+def test_collinear_constant_and_huge_features_change_nothing():
+    rng = np.random.default_rng(1)
+    features, target = rng.random((60, 2)), rng.random(60)
+    plain = linear_fit(features, target)
+    more = np.column_stack([1e9 * features[:, 0], features, features @ [1, -2], np.full(60, 0.1)])
+    assert vars(linear_fit(more, target)) == pytest.approx(vars(plain), abs=1e-9)
+    nothing = linear_fit(np.ones((60, 1)), target)
+    assert (nothing.r2, nothing.adjusted_r2) == (0, 0)
+    assert -0.1 < nothing.fold_r2 < 0  # the mean of nine folds is a little worse than that of all
+
+
+def test_folds_are_of_configurations():
+    """Features that name the configuration predict its other seed, unless both are held out."""
+    rng = np.random.default_rng(2)
+    clusters = np.repeat(np.arange(40), 2)
+    fold = folds_of(clusters)
+    assert (fold[::2] == fold[1::2]).all()
+    assert np.bincount(fold).tolist() == [8] * 10
+    features = np.eye(40)[clusters]
+    target = rng.random(40)[clusters]
+    assert linear_fit(features, target, clusters).r2 == pytest.approx(1)
+    assert linear_fit(features, target, clusters).fold_r2 < 0.1
+
+
+@pytest.mark.parametrize(
+    ("features", "target", "options", "words"),
+    [
+        ([[1]], [1], {}, "1 models have none"),
+        (np.zeros((0, 1)), [], {}, "0 models have none"),
+        ([[1], [2]], [3, 3], {}, "2 models have none"),
+        ([[1], [np.nan]], [1, 2], {}, "features, column 0: 1 of 2 values are NaN or infinite"),
+        ([[1], [2]], [1, np.inf], {}, "target: 1 of 2"),
+        ([1, 2], [1, 2], {}, r"have shape \[2, F\], got \[2\]"),
+        ([[1], [2]], [1, 2], {}, "2 configurations in 10 folds"),
+        ([[1], [2]], [1, 2], {"folds": 1}, "2 configurations in 1 folds"),
+        ([[1], [2]], [1, 2], {"folds": 2}, "2 models are fitted exactly by 2 coefficients"),
+        ([[1], [2], [3]], [1, 2, 1], {"folds": 2, "clusters": [0, 1]}, "2 cluster labels for 3 models"),
+    ],
+)
+def test_what_cannot_be_fitted_is_an_error(features, target, options, words):
+    with pytest.raises(ScoreError, match=words):
+        linear_fit(np.array(features), np.array(target), **options)
