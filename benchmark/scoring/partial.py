@@ -1,0 +1,80 @@
+"""Partial tau: what a measure knows of the target's order beyond the hyperparameters.
+
+Prediction and target are both residualized on the hyperparameters, out of fold: the caller's regressor is fitted on all
+folds but one and predicts that one. Partial tau is Kendall's tau-b of the two residuals.
+
+- The regressor is the caller's, so that no learning library is needed here; name it, and its settings, in the record.
+- Folds are of configurations: runs that differ in their seed share one. They are drawn from the seed alone, and are the
+  same for the target and all predictions.
+- A residual of at most 1e-9 of its vector's range is rounding and counts as 0: a prediction that the regressor explains
+  in full has residuals that are all tied, and scores 0 with the flag "constant", as a constant prediction does.
+
+Tau-b is that of ``kendall``. Residualizing both out of fold follows Chernozhukov et al., "Double/debiased machine
+learning for treatment and structural parameters", Econometrics Journal 21 (2018).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from benchmark.scoring import ScoreError, finite, finite_pair
+from benchmark.scoring.kendall import Tau, kendall_tau
+from benchmark.scoring.regression import FOLDS, design, folds_of
+
+_ROUNDING = 1e-9
+
+# (features [m, F], values [m], features [p, F]) -> predicted values [p]: fit on the first two, predict the third.
+Regressor = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def partial_tau(
+    predictions: np.ndarray,
+    target: np.ndarray,
+    hyperparameters: np.ndarray,
+    regressor: Regressor,
+    folds: int = FOLDS,
+    seed: int = 0,
+) -> list[Tau]:
+    """Tau-b of the out-of-fold residuals of every entrant.
+
+    Args:
+        predictions: [E, n]. target: [n]. hyperparameters: float [n, F], encoded as the regressor wants them; equal rows
+            are runs of one configuration.
+
+    Raises:
+        ScoreError: wrong shapes, NaN or infinity, fewer configurations than folds, a regressor that does not return one
+            finite value per row, or a target without variation, as it is or beyond the hyperparameters.
+    """
+    target = finite(target, "target")
+    hyperparameters = design(hyperparameters, len(target), "hyperparameters")
+    predictions = np.asarray(predictions, dtype=np.float64)
+    if predictions.ndim != 2:
+        raise ScoreError(
+            f"predictions of {len(target)} models by E entrants have shape [E, {len(target)}], got "
+            f"{list(predictions.shape)}"
+        )
+    if len(target) and np.ptp(target) == 0:
+        raise ScoreError(f"the target is {target[0]} for all {len(target)} models, so there is no order to predict")
+    configurations = np.unique(hyperparameters, axis=0, return_inverse=True)[1]
+    fold = folds_of(configurations, folds, seed)
+    beyond = _residuals(target, hyperparameters, fold, regressor)
+    if not beyond.any():
+        raise ScoreError("the regressor explains the target in full, so there is no order left to predict")
+    return [
+        kendall_tau(_residuals(finite_pair(prediction, target)[0], hyperparameters, fold, regressor), beyond)
+        for prediction in predictions
+    ]
+
+
+def _residuals(values: np.ndarray, features: np.ndarray, fold: np.ndarray, regressor: Regressor) -> np.ndarray:
+    if np.ptp(values) == 0:
+        return np.zeros_like(values)
+    residuals = np.empty_like(values)
+    for held_out in np.unique(fold):
+        test = fold == held_out
+        fitted = finite(regressor(features[~test], values[~test], features[test]), "the regressor's predictions")
+        if len(fitted) != test.sum():
+            raise ScoreError(f"the regressor returned {len(fitted)} predictions for {test.sum()} models")
+        residuals[test] = values[test] - fitted
+    residuals[np.abs(residuals) <= _ROUNDING * np.ptp(values)] = 0
+    return residuals
