@@ -10,6 +10,8 @@ Conventions, for every module here:
   together.
 - What cannot be scored (fewer than 2 models, a target without variation, NaN or infinity) raises ScoreError. A
   constant prediction can be scored: it orders nothing, and its tau is 0 with the flag "constant".
+- Scores that compare models by their hyperparameters (``pgdl``, ``conditional_mi``, ``granulated``, ``robust``) take
+  all entrants at once, without NaN, and raise NoGrid, a ScoreError, where the models form no grid (``grid``).
 """
 
 import numpy as np
