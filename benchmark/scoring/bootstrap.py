@@ -162,6 +162,7 @@ class Level(NamedTuple):
 
 
 def levels_of(ranks: np.ndarray) -> Iterator[Level]:
+    """The levels of ``PairOrder.ranks`` [n], the lowest digit first; at least one."""
     chunks = -(-len(ranks) // _RADIX)
     ranks = np.concatenate([ranks, np.arange(len(ranks), chunks * _RADIX)])
     digits = np.arange(_RADIX)

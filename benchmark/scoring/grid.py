@@ -113,10 +113,6 @@ def counted(lengths: np.ndarray) -> np.ndarray:
     return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
-# Models whose counts are added up in float32, exactly: _ROWS counts of at most n stay below 2^24 up to n = 32,768.
-_ROWS = 512
-
-
 class PairCounts:
     """Counts of ordered pairs of models by cell and by how prediction and target order them.
 
@@ -131,6 +127,9 @@ class PairCounts:
 
     def __init__(self, target: np.ndarray, sets: Iterable[np.ndarray]) -> None:
         self._target = target
+        sets = list(sets)
+        self._by_group = [np.argsort(groups, kind="stable") for groups in sets]
+        self._sizes = [np.bincount(groups) for groups in sets]
         members = [np.eye(groups.max() + 1, dtype=np.float32)[groups] for groups in sets]
         ends = np.cumsum([each.shape[1] for each in members])
         self._slices = [slice(end - each.shape[1], end) for each, end in zip(members, ends, strict=True)]
@@ -143,10 +142,9 @@ class PairCounts:
         opposed = self._target_greater_and_smaller(prediction)
         greater = self._greater(prediction)
         counts = []
-        for columns, both, against, more, target_more in zip(
-            self._slices, agreeing, opposed, greater, self._target_greater, strict=True
+        for sizes, both, against, more, target_more in zip(
+            self._sizes, agreeing, opposed, greater, self._target_greater, strict=True
         ):
-            sizes = self._members[:, columns].sum(axis=0, dtype=np.float64)
             # A pair the other way round is in the transposed cell, and both signs are turned.
             table = np.zeros((*both.shape, 3, 3))
             table[..., 2, 2], table[..., 0, 0] = both, both.T
@@ -164,7 +162,7 @@ class PairCounts:
         order = np.argsort(values)
         smaller = np.zeros((len(values) + 1, self._members.shape[1]), dtype=np.float32)
         np.cumsum(self._members[order], axis=0, out=smaller[1:])
-        return self._by_cell(smaller[np.searchsorted(values[order], values)], self._members)
+        return self._by_cell(smaller[np.searchsorted(values[order], values)])
 
     def _target_greater_and_smaller(self, values: np.ndarray) -> list[np.ndarray]:
         """Per set [G, G]: pairs with target_i > target_j and value_i < value_j."""
@@ -176,17 +174,16 @@ class PairCounts:
             here = slice(start, start + BLOCK)
             for rows, _, counts in discordant_partners(levels, members[:, here]):
                 partners[rows, here] += counts
-        return self._by_cell(partners[: len(members)], members)
+        in_order = np.empty_like(members)
+        in_order[order.rows] = partners[: len(members)]
+        return self._by_cell(in_order)
 
-    def _by_cell(self, partners: np.ndarray, members: np.ndarray) -> list[np.ndarray]:
+    def _by_cell(self, partners: np.ndarray) -> list[np.ndarray]:
         """Per set [G, G]: each model's ``partners`` by group [n, sum G], summed over the models of a group."""
-        sizes = [columns.stop - columns.start for columns in self._slices]
-        tables = [np.zeros((size, size)) for size in sizes]
-        for start in range(0, len(members), _ROWS):
-            here = slice(start, start + _ROWS)
-            for table, columns in zip(tables, self._slices, strict=True):
-                table += members[here, columns].T @ partners[here, columns]
-        return tables
+        return [
+            np.add.reduceat(partners[by_group, columns], np.cumsum(sizes) - sizes, axis=0, dtype=np.float64)
+            for by_group, sizes, columns in zip(self._by_group, self._sizes, self._slices, strict=True)
+        ]
 
 
 def entropy(counts: np.ndarray, axes: int | tuple[int, ...]) -> np.ndarray:

@@ -32,7 +32,6 @@ def test_counts_equal_a_loop_over_pairs(table, block):
     prediction, target, *sets = np.array(table).T
     sets = [np.unique(each, return_inverse=True)[1] for each in sets]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grid, "_ROWS", block)
         patch.setattr(grid, "BLOCK", block)
         patch.setattr(bootstrap, "_RADIX", 4)
         counts = PairCounts(target, sets).of(prediction)
