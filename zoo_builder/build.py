@@ -46,6 +46,7 @@ from zoo_builder.store import (
     part_name,
     read_manifest,
     read_sidecar,
+    write_manifest,
     write_part,
 )
 
@@ -113,17 +114,16 @@ def build(
                 expected_bytes(_runs_of(part, runs), architectures, recipe, data, parts=1) for part in todo.values()
             )
 
+        left = [_runs_of(part, runs) for part in todo.values()]
+        needed = {key: architectures[key] for part in left for key in part["architecture"]}
+        engines = choice.engines(engine, where, needed, runs, len(data.train_labels) * recipe.epochs, progress.note)
         with _full_disk_explained(root, missing_bytes):
-            files.write_json(root / "zoo.json", manifest | {"complete": False, "parts": []})
+            write_manifest(root, manifest | {"complete": False, "parts": []})
             models = sum(part["runs"] for part in todo.values())
             if models < recipe.models:
                 progress.note(f"{recipe.models - models} models are there already: going on with the other {models}")
-            if todo and (needed := missing_bytes()) > (free := shutil.disk_usage(root).free):
-                progress.note(f"{_sizes(needed, free)}: the disk that holds {root} will be full before the build ends")
-            if todo:
-                left = pd.concat([_runs_of(part, runs) for part in todo.values()])
-                examples = len(data.train_labels) * recipe.epochs
-                engines = choice.engines(engine, where, architectures, left, examples, progress.note)
+            if todo and (missing := missing_bytes()) > (free := shutil.disk_usage(root).free):
+                progress.note(f"{_sizes(missing, free)}: the disk that holds {root} will be full before the build ends")
             progress.start(models, models * recipe.epochs)
             jobs = []
             here = root.resolve()  # a worker may have another working directory
@@ -138,7 +138,7 @@ def build(
             manifest |= {"complete": True, "parts": list(finished.values())}
             card = zoo_card(manifest)
             files.write_atomically(root / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
-            files.write_json(root / "zoo.json", manifest)
+            write_manifest(root, manifest)
     return Zoo.open(root)
 
 

@@ -121,8 +121,8 @@ def finished_part(root: Path, plan: dict, population: str) -> dict | None:
     return sidecar if whole else None
 
 
-def _digest(sidecar: dict) -> str:
-    return sha256_of(json.dumps(sidecar, sort_keys=True).encode()).hexdigest()
+def _digest(content: dict) -> str:
+    return sha256_of(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def expected_bytes(
@@ -140,14 +140,18 @@ def expected_bytes(
 
 
 class Damaged(InputError):
-    """A manifest that is no JSON: cut off, or overwritten."""
+    """A manifest that is not as it was written."""
+
+
+def write_manifest(root: Path, manifest: dict) -> None:
+    files.write_json(root / "zoo.json", manifest | {"digest": _digest(manifest)})
 
 
 def read_manifest(root: Path) -> dict:
     """The manifest of a zoo, finished or not.
 
     Raises:
-        Damaged: it is no JSON.
+        Damaged: it was cut off or altered.
         InputError: there is none, or it is not one of this version.
     """
     path = root / "zoo.json"
@@ -164,6 +168,8 @@ def read_manifest(root: Path) -> dict:
     if not isinstance(manifest, dict) or "schema" not in manifest:
         raise InputError(f"{path} is not the manifest of a zoo: choose another folder")
     _refuse_other_schema(path, manifest["schema"])
+    if manifest.pop("digest", None) != _digest(manifest):
+        raise Damaged(f"{path} has been altered: run the same `gengap zoo build` again, finished parts are kept")
     return manifest
 
 

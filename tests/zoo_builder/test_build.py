@@ -23,10 +23,12 @@ from zoo_builder import build as building
 from zoo_builder import files, grid
 from zoo_builder.build import Progress, build
 from zoo_builder.datasets.dataset import scaled
+from zoo_builder.engines import choice
+from zoo_builder.engines.choice import multiplications
 from zoo_builder.errors import InputError
 from zoo_builder.recipe import Recipe, load_recipe
 from zoo_builder.runner import Local
-from zoo_builder.store import Zoo, read_manifest
+from zoo_builder.store import Zoo, read_manifest, write_manifest
 from zoo_builder.verify import problems
 
 
@@ -327,11 +329,11 @@ def test_verify_finds_what_checksums_cannot(zoo: Zoo, tmp_path: Path) -> None:
     table_name, outputs_name = "checkpoints/part-00000.parquet", "outputs/digits/part-00000.safetensors"
 
     def found() -> list[str]:
-        manifest = json.loads((root / "zoo.json").read_text())
+        manifest = read_manifest(root)
         for name in (table_name, outputs_name):
             entry = {"sha256": files.sha256(root / name), "bytes": (root / name).stat().st_size}
             manifest["parts"][0]["files"][name] = entry
-        (root / "zoo.json").write_text(json.dumps(manifest))
+        write_manifest(root, manifest)
         return list(problems(root, sample=10))
 
     outputs = load_file(root / outputs_name)
@@ -351,9 +353,9 @@ def test_verify_finds_what_checksums_cannot(zoo: Zoo, tmp_path: Path) -> None:
 
 def test_verify_finds_models_that_stand_in_two_parts(zoo: Zoo, tmp_path: Path) -> None:
     root = copy_of(zoo, tmp_path)
-    manifest = json.loads((root / "zoo.json").read_text())
+    manifest = read_manifest(root)
     manifest["parts"][1] = manifest["parts"][0]
-    (root / "zoo.json").write_text(json.dumps(manifest))
+    write_manifest(root, manifest)
     assert "4 models stand in more than one part" in list(problems(root))
 
 
@@ -446,6 +448,31 @@ def test_a_damaged_manifest_costs_no_part(zoo: Zoo, tmp_path: Path, small_parts:
     assert "zoo.json is damaged: it is made again from the finished parts" in said
     assert files_of(root) == files_of(zoo.root)
     assert list(problems(root)) == []
+
+
+def test_a_resumed_build_takes_the_engines_it_began_with(
+    tmp_path: Path, small_parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left may be too little to be worth compiling: the whole recipe decides."""
+    recipe = tiny()
+    work = 3 * multiplications(grid.architecture_of(recipe.family, grid.runs(recipe).iloc[0], (1, 8, 8), 10))
+    monkeypatch.setattr(choice, "_WORTH_COMPILING", work * 2 * 1437 * 0.05 * 4)
+    whole = build(recipe, tmp_path / "whole", device="cpu")
+    expected = files_of(whole.root)
+    assert all(part["engines"][0].startswith("native") for part in whole.manifest["parts"])
+    (whole.root / "weights" / "part-00002.safetensors").unlink()
+    assert files_of(build(recipe, whole.root, device="cpu").root) == expected
+
+
+@pytest.mark.parametrize("flip", ["complete", "fingerprint", "sha256", "train_images"])
+def test_a_manifest_that_was_altered_costs_no_part(zoo: Zoo, tmp_path: Path, small_parts: None, flip: str) -> None:
+    root = copy_of(zoo, tmp_path)
+    text = (root / "zoo.json").read_text()
+    (root / "zoo.json").write_text(text.replace(f'"{flip}"', f'"{flip[:-1]}X"', 1))
+    with pytest.raises(InputError, match="has been altered: run the same `gengap zoo build` again"):
+        Zoo.open(root)
+    build(tiny(), root, device="cpu")
+    assert files_of(root) == files_of(zoo.root)
 
 
 def test_a_lost_manifest_costs_no_part(zoo: Zoo, tmp_path: Path, small_parts: None) -> None:

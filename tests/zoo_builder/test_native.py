@@ -393,3 +393,18 @@ def test_what_the_engine_does_not_know_and_a_gpu_go_to_torch(fresh_compiler: pyt
         choose("native", device="cuda")
     with pytest.raises(InputError, match="unknown engine 'natve'"):
         choose("natve")
+
+
+def test_a_broken_library_in_the_cache_is_compiled_again(fresh_compiler: pytest.MonkeyPatch) -> None:
+    assert choose()[0] == "native"
+    path = compiler.library_path(SMALL)
+    path.write_bytes(path.read_bytes()[:100])
+    compiler.library.cache_clear()
+    assert choose()[0] == "native"
+    assert path.stat().st_size > 100
+
+
+def test_a_compiler_that_makes_nothing_has_failed(fresh_compiler: pytest.MonkeyPatch) -> None:
+    fresh_compiler.setenv("CXX", "true")
+    with pytest.raises(InputError, match="failed with status 0: name another compiler"):
+        choose("native")

@@ -31,11 +31,14 @@ def engines(
     examples: int,
     note: Callable[[str], object],
 ) -> dict[str, Engine]:
-    """An engine for each architecture that the runs have; what it needs is compiled here, once.
+    """An engine for each architecture; what it needs is compiled here, once.
+
+    What is worth it follows from all runs of the recipe, finished or not: a resumed build decides as it did before.
 
     Args:
         name: "native", "torch", or "auto": native where there is a compiler and it is worth it.
-        architectures: by the keys that stand in the column ``architecture`` of ``runs``.
+        architectures: those that are to be trained, by their keys.
+        runs: all of the recipe, with the key of each one's architecture in the column ``architecture``.
         examples: training images of the data set, times epochs.
         note: called with a line for whatever is not as fast as it could be.
 
@@ -47,6 +50,7 @@ def engines(
     work = {
         key: 3 * multiplications(architectures[key]) * sum(subset_size(fraction, examples) for fraction in fractions)
         for key, fractions in runs.groupby("architecture")["train_fraction"]
+        if key in architectures
     }
     chosen: dict[str, Engine] = dict.fromkeys(work, TorchEngine(device))
     if name == "torch" or device.type != "cpu":

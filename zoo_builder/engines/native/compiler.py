@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from zoo_builder.files import write_atomically
 # Neither flag changes a result: errno and floating-point traps are not looked at.
 _FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 _HEADERS = Path(__file__).parent
+_OTHERWISE = "name another compiler in $CXX, or train with --engine torch"
 
 
 class CompilerError(InputError):
@@ -66,7 +68,7 @@ def instruction_set(target: str = "native") -> str:
     """
     command = [compiler(), f"-march={target}", "-dM", "-E", "-x", "c++", os.devnull]
     macros = subprocess.run(command, capture_output=True, text=True).stdout
-    names = {"__AVX512F__": "AVX512", "__AVX__": "AVX2", "__aarch64__": "NEON"}
+    names = {"__AVX512F__": "AVX512", "__AVX2__": "AVX2", "__aarch64__": "NEON"}
     return next((name for macro, name in names.items() if macro in macros), platform.machine())
 
 
@@ -107,15 +109,18 @@ def library(architecture: Architecture, target: str = "native") -> ctypes.CDLL:
         CompilerError: no compiler, or it fails.
     """
     path = library_path(architecture, target)
-    if path.exists():
+    with suppress(OSError):  # it is not there, or is no library any more
         return ctypes.CDLL(str(path))
     with tempfile.TemporaryDirectory(prefix="gengap-") as folder:
         compiled = Path(folder) / "network.so"
         _compile(source(architecture), target, compiled)
-        if cache_problem():
-            return ctypes.CDLL(str(compiled))
-        write_atomically(path, lambda temporary: temporary.write_bytes(compiled.read_bytes()))
-    return ctypes.CDLL(str(path))
+        try:
+            loaded = ctypes.CDLL(str(compiled))
+        except OSError as error:
+            raise CompilerError(f"what {compiler()} made cannot be loaded ({error}): {_OTHERWISE}") from error
+        if not cache_problem():
+            write_atomically(path, lambda temporary: temporary.write_bytes(compiled.read_bytes()))
+        return loaded
 
 
 def _compile(text: str, target: str, out: Path) -> None:
@@ -123,6 +128,8 @@ def _compile(text: str, target: str, out: Path) -> None:
     written.write_text(text)
     command = [compiler(), *_FLAGS, f"-march={target}", f"-I{_HEADERS}", "-o", str(out), str(written)]
     done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
+    if done.returncode or not out.exists():
         message = "\n".join(done.stderr.splitlines()[:20])
-        raise CompilerError(f"{' '.join(command)} failed with status {done.returncode}:\n{message}")
+        raise CompilerError(
+            f"{' '.join(command)} failed with status {done.returncode}: {_OTHERWISE}\n{message}".rstrip()
+        )

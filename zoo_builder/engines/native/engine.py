@@ -10,6 +10,7 @@ from torch import Tensor
 from zoo_builder.architecture import Architecture
 from zoo_builder.engines.loop import Active
 from zoo_builder.engines.native.compiler import instruction_set, library
+from zoo_builder.errors import InputError
 from zoo_builder.recipe import OPTIMIZERS
 
 
@@ -76,6 +77,7 @@ class NativeEngine:
                 ctypes.c_int64(batch_size),
                 ctypes.c_int64(int(active.steps[model])),
             )
+            _refuse_shortage(steps)
             _put_buffers(active, model, buffers)
             active.steps[model] += steps
             finite[model] = steps == -(-size // batch_size) and bool(active.weights[model].isfinite().all())
@@ -132,7 +134,7 @@ class NativeEngine:
         differentiate = library(architecture, self.target).gengap_differentiate
         differentiate.restype = ctypes.c_double
         chosen, keys = np.ascontiguousarray(indices), np.array(seeds, dtype=np.int64)
-        return differentiate(
+        loss = differentiate(
             ctypes.c_double(dropout),
             _pointer(keys),
             ctypes.c_int64(step),
@@ -145,6 +147,8 @@ class NativeEngine:
             ctypes.c_int32(training),
             _pointer(gradient),
         )
+        _refuse_shortage(loss)
+        return loss
 
     def logits(
         self,
@@ -155,7 +159,7 @@ class NativeEngine:
     ) -> Tensor:
         """See ``Engine.logits``."""
         evaluate = library(architecture, self.target).gengap_evaluate
-        evaluate.restype = None
+        evaluate.restype = ctypes.c_int32
         models = len(next(iter(parameters.values())))
         rows = np.broadcast_to(np.arange(len(images)), (models, len(images))) if indices is None else indices
         images = images.contiguous()
@@ -166,7 +170,7 @@ class NativeEngine:
                 torch.cat([parameters[name][model].flatten().float() for name in names] or [torch.empty(0)])
                 for names in (architecture.parameters, architecture.buffers)
             )
-            evaluate(
+            status = evaluate(
                 _pointer(weights),
                 _pointer(buffers),
                 _pointer(images),
@@ -174,7 +178,13 @@ class NativeEngine:
                 ctypes.c_int64(len(chosen)),
                 _pointer(out[model]),
             )
+            _refuse_shortage(status)
         return out
+
+
+def _refuse_shortage(result: float) -> None:
+    if result < 0:
+        raise InputError("memory is short for this network and batch size: use a smaller batch, or fewer --workers")
 
 
 def _pointer(values: Tensor | np.ndarray) -> ctypes.c_void_p:

@@ -15,7 +15,7 @@
 
 #if defined(__AVX512F__)
 constexpr int LANES = 16, ACCUMULATORS = 24;
-#elif defined(__AVX__)
+#elif defined(__AVX2__)
 constexpr int LANES = 8, ACCUMULATORS = 12;
 #elif defined(__aarch64__)
 constexpr int LANES = 4, ACCUMULATORS = 24;

@@ -190,20 +190,29 @@ void evaluate(const float* weights, const float* buffers, const uint8_t* images,
     }
 }
 
+// A negative result, which none of these has otherwise, says that memory is short: no exception may reach the caller.
 #define EXPORT(Network)                                                                                               \
     extern "C" int64_t gengap_train(const Settings* run, const uint64_t* seeds, float* weights, float* buffers,        \
                                     float* first, float* second, const uint8_t* images, const int64_t* labels,         \
-                                    const int64_t* order, int64_t count, int64_t batch, int64_t steps_before) {        \
+                                    const int64_t* order, int64_t count, int64_t batch, int64_t steps_before) try {    \
         return train<Network>(*run, seeds, weights, buffers, first, second, images, labels, order, count, batch,       \
                               steps_before);                                                                           \
+    } catch (const std::bad_alloc&) {                                                                                  \
+        return -1;                                                                                                     \
     }                                                                                                                  \
     extern "C" double gengap_differentiate(double rate, const uint64_t* seeds, int64_t step, const float* weights,     \
                                            float* buffers, const uint8_t* images, const int64_t* labels,               \
-                                           const int64_t* indices, int64_t count, int32_t training, float* gradient) { \
+                                           const int64_t* indices, int64_t count, int32_t training,                    \
+                                           float* gradient) try {                                                      \
         return differentiate<Network>(rate, seeds, step, weights, buffers, images, labels, indices, count, training,   \
                                       gradient);                                                                       \
+    } catch (const std::bad_alloc&) {                                                                                  \
+        return -1;                                                                                                     \
     }                                                                                                                  \
-    extern "C" void gengap_evaluate(const float* weights, const float* buffers, const uint8_t* images,                 \
-                                    const int64_t* indices, int64_t count, float* logits) {                            \
+    extern "C" int32_t gengap_evaluate(const float* weights, const float* buffers, const uint8_t* images,              \
+                                       const int64_t* indices, int64_t count, float* logits) try {                     \
         evaluate<Network>(weights, buffers, images, indices, count, logits);                                           \
+        return 0;                                                                                                      \
+    } catch (const std::bad_alloc&) {                                                                                  \
+        return -1;                                                                                                     \
     }
