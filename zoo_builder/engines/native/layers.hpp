@@ -74,40 +74,38 @@ static ALWAYS_INLINE Vector clamp(Vector x, float low, float high) {  // passes 
     return x > high ? broadcast(high) : x;
 }
 
-// x P(x^2) / Q(x^2), fitted to a relative error of 2.1e-8 on [-9.02, 9.02]; beyond, tanh rounds to 1.
-static ALWAYS_INLINE Vector tanh(Vector x) {
-    x = clamp(x, -9.02f, 9.02f);
-    Vector t = x * x;
-    Vector p = broadcast(1.3319156857017092e-08f);
-    p = p * t + 2.0583551767102378e-05f;
-    p = p * t + 0.0034940393062390823f;
-    p = p * t + 0.13379722127002686f;
-    p = p * t + 0.9999999790874808f;
-    Vector q = broadcast(7.762056835954272e-07f);
-    q = q * t + 0.00032831002608377355f;
-    q = q * t + 0.025871091814570348f;
-    q = q * t + 0.4671303738761782f;
-    q = q * t + 1.0f;
-    return x * p * reciprocal(q);
+// coefficients[0] + coefficients[1] t + ...
+template <int N>
+static ALWAYS_INLINE Vector polynomial(Vector t, const float (&coefficients)[N]) {
+    Vector value = broadcast(coefficients[N - 1]);
+    UNROLL for (int i = N - 2; i >= 0; i--) value = value * t + coefficients[i];
+    return value;
 }
 
-// Likewise, to 1.9e-8 on [-3.93, 3.93].
-static ALWAYS_INLINE Vector erf(Vector x) {
-    x = clamp(x, -3.93f, 3.93f);
+// x P(x^2) / Q(x^2) of the nearest x in [-bound, bound].
+template <int P, int Q>
+static ALWAYS_INLINE Vector odd_rational(Vector x, float bound, const float (&p)[P], const float (&q)[Q]) {
+    x = clamp(x, -bound, bound);
     Vector t = x * x;
-    Vector p = broadcast(2.0419835371183152e-06f);
-    p = p * t + 0.00028480617932910037f;
-    p = p * t + 0.003779515961479199f;
-    p = p * t + 0.05279000087919115f;
-    p = p * t + 0.19078170438372818f;
-    p = p * t + 1.1283791454300538f;
-    Vector q = broadcast(3.800407875377979e-05f);
-    q = q * t + 0.0011651894062491208f;
-    q = q * t + 0.01499725226185656f;
-    q = q * t + 0.11425663934553416f;
-    q = q * t + 0.5024086035919547f;
-    q = q * t + 1.0f;
-    return x * p * reciprocal(q);
+    return x * polynomial(t, p) * reciprocal(polynomial(t, q));
+}
+
+// Fitted to a relative error of 2.1e-8 up to 9.02, where tanh rounds to 1.
+static ALWAYS_INLINE Vector tanh(Vector x) {
+    constexpr float P[] = {0.9999999790874808f, 0.13379722127002686f, 0.0034940393062390823f, 2.0583551767102378e-05f,
+                           1.3319156857017092e-08f};
+    constexpr float Q[] = {1.0f, 0.4671303738761782f, 0.025871091814570348f, 0.00032831002608377355f,
+                           7.762056835954272e-07f};
+    return odd_rational(x, 9.02f, P, Q);
+}
+
+// Likewise to 1.9e-8 up to 3.93.
+static ALWAYS_INLINE Vector erf(Vector x) {
+    constexpr float P[] = {1.1283791454300538f,  0.19078170438372818f,    0.05279000087919115f,
+                           0.003779515961479199f, 0.00028480617932910037f, 2.0419835371183152e-06f};
+    constexpr float Q[] = {1.0f, 0.5024086035919547f, 0.11425663934553416f, 0.01499725226185656f,
+                           0.0011651894062491208f, 3.800407875377979e-05f};
+    return odd_rational(x, 3.93f, P, Q);
 }
 
 // 2^n e^r with |r| <= ln(2) / 2; the polynomial has a relative error of 2.6e-9.
@@ -116,13 +114,9 @@ static ALWAYS_INLINE Vector exp(Vector x) {
     Integers n = __builtin_convertvector(x * 1.44269504f + (x < 0.0f ? broadcast(-0.5f) : broadcast(0.5f)), Integers);
     Vector k = __builtin_convertvector(n, Vector);
     Vector r = (x - k * 0.693359375f) + k * 2.12194440e-4f;
-    Vector p = broadcast(0.0013948580819853334f);
-    p = p * r + 0.008375128890561143f;
-    p = p * r + 0.04166621827439628f;
-    p = p * r + 0.1666641547723302f;
-    p = p * r + 0.5000000107749375f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
+    constexpr float P[] = {1.0f, 1.0f, 0.5000000107749375f, 0.1666641547723302f, 0.04166621827439628f,
+                           0.008375128890561143f, 0.0013948580819853334f};
+    Vector p = polynomial(r, P);
     return x == x ? (Vector)((Integers)p + (n << 23)) : x;
 }
 
