@@ -143,6 +143,11 @@ class Place:
         return {f"{self.name}.weight": weight, f"{self.name}.bias": weight[:1]}
 
     @property
+    def multiplications(self) -> int:
+        """Of one example's forward pass through a convolution or linear layer."""
+        return prod(self.parameters[f"{self.name}.weight"]) * prod(self.output_shape[1:])
+
+    @property
     def buffers(self) -> dict[str, Shape]:
         """What is not learned but belongs to the network: the statistics that a norm uses outside of training."""
         if not isinstance(self.layer, Norm):
@@ -209,6 +214,11 @@ class Architecture:
     def size(self) -> int:
         """Number of parameters."""
         return sum(prod(shape) for shape in self.parameters.values())
+
+    @cached_property
+    def multiplications(self) -> int:
+        """Of one example's forward pass through convolutions and linear layers."""
+        return sum(place.multiplications for place in self.weighted)
 
     @property
     def classes(self) -> int:

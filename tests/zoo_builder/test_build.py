@@ -24,7 +24,6 @@ from zoo_builder import files, grid
 from zoo_builder.build import Progress, build
 from zoo_builder.datasets.dataset import scaled
 from zoo_builder.engines import choice
-from zoo_builder.engines.choice import multiplications
 from zoo_builder.errors import InputError
 from zoo_builder.recipe import Recipe, load_recipe
 from zoo_builder.runner import Local
@@ -455,7 +454,7 @@ def test_a_resumed_build_takes_the_engines_it_began_with(
 ) -> None:
     """What is left may be too little to be worth compiling: the whole recipe decides."""
     recipe = tiny()
-    work = 3 * multiplications(grid.architecture_of(recipe.family, grid.runs(recipe).iloc[0], (1, 8, 8), 10))
+    work = 3 * grid.architecture_of(recipe.family, grid.runs(recipe).iloc[0], (1, 8, 8), 10).multiplications
     monkeypatch.setattr(choice, "_WORTH_COMPILING", work * 2 * 1437 * 0.05 * 4)
     whole = build(recipe, tmp_path / "whole", device="cpu")
     expected = files_of(whole.root)

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from math import prod
 
 import pandas as pd
 import torch
@@ -48,7 +47,7 @@ def engines(
     if name not in ENGINES:
         raise InputError(f"unknown engine {name!r}: use one of {', '.join(ENGINES)}")
     work = {
-        key: 3 * multiplications(architectures[key]) * sum(subset_size(fraction, examples) for fraction in fractions)
+        key: 3 * architectures[key].multiplications * sum(subset_size(fraction, examples) for fraction in fractions)
         for key, fractions in runs.groupby("architecture")["train_fraction"]
         if key in architectures
     }
@@ -68,13 +67,6 @@ def engines(
     for reason in dict.fromkeys(reasons.values()):
         note(f"training with torch, several times slower than compiled code: {reason}")
     return chosen
-
-
-def multiplications(architecture: Architecture) -> int:
-    """Of one example's forward pass through convolutions and linear layers."""
-    return sum(
-        prod(place.parameters[f"{place.name}.weight"]) * prod(place.output_shape[1:]) for place in architecture.weighted
-    )
 
 
 def _prepare(architectures: list[Architecture], note: Callable[[str], object]) -> dict[Architecture, str]:
