@@ -17,12 +17,14 @@ cells of few pairs: compare it with the noise floor. The competition's variant i
 Source: Jiang et al., "Fantastic Generalization Measures and Where to Find Them", arXiv:1912.02178, section 4.
 """
 
+import math
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
 from benchmark.scoring.grid import PairCounts, checked, entropy, labels, mutual_information, varied
+from benchmark.scoring.pair_draws import checked_weights, pair_draws
 
 
 @dataclass(frozen=True)
@@ -49,22 +51,63 @@ def conditional_mi(predictions: np.ndarray, target: np.ndarray, hyperparameters:
         NoGrid: the models form no grid.
     """
     predictions, target, codes = checked(predictions, target, hyperparameters)
+    sets = _sets(codes)
+    pairs = PairCounts(target, sets.values())
+    return [_score(dict(zip(sets, pairs.of(prediction), strict=True)), sets) for prediction in predictions]
+
+
+def bootstrap_conditional_mi(
+    predictions: np.ndarray, target: np.ndarray, hyperparameters: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """K of every entrant in every draw: float64 [E, D].
+
+    A pair of different models counts as often as both were drawn, w_i w_j times; the copies of one model are no pair,
+    as i = j is none. The minimum is taken anew in each draw. A draw in which all targets are tied has no K and is NaN.
+
+    A draw has fewer different models in a cell than the table has, where the plug-in estimate is biased upwards: on the
+    competition's 96 models the median draw lies up to one standard error above K. Percentile intervals were closest to
+    95 % all the same on simulated grids of that size (91 to 97 %, against 70 to 93 % for reflected ones).
+
+    The cost grows with n^2. On one core 2,000 draws of 15 entrants on those 96 models take 7 s, and 100 draws of one
+    entrant on 2,187 models in 7 hyperparameters 5 s: 100 or 200 draws are a sensible number for large grids.
+
+    Args:
+        predictions, target, hyperparameters: as in ``conditional_mi``.
+        weights: [n, D], how often each model is in each draw, from ``bootstrap.resample``.
+
+    Raises:
+        As ``conditional_mi``; ScoreError also for weights that are not whole numbers of this shape.
+    """
+    predictions, target, codes = checked(predictions, target, hyperparameters)
+    weights = checked_weights(weights, len(target))
+    values = np.full((len(predictions), weights.shape[1]), np.nan)
+    for entrant, draws, counts in pair_draws(predictions, target, list(_sets(codes).values()), weights):
+        values[entrant, draws] = np.fmin.reduce([_fraction(table) for table in counts])
+    return values
+
+
+def _sets(codes: np.ndarray) -> dict[tuple[int, ...], np.ndarray]:
+    """The sets that are conditioned on, and the group [n] that each puts a model into."""
     columns = varied(codes).tolist()
     sets = [each for size in range(3) for each in combinations(columns, size)]
-    groups = {each: labels(codes[:, each]) for each in sets}
-    pairs = PairCounts(target, groups.values())
-    sizes = {each: np.bincount(members) for each, members in groups.items()}
-    return [_score(pairs.of(prediction), sizes) for prediction in predictions]
+    return {each: labels(codes[:, each]) for each in sets}
 
 
-def _score(counts: list[np.ndarray], sizes: dict[tuple[int, ...], np.ndarray]) -> ConditionalMI:
+def _score(tables: dict[tuple[int, ...], np.ndarray], groups: dict[tuple[int, ...], np.ndarray]) -> ConditionalMI:
     scores = {}
-    for (hyperparameters, members), table in zip(sizes.items(), counts, strict=True):
+    for each, table in tables.items():
         # The pairs i = j, each a tie in both.
-        table[..., 1, 1] -= np.diag(members)
-        pairs = table.sum(axis=(-2, -1))
-        total = (pairs * entropy(table.sum(axis=-2), -1)).sum()
-        if total > 0:
-            scores[hyperparameters] = float((pairs * mutual_information(table)).sum() / total)
+        table[..., 1, 1] -= np.diag(np.bincount(groups[each]))
+        value = float(_fraction(table))
+        if not math.isnan(value):
+            scores[each] = value
     best = min(scores, key=lambda each: scores[each])
     return ConditionalMI(scores[best], best)
+
+
+def _fraction(table: np.ndarray) -> np.ndarray:
+    """I / H [...] of pair counts [G, G, 3, 3, ...] of one set; NaN where there is no entropy."""
+    pairs = table.sum(axis=(2, 3))
+    total = (pairs * entropy(table.sum(axis=2, keepdims=True), (2, 3))).sum(axis=(0, 1))
+    information = (pairs * mutual_information(table, (2, 3))).sum(axis=(0, 1))
+    return np.divide(information, total, out=np.full(total.shape, np.nan), where=total > 0)

@@ -196,7 +196,7 @@ def entropy(counts: np.ndarray, axes: int | tuple[int, ...]) -> np.ndarray:
     return np.where(spread, np.log(np.maximum(total, 1)) - mean_log, 0.0)
 
 
-def mutual_information(counts: np.ndarray) -> np.ndarray:
-    """Of the last two axes of ``counts`` [..., V, W], in nats: [...]."""
-    apart = entropy(counts.sum(axis=-1), -1) + entropy(counts.sum(axis=-2), -1)
-    return np.maximum(apart - entropy(counts, (-2, -1)), 0)
+def mutual_information(counts: np.ndarray, axes: tuple[int, int] = (-2, -1)) -> np.ndarray:
+    """Of two axes of ``counts``, in nats; these axes are summed away."""
+    apart = sum(entropy(counts.sum(axis=axis, keepdims=True), axes) for axis in axes)
+    return np.maximum(apart - entropy(counts, axes), 0)

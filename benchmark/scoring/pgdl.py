@@ -18,6 +18,7 @@ Source: Jiang et al., "NeurIPS 2020 Competition: Predicting Generalization in De
 scoring program of its starting kit.
 """
 
+import math
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -25,6 +26,7 @@ import numpy as np
 
 from benchmark.scoring import ScoreError
 from benchmark.scoring.grid import NoGrid, PairCounts, checked, entropy, labels, mutual_information
+from benchmark.scoring.pair_draws import checked_weights, pair_draws
 
 
 @dataclass(frozen=True)
@@ -52,25 +54,61 @@ def pgdl_score(predictions: np.ndarray, target: np.ndarray, hyperparameters: np.
         NoGrid: the models form no grid, or the target has no variation within any cell.
     """
     predictions, target, codes = checked(predictions, target, hyperparameters)
+    sets = _sets(codes)
+    pairs = PairCounts(target, sets.values())
+    return [_score(dict(zip(sets, pairs.of(prediction), strict=True))) for prediction in predictions]
+
+
+def bootstrap_pgdl(
+    predictions: np.ndarray, target: np.ndarray, hyperparameters: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """The competition's score of every entrant in every draw: float64 [E, D].
+
+    A model that was drawn w_i times is w_i models, which the score cannot tell apart: w_i w_j pairs with another, and
+    w_i^2 with itself and its copies, all of them "not greater". The minimum is taken anew in each draw; one in which no
+    cell has entropy is NaN.
+
+    Costs, arguments and errors are those of ``bootstrap_conditional_mi``, and so is the bias of the draws.
+    """
+    predictions, target, codes = checked(predictions, target, hyperparameters)
+    weights = checked_weights(weights, len(target))
+    groups = list(_sets(codes).values())
+    copies = [
+        np.stack([(weights[each == a].astype(float) ** 2).sum(axis=0) for a in range(each.max() + 1)])
+        for each in groups
+    ]
+    values = np.full((len(predictions), weights.shape[1]), np.nan)
+    for entrant, draws, counts in pair_draws(predictions, target, groups, weights):
+        for table, own in zip(counts, copies, strict=True):
+            diagonal = np.arange(len(own))
+            table[diagonal, diagonal, 1, 1] += own[:, draws]
+        values[entrant, draws] = np.fmin.reduce([_fraction(table) for table in counts])
+    return values
+
+
+def _sets(codes: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
+    """The pairs of hyperparameters that are conditioned on, and the group [n] that each puts a model into."""
     if codes.shape[1] < 2:
         raise ScoreError("the score conditions on two hyperparameters, and there is one; a one-valued one would count")
-    sets = list(combinations(range(codes.shape[1]), 2))
-    pairs = PairCounts(target, [labels(codes[:, each]) for each in sets])
-    return [_score(pairs.of(prediction), sets) for prediction in predictions]
+    return {each: labels(codes[:, each]) for each in combinations(range(codes.shape[1]), 2)}
 
 
-def _score(counts: list[np.ndarray], sets: list[tuple[int, int]]) -> Pgdl:
-    scores = {}
-    for hyperparameters, table in zip(sets, counts, strict=True):
-        greater = np.empty((*table.shape[:2], 2, 2))
-        greater[..., 1, 1] = table[..., 2, 2]
-        greater[..., 1, 0] = table[..., 2, :2].sum(axis=-1)
-        greater[..., 0, 1] = table[..., :2, 2].sum(axis=-1)
-        greater[..., 0, 0] = table[..., :2, :2].sum(axis=(-2, -1))
-        total = entropy(greater.sum(axis=-2), -1).sum()
-        if total > 0:
-            scores[hyperparameters] = float(mutual_information(greater).sum() / total)
+def _score(tables: dict[tuple[int, int], np.ndarray]) -> Pgdl:
+    scores = {each: float(_fraction(table)) for each, table in tables.items()}
+    scores = {each: value for each, value in scores.items() if not math.isnan(value)}
     if not scores:
         raise NoGrid("undefined: any two hyperparameters determine the order of the target, so no cell has entropy")
     best = min(scores, key=lambda each: scores[each])
     return Pgdl(scores[best], best)
+
+
+def _fraction(table: np.ndarray) -> np.ndarray:
+    """Sum of information / sum of entropy [...] of pair counts [G, G, 3, 3, ...] of one set; NaN without entropy."""
+    greater = np.empty((*table.shape[:2], 2, 2, *table.shape[4:]))
+    greater[:, :, 1, 1] = table[:, :, 2, 2]
+    greater[:, :, 1, 0] = table[:, :, 2, :2].sum(axis=2)
+    greater[:, :, 0, 1] = table[:, :, :2, 2].sum(axis=2)
+    greater[:, :, 0, 0] = table[:, :, :2, :2].sum(axis=(2, 3))
+    total = entropy(greater.sum(axis=2, keepdims=True), (2, 3)).sum(axis=(0, 1))
+    information = mutual_information(greater, (2, 3)).sum(axis=(0, 1))
+    return np.divide(information, total, out=np.full(total.shape, np.nan), where=total > 0)

@@ -5,24 +5,27 @@ from itertools import combinations, permutations, product
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from benchmark.scoring import ScoreError
-from benchmark.scoring.conditional_mi import conditional_mi
+from benchmark.scoring import ScoreError, pair_draws
+from benchmark.scoring.bootstrap import resample
+from benchmark.scoring.conditional_mi import bootstrap_conditional_mi, conditional_mi
 from benchmark.scoring.grid import NoGrid
 
 
-def brute_force(prediction, target, hyperparameters):
+def brute_force(prediction, target, hyperparameters, copies=None):
     """I/H of each set that has entropy, from H(V_mu, U) + H(V_g, U) - H(V_mu, V_g, U) - H(U) over a list of pairs."""
     n, k = hyperparameters.shape
+    copies = np.ones(n, dtype=int) if copies is None else copies.astype(int)
     varied = [axis for axis in range(k) if len(set(hyperparameters[:, axis])) > 1]
     scores = {}
     for subset in [each for size in range(3) for each in combinations(varied, size)]:
         pairs = []
         for i, j in permutations(range(n), 2):
             cell = (*hyperparameters[i, list(subset)], *hyperparameters[j, list(subset)])
-            pairs.append((np.sign(prediction[i] - prediction[j]), np.sign(target[i] - target[j]), cell))
+            pair = np.sign(prediction[i] - prediction[j]), np.sign(target[i] - target[j]), cell
+            pairs += [pair] * (copies[i] * copies[j])
 
         def bits(*parts, pairs=pairs):
             return scipy.stats.entropy(list(Counter(tuple(pair[p] for p in parts) for pair in pairs).values()), base=2)
@@ -48,6 +51,26 @@ def test_equals_its_definition_pair_by_pair(table):
         expected = brute_force(prediction, target, hyperparameters)
         assert score.value == pytest.approx(min(expected.values()), abs=1e-9)
         assert expected[score.hyperparameters] == pytest.approx(score.value, abs=1e-9)
+
+
+@settings(max_examples=30)
+@given(st.lists(models, min_size=2, max_size=12), st.sampled_from([1, 5, 1 << 15]))
+def test_the_bootstrap_equals_a_loop_over_resamples(table, pairs):
+    """Each draw written out as a list of the pairs of different models, w_i w_j times each."""
+    table = np.array(table)
+    prediction, target, hyperparameters = table[:, 0], table[:, 1], table[:, 2:]
+    weights = resample(len(table), draws=7, seed=1)
+    try:
+        conditional_mi(prediction[None], target, hyperparameters)
+    except ScoreError:
+        assume(False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pair_draws, "_DRAWS", 3)
+        patch.setattr(pair_draws, "_PAIRS", pairs)
+        draws = bootstrap_conditional_mi(np.stack([0 * target, prediction]), target, hyperparameters, weights)
+    for draw, counts in zip(draws.T, weights.T, strict=True):
+        expected = brute_force(prediction, target, hyperparameters, counts)
+        assert draw == pytest.approx([0, min(expected.values())] if expected else [math.nan] * 2, abs=1e-9, nan_ok=True)
 
 
 def test_by_hand():
@@ -110,3 +133,9 @@ def test_sampled_hyperparameters_have_none():
     predictions = np.random.default_rng(0).random((3, 50))
     with pytest.raises(NoGrid, match="undefined: no grid"):
         conditional_mi(predictions[:1], predictions[0], predictions[1:].T)
+
+
+@pytest.mark.parametrize("weights", [np.ones((2, 5)), np.ones((3, 5), dtype=int), np.ones(2, dtype=int)])
+def test_weights_are_counts_per_model_and_draw(weights):
+    with pytest.raises(ScoreError, match=r"weights of 2 models are whole numbers of shape \[2, draws\]"):
+        bootstrap_conditional_mi(np.array([[1, 2]]), np.array([1, 2]), np.array([[0], [1]]), weights)

@@ -7,13 +7,14 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from benchmark.scoring import ScoreError
+from benchmark.scoring import ScoreError, pair_draws
+from benchmark.scoring.bootstrap import resample
 from benchmark.scoring.grid import NoGrid
 from benchmark.scoring.kendall import kendall_tau
-from benchmark.scoring.pgdl import pgdl_score
+from benchmark.scoring.pgdl import bootstrap_pgdl, pgdl_score
 
 
 def brute_force(prediction, target, hyperparameters):
@@ -55,6 +56,27 @@ def test_equals_its_definition_pair_by_pair(table):
         assume(False)
     else:
         assert score.value == pytest.approx(brute_force(prediction, target, hyperparameters), abs=1e-12)
+
+
+@settings(max_examples=30)
+@given(st.lists(models, min_size=2, max_size=14), st.sampled_from([1, 5, 1 << 15]))
+def test_the_bootstrap_equals_a_loop_over_resamples(table, pairs):
+    """Each draw written out as a table in which a model stands as often as it was drawn."""
+    table = np.array(table)
+    weights = resample(len(table), draws=7, seed=1)
+    try:
+        pgdl_score(table[None, :, 0], table[:, 1], table[:, 2:])
+    except ScoreError:
+        assume(False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pair_draws, "_DRAWS", 3)
+        patch.setattr(pair_draws, "_PAIRS", pairs)
+        draws = bootstrap_pgdl(np.stack([table[:, 0], -table[:, 0]]), table[:, 1], table[:, 2:], weights)
+    for draw, counts in zip(draws.T, weights.T, strict=True):
+        prediction, target, *hyperparameters = np.repeat(table, counts, axis=0).T
+        for value, sign in zip(draw, (1, -1), strict=True):
+            expected = brute_force(sign * prediction, target, np.stack(hyperparameters, axis=1))
+            assert value == pytest.approx(math.nan if expected is None else expected, abs=1e-12, nan_ok=True)
 
 
 def test_by_hand():
