@@ -23,8 +23,8 @@ from itertools import combinations
 
 import numpy as np
 
-from benchmark.scoring.grid import PairCounts, checked, entropy, labels, mutual_information, varied
-from benchmark.scoring.pair_draws import checked_weights, pair_draws
+from benchmark.scoring.grid import PairCounts, checked, checked_weights, entropy, labels, mutual_information, varied
+from benchmark.scoring.pair_draws import pair_draws
 
 
 @dataclass(frozen=True)

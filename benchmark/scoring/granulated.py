@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.scoring import ScoreError
-from benchmark.scoring.grid import checked, configurations_of, labels, pairs_within, varied
+from benchmark.scoring.bootstrap import BLOCK
+from benchmark.scoring.grid import checked, configuration_weights, configurations_of, labels, pairs_within, varied
 
 # Two means of equal sums that were added in different orders may differ by this share of their size.
 _ROUNDING = 1e-12
@@ -52,25 +53,16 @@ def granulated_tau(predictions: np.ndarray, target: np.ndarray, hyperparameters:
     """
     predictions, target, codes = checked(predictions, target, hyperparameters)
     configurations, runs = configurations_of(codes)
-    target = _means(target, runs)
-    if not _signs(target, np.zeros(len(target) - 1, dtype=int), np.arange(1, len(target))).any():
-        raise ScoreError(f"the mean target over seeds is {target[0]} for all {len(target)} configurations")
-    predictions = np.array([_means(prediction, runs) for prediction in predictions])
+    predictions, target = _averaged(predictions, target, runs)
     psi = np.zeros((len(predictions), codes.shape[1]))
     cells = np.zeros(codes.shape[1], dtype=int)
     axes = varied(codes)
     for axis in axes:
-        groups = labels(np.delete(configurations, axis, axis=1))
-        first, second = pairs_within(groups)
-        sizes = np.bincount(groups[first])
-        sizes = sizes[sizes > 0]
+        first, second, sizes = _cells(configurations, axis)
         cells[axis] = len(sizes)
-        # The pairs of a cell are neighbours.
-        starts = np.cumsum(sizes) - sizes
         order = _signs(target, first, second)
         for row, prediction in zip(psi, predictions, strict=True):
-            agreements = np.add.reduceat(_signs(prediction, first, second) * order, starts)
-            row[axis] = (agreements / sizes).mean()
+            row[axis] = (_sums(_signs(prediction, first, second) * order, sizes) / sizes).mean()
     return [
         Granulated(
             float(row[axes].mean()),
@@ -79,6 +71,67 @@ def granulated_tau(predictions: np.ndarray, target: np.ndarray, hyperparameters:
         )
         for row in psi
     ]
+
+
+def bootstrap_granulated(
+    predictions: np.ndarray, target: np.ndarray, hyperparameters: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Psi of every entrant in every draw: float64 [E, D].
+
+    A pair of configurations counts as often as both were drawn, w_i w_j times; the copies of one are no pair. The cells
+    in which a pair was drawn weigh equally, and so do the hyperparameters that are varied in the table. A draw in which
+    one of these has no such cell is NaN.
+
+    Args:
+        predictions, target, hyperparameters: as in ``granulated_tau``.
+        weights: [n, D], how often each model is in each draw, equal for the runs of a configuration, from
+            ``bootstrap.resample``.
+
+    Raises:
+        As ``granulated_tau``; ScoreError also for weights that are not whole numbers of this shape, or that draw the
+            runs of a configuration apart.
+    """
+    predictions, target, codes = checked(predictions, target, hyperparameters)
+    configurations, runs = configurations_of(codes)
+    drawn = configuration_weights(weights, runs)
+    predictions, target = _averaged(predictions, target, runs)
+    axes = varied(codes)
+    values = np.zeros((len(predictions), drawn.shape[1]))
+    for axis in axes:
+        first, second, sizes = _cells(configurations, axis)
+        order = _signs(target, first, second)
+        for start in range(0, drawn.shape[1], BLOCK):
+            here = slice(start, start + BLOCK)
+            pairs = drawn[first, here].astype(np.float64) * drawn[second, here]
+            totals = _sums(pairs, sizes)
+            cells = np.count_nonzero(totals, axis=0)
+            # 0 / 0 for a cell without a pair, which adds nothing, and for a draw without a cell, which is NaN.
+            totals[totals == 0] = 1
+            share = np.divide(1, cells * len(axes), out=np.full(len(cells), np.nan), where=cells > 0)
+            for value, prediction in zip(values, predictions, strict=True):
+                agreements = _sums((_signs(prediction, first, second) * order)[:, None] * pairs, sizes)
+                value[here] += (agreements / totals).sum(axis=0) * share
+    return values
+
+
+def _averaged(predictions: np.ndarray, target: np.ndarray, runs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means over seeds; ScoreError where those of the target do not vary."""
+    target = _means(target, runs)
+    if not _signs(target, np.zeros(len(target) - 1, dtype=int), np.arange(1, len(target))).any():
+        raise ScoreError(f"the mean target over seeds is {target[0]} for all {len(target)} configurations")
+    return np.array([_means(prediction, runs) for prediction in predictions]).reshape(-1, len(target)), target
+
+
+def _cells(configurations: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of configurations that differ in ``axis`` alone, those of a cell side by side, and the pairs per cell."""
+    groups = labels(np.delete(configurations, axis, axis=1))
+    first, second = pairs_within(groups)
+    sizes = np.bincount(groups[first])
+    return first, second, sizes[sizes > 0]
+
+
+def _sums(pairs: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    return np.add.reduceat(pairs, np.cumsum(sizes) - sizes)
 
 
 def _means(values: np.ndarray, runs: np.ndarray) -> np.ndarray:

@@ -113,6 +113,29 @@ def counted(lengths: np.ndarray) -> np.ndarray:
     return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
+def checked_weights(weights: np.ndarray, n: int) -> np.ndarray:
+    """``weights`` as they are; ScoreError where they are not whole numbers [n, D]."""
+    weights = np.asarray(weights)
+    if weights.ndim != 2 or len(weights) != n or weights.dtype.kind not in "ui":
+        raise ScoreError(
+            f"weights of {n} models are whole numbers of shape [{n}, draws], got {weights.dtype} "
+            f"{list(weights.shape)}; make them with bootstrap.resample"
+        )
+    return weights
+
+
+def configuration_weights(weights: np.ndarray, runs: np.ndarray) -> np.ndarray:
+    """The configurations' ``weights`` [C, D] from the models' [n, D]; ScoreError where runs of one are drawn apart."""
+    weights = checked_weights(weights, len(runs))
+    _, some, runs = np.unique(runs, return_index=True, return_inverse=True)
+    if (weights[some][runs] != weights).any():
+        raise ScoreError(
+            "the runs of a configuration were drawn apart; give resample the configurations as clusters, so that it "
+            "draws them together"
+        )
+    return weights[some]
+
+
 class PairCounts:
     """Counts of ordered pairs of models by cell and by how prediction and target order them.
 

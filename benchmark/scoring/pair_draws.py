@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy.sparse import csc_array
 
-from benchmark.scoring import ScoreError
 from benchmark.scoring.grid import counted
 
 # Draws that are counted together, so that the counts of one entrant stay in a core's cache; pairs per sparse matrix.
@@ -57,17 +56,6 @@ def pair_draws(
             ]
             # A pair the other way round is in the transposed cell, and both signs are turned.
             yield entrant, here, [each + each.transpose(1, 0, 2, 3, 4)[:, :, ::-1, ::-1].astype(float) for each in once]
-
-
-def checked_weights(weights: np.ndarray, n: int) -> np.ndarray:
-    """``weights`` as they are; ScoreError where they are not whole numbers [n, D]."""
-    weights = np.asarray(weights)
-    if weights.ndim != 2 or len(weights) != n or weights.dtype.kind not in "ui":
-        raise ScoreError(
-            f"weights of {n} models are whole numbers of shape [{n}, draws], got {weights.dtype} "
-            f"{list(weights.shape)}; make them with bootstrap.resample"
-        )
-    return weights
 
 
 def _pairs(n: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -25,8 +25,8 @@ from itertools import combinations
 import numpy as np
 
 from benchmark.scoring import ScoreError
-from benchmark.scoring.grid import NoGrid, PairCounts, checked, entropy, labels, mutual_information
-from benchmark.scoring.pair_draws import checked_weights, pair_draws
+from benchmark.scoring.grid import NoGrid, PairCounts, checked, checked_weights, entropy, labels, mutual_information
+from benchmark.scoring.pair_draws import pair_draws
 
 
 @dataclass(frozen=True)

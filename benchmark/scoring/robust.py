@@ -19,11 +19,21 @@ Source: Dziugaite et al., "In Search of Robust Measures of Generalization", arXi
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from benchmark.scoring import ScoreError
-from benchmark.scoring.grid import checked, configurations_of, counted, labels, pairs_within, varied
+from benchmark.scoring.bootstrap import BLOCK
+from benchmark.scoring.grid import (
+    checked,
+    configuration_weights,
+    configurations_of,
+    counted,
+    labels,
+    pairs_within,
+    varied,
+)
 
 MINIMUM_SAMPLE = 12
 # Weights that are equal in theory may sum to a hair less.
@@ -64,12 +74,86 @@ def robust_sign_error(
         NoGrid: the models form no grid.
     """
     predictions, target, codes = checked(predictions, target, hyperparameters)
+    kept = _kept_environments(predictions, target, codes, test_examples)
+    return [
+        RobustSignError(
+            float(error.mean()), float(np.percentile(error, 90)), float(error.max()), len(error), kept.candidates
+        )
+        for error in kept.errors
+    ]
+
+
+def bootstrap_robust(
+    predictions: np.ndarray,
+    target: np.ndarray,
+    hyperparameters: np.ndarray,
+    test_examples: int,
+    weights: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and 90th percentile of every entrant's errors in every draw: float64 [E, D] each.
+
+    An environment is in a draw as often as both its configurations are, w_i w_j times; its seeds are drawn whole, so
+    that its own error stays as it is. A draw without an environment is NaN. The maximum over a draw never exceeds the
+    one over the table, so that no interval of it can be had from draws.
+
+    Args:
+        predictions, target, hyperparameters, test_examples: as in ``robust_sign_error``.
+        weights: [n, D], how often each model is in each draw, equal for the runs of a configuration, from
+            ``bootstrap.resample``.
+
+    Raises:
+        As ``robust_sign_error``; ScoreError also for weights that are not whole numbers of this shape, or that draw the
+            runs of a configuration apart.
+    """
+    predictions, target, codes = checked(predictions, target, hyperparameters)
+    drawn = configuration_weights(weights, configurations_of(codes)[1])
+    kept = _kept_environments(predictions, target, codes, test_examples)
+    means = np.full((len(predictions), drawn.shape[1]), np.nan)
+    percentiles = means.copy()
+    order = np.argsort(kept.errors, axis=1)
+    for start in range(0, drawn.shape[1], BLOCK):
+        here = slice(start, start + BLOCK)
+        copies = drawn[kept.first, here].astype(np.float64) * drawn[kept.second, here]
+        totals = copies.sum(axis=0)
+        some = totals > 0
+        for mean, percentile, error, rows in zip(means, percentiles, kept.errors, order, strict=True):
+            np.divide(error @ copies, totals, out=mean[here], where=some)
+            percentile[here][some] = _percentile(error[rows], copies[rows][:, some], 0.9)
+    return means, percentiles
+
+
+def _percentile(values: np.ndarray, copies: np.ndarray, share: float) -> np.ndarray:
+    """Linear percentiles [d] of rising ``values`` [m], each of them ``copies`` [m, d] times, at least one in a draw."""
+    upto = np.cumsum(copies, axis=0)
+    place = share * (upto[-1] - 1)
+    below = np.floor(place)
+    low, high = (values[(upto <= each).sum(axis=0)] for each in (below, np.ceil(place)))
+    return low + (place - below) * (high - low)
+
+
+class _Environments(NamedTuple):
+    """Those with a sufficient effective sample size.
+
+    Attributes:
+        errors: [E, environments]. first, second: their configurations. candidates: how many there were.
+    """
+
+    errors: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    candidates: int
+
+
+def _kept_environments(
+    predictions: np.ndarray, target: np.ndarray, codes: np.ndarray, test_examples: int
+) -> _Environments:
     if test_examples < 1:
         raise ScoreError(f"the target was measured on {test_examples} test examples; give at least 1")
     configurations, runs = configurations_of(codes)
     first, second = _environments(configurations)
-    errors, largest = [], 0.0
-    for i, j, sizes in _seed_pairs(first, second, runs):
+    candidates = len(first)
+    errors, environments, largest = [], [], 0.0
+    for here, i, j, sizes in _seed_pairs(first, second, runs):
         weights = pair_weights(target[i] - target[j], test_examples)
         samples = _effective_sample_sizes(weights, sizes)
         largest = max(largest, samples.max())
@@ -77,18 +161,15 @@ def robust_sign_error(
         if kept.any():
             rows = np.repeat(kept, sizes)
             errors.append(_sign_errors(predictions, target, i[rows], j[rows], weights[rows], sizes[kept]))
+            environments.append(here[kept])
     if not errors:
         raise ScoreError(
-            f"undefined: none of {len(first)} pairs of configurations has an effective sample size of "
+            f"undefined: none of {candidates} pairs of configurations has an effective sample size of "
             f"{MINIMUM_SAMPLE}, the largest is {largest:.3g}; it takes 4 seeds each, whose targets differ by more than "
             "noise"
         )
-    return [
-        RobustSignError(
-            float(error.mean()), float(np.percentile(error, 90)), float(error.max()), len(error), len(first)
-        )
-        for error in np.concatenate(errors, axis=1)
-    ]
+    numbers = np.concatenate(environments)
+    return _Environments(np.concatenate(errors, axis=1), first[numbers], second[numbers], candidates)
 
 
 def pair_weights(difference: np.ndarray, test_examples: int) -> np.ndarray:
@@ -106,8 +187,8 @@ def _environments(configurations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _seed_pairs(
     first: np.ndarray, second: np.ndarray, runs: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Environments in blocks: models i and j of all their pairs, and how many pairs each environment has.
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Environments in blocks: their numbers, models i and j of all their pairs, and how many pairs each has.
 
     Environments with too few pairs for the effective sample size, which they bound, are skipped; unless all are.
     """
@@ -116,7 +197,7 @@ def _seed_pairs(
     starts = np.cumsum(seeds) - seeds
     sizes = seeds[first] * seeds[second]
     enough = sizes >= min(MINIMUM_SAMPLE, sizes.max())
-    first, second, sizes = first[enough], second[enough], sizes[enough]
+    numbers, first, second, sizes = np.flatnonzero(enough), first[enough], second[enough], sizes[enough]
     block = np.cumsum(sizes) // _BLOCK
     for here in np.split(np.arange(len(sizes)), np.flatnonzero(np.diff(block)) + 1):
         # Pair number p of an environment is seed p // width of the first and seed p % width of the second.
@@ -124,7 +205,7 @@ def _seed_pairs(
         pair = counted(sizes[here])
         i = members[np.repeat(starts[first[here]], sizes[here]) + pair // width]
         j = members[np.repeat(starts[second[here]], sizes[here]) + pair % width]
-        yield i, j, sizes[here]
+        yield numbers[here], i, j, sizes[here]
 
 
 def _sums(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:

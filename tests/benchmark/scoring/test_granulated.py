@@ -1,3 +1,4 @@
+import math
 from itertools import combinations, product
 
 import numpy as np
@@ -6,14 +7,16 @@ import scipy.stats
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from benchmark.scoring import ScoreError
-from benchmark.scoring.granulated import granulated_tau
+from benchmark.scoring import ScoreError, granulated
+from benchmark.scoring.bootstrap import resample
+from benchmark.scoring.granulated import bootstrap_granulated, granulated_tau
 from benchmark.scoring.grid import NoGrid
 
 
-def brute_force(prediction, target, hyperparameters):
+def brute_force(prediction, target, hyperparameters, copies=None):
     """psi per hyperparameter from dictionaries of cells; None where there is no cell with two configurations."""
     runs = {}
+    copies = dict(zip(map(tuple, hyperparameters), copies if copies is not None else np.ones(len(target)), strict=True))
     for mu, g, row in zip(prediction, target, hyperparameters, strict=True):
         runs.setdefault(tuple(row), []).append((mu, g))
     means = {row: np.mean(values, axis=0) for row, values in runs.items()}
@@ -21,10 +24,10 @@ def brute_force(prediction, target, hyperparameters):
     for axis in range(hyperparameters.shape[1]):
         cells = {}
         for row, mean in means.items():
-            cells.setdefault(row[:axis] + row[axis + 1 :], []).append(mean)
+            cells.setdefault(row[:axis] + row[axis + 1 :], []).append((mean, int(copies[row])))
         taus = []
         for cell in cells.values():
-            pairs = list(combinations(cell, 2))
+            pairs = [(a, b) for (a, u), (b, v) in combinations(cell, 2) for _ in range(u * v)]
             signs = [np.prod(np.sign(np.round(a - b, 9))) for a, b in pairs]
             taus += [sum(signs) / len(pairs)] if pairs else []
         psi.append(np.mean(taus) if taus else None)
@@ -47,6 +50,41 @@ def test_equals_its_definition_cell_by_cell(table):
         assert score.psi == pytest.approx(expected, abs=1e-12)
         assert score.value == pytest.approx(np.mean([psi for psi in expected if psi is not None]), abs=1e-12)
         assert all((cells > 0) == (psi is not None) for cells, psi in zip(score.cells, score.psi, strict=True))
+
+
+@given(st.lists(models, min_size=2, max_size=20), st.sampled_from([3, 64]))
+def test_the_bootstrap_equals_a_loop_over_resamples(table, block):
+    """Each draw as lists of pairs of configurations, in which one stands as often as both were drawn."""
+    table = np.array(table)
+    prediction, target, hyperparameters = table[:, 0], table[:, 1], table[:, 2:]
+    clusters = np.unique(hyperparameters, axis=0, return_inverse=True)[1]
+    try:
+        (score,) = granulated_tau(prediction[None], target, hyperparameters)
+    except ScoreError:
+        assume(False)
+    weights = resample(len(table), clusters, draws=7, seed=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(granulated, "BLOCK", block)
+        draws = bootstrap_granulated(np.stack([prediction, -prediction]), target, hyperparameters, weights)
+    once = bootstrap_granulated(prediction[None], target, hyperparameters, np.ones((len(table), 1), dtype=int))
+    assert once == pytest.approx(score.value, abs=1e-12)
+    varied = [axis for axis, psi in enumerate(score.psi) if psi is not None]
+    for draw, counts in zip(draws.T, weights.T, strict=True):
+        psi = brute_force(prediction, target, hyperparameters, counts)
+        expected = math.nan if any(psi[axis] is None for axis in varied) else np.mean([psi[axis] for axis in varied])
+        assert draw == pytest.approx([expected, -expected], abs=1e-12, nan_ok=True)
+
+
+def test_a_draw_without_a_pair_along_a_hyperparameter_has_no_psi():
+    weights = np.array([[1, 2], [1, 0], [1, 1]])
+    (draws,) = bootstrap_granulated(np.arange(3)[None], np.arange(3), np.array([[0, 0], [1, 0], [0, 1]]), weights)
+    assert draws[0] == 1
+    assert math.isnan(draws[1])
+
+
+def test_runs_of_a_configuration_are_drawn_together():
+    with pytest.raises(ScoreError, match="were drawn apart"):
+        bootstrap_granulated(np.arange(3)[None], np.arange(3), np.array([[0], [0], [1]]), np.array([[1], [2], [1]]))
 
 
 def test_one_hyperparameter_without_ties_is_the_tau_of_scipy():

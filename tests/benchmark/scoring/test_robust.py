@@ -7,12 +7,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from benchmark.scoring import ScoreError, robust
+from benchmark.scoring.bootstrap import resample
 from benchmark.scoring.grid import NoGrid
-from benchmark.scoring.robust import pair_weights, robust_sign_error
+from benchmark.scoring.robust import bootstrap_robust, pair_weights, robust_sign_error
 
 
 def brute_force(prediction, target, hyperparameters, test_examples):
-    """The errors of all kept environments, and the number of candidates."""
+    """Kept environments: error and a model of each of their configurations. The number of candidates."""
     runs = {}
     for model, row in enumerate(hyperparameters):
         runs.setdefault(tuple(row), []).append(model)
@@ -30,7 +31,7 @@ def brute_force(prediction, target, hyperparameters, test_examples):
             squares += weight**2
             wrong += weight * (1 - np.sign(prediction[i] - prediction[j]) * np.sign(difference)) / 2
         if squares and total**2 / squares >= 12 - 1e-9:
-            errors.append(wrong / total)
+            errors.append((wrong / total, runs[one][0], runs[other][0]))
     return errors, candidates
 
 
@@ -51,13 +52,24 @@ def test_equals_its_definition_environment_by_environment(seed, test_examples, b
     errors, candidates = brute_force(prediction, target, hyperparameters, test_examples)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(robust, "_BLOCK", block)
+        patch.setattr(robust, "BLOCK", 4)
         if not errors:
             with pytest.raises(ScoreError, match="undefined: none of"):
                 robust_sign_error(prediction[None], target, hyperparameters, test_examples)
             return
         score, again = robust_sign_error(np.stack([prediction] * 2), target, hyperparameters, test_examples)
+        weights = resample(len(target), np.unique(hyperparameters, axis=0, return_inverse=True)[1], draws=9)
+        means, percentiles = bootstrap_robust(
+            np.stack([prediction] * 2), target, hyperparameters, test_examples, weights
+        )
     assert score == again
     assert (score.environments, score.candidates) == (len(errors), candidates)
+    # Every draw written out as a list in which an environment stands as often as both its configurations were drawn.
+    for draw, counts in enumerate(weights.T.astype(int)):
+        drawn = [error for error, i, j in errors for _ in range(counts[i] * counts[j])]
+        expected = (np.mean(drawn), np.percentile(drawn, 90)) if drawn else (math.nan, math.nan)
+        assert (means[1, draw], percentiles[1, draw]) == pytest.approx(expected, abs=1e-12, nan_ok=True)
+    errors = [error for error, _, _ in errors]
     expected = np.mean(errors), np.percentile(errors, 90), np.max(errors)
     assert (score.mean, score.p90, score.maximum) == pytest.approx(expected, abs=1e-12)
 
