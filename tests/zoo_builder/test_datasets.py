@@ -8,10 +8,12 @@ import io
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pyarrow as pa
@@ -24,8 +26,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from zoo_builder.datasets.dataset import Dataset, in_colour, scaled
+from zoo_builder.datasets.dataset import Dataset, Split, in_colour, scaled
 from zoo_builder.datasets.images import FORMATS, decode
+from zoo_builder.datasets.known import refuse_other
 from zoo_builder.datasets.loading import NAMES, load
 from zoo_builder.errors import InputError
 
@@ -551,9 +554,82 @@ def test_parquet_goes_before_image_folder_before_torchvision(tmp_path):
     write_mnist(tmp_path)
     assert load("mnist", tmp_path).classes == DIGITS
     write_image_folder(tmp_path)
-    assert load("mnist", tmp_path).classes == ("cat", "dog", "eel")
+    with pytest.raises(InputError, match=r"does not hold mnist: found 6x5 images of 3 classes \(cat, dog, eel, "):
+        load("mnist", tmp_path)
     write_folder(tmp_path, names=("a", "b", "c"))
-    assert load("mnist", tmp_path).classes == ("a", "b", "c")
+    with pytest.raises(InputError, match=r"does not hold mnist: found 6x5 images of 3 classes \(a, b, c, "):
+        load("mnist", tmp_path)
+
+
+# ------------------------------------------------------------------------------------ other images under a known name
+
+CLOTHES = ("T - shirt / top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def write_few(root, size, names):
+    """A Parquet folder of six images of three classes, as a subset of a data set is."""
+    for split in ("train", "test"):
+        images = [encoded(image) for image in pixels(6, size, size)]
+        write_parquet(root / f"{split}.parquet", images, [0, 1, 2, 2, 1, 0], names=names)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "names", "words"),
+    [
+        ("fashion-mnist", 32, THINGS, "found 32x32 images of 10 classes (airplane, automobile, bird, ...) with 0 to"),
+        ("fashion-mnist", 32, CLOTHES, "expected 28x28 images of 10 classes (T-shirt/top, Trouser, Pullover, ...) "),
+        ("fashion-mnist", 28, ("zero", "one", "two"), "of 3 classes (zero, one, two, ...)"),
+        ("cifar10", 32, tuple(map(str, range(100))), "found 32x32 images of 100 classes"),
+        ("cifar10", 32, CLOTHES, "does not hold cifar10: found"),
+        ("svhn", 32, THINGS, "Pass the folder of svhn with --data, or give these images a name of their own in"),
+        ("mnist", 16, DIGITS, "found 16x16 images of 10 classes"),
+    ],
+)  # fmt: skip
+def test_other_images_do_not_pass_under_a_known_name(tmp_path, name, size, names, words):
+    write_few(tmp_path, size, names)
+    with pytest.raises(InputError, match=re.escape(words)):
+        load(name, tmp_path)
+    assert load("mine", tmp_path).classes == names
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "names"),
+    [
+        ("fashion-mnist", 28, CLOTHES),
+        ("fashion-mnist", 28, None),
+        ("fashion-mnist", 28, ("Dress", "Coat", "Ankle_Boot")),
+        ("mnist", 28, ("0 - zero", "1 - one", "2 - two")),
+        ("cifar10", 32, THINGS),
+        ("cifar10", 32, DIGITS),
+        ("cifar100", 32, ("apple", "aquarium_fish", "baby")),
+    ],
+)
+def test_a_subset_of_a_known_set_is_read(tmp_path, name, size, names):
+    write_few(tmp_path, size, names)
+    assert len(load(name, tmp_path).train_images) == 6
+
+
+MNIST_COUNTS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+
+
+@pytest.mark.parametrize(
+    ("name", "counts", "refused"),
+    [
+        ("mnist", MNIST_COUNTS, False),
+        ("mnist", [6000] * 10, True),
+        ("fashion-mnist", [6000] * 10, False),
+        ("fashion-mnist", MNIST_COUNTS, True),
+        ("fashion-mnist", [6000] * 9, False),
+    ],
+)
+def test_numbers_of_images_tell_sets_apart_whose_class_names_are_lost(tmp_path, name, counts, refused):
+    train = Split(
+        torch.zeros(1, 1, 28, 28).expand(sum(counts), -1, -1, -1),
+        torch.arange(10)[: len(counts)].repeat_interleave(torch.tensor(counts)),
+    )
+    with pytest.raises(InputError, match="training images each; expected") if refused else nullcontext():
+        refuse_other(name, tmp_path, DIGITS[: len(counts)], train)
 
 
 def test_import_leaves_torchvision_and_scikit_learn_alone():
@@ -594,6 +670,10 @@ def test_real_usps():
     assert usps.train_labels.bincount().tolist() == [1194, 1005, 731, 658, 652, 556, 664, 645, 542, 644]
     assert usps.test_labels.bincount().tolist() == [359, 264, 198, 166, 200, 160, 170, 147, 166, 177]
     assert usps.classes == DIGITS
+    with pytest.raises(
+        InputError, match=r"found 16x16 images of 10 classes \(0, 1, 2, ...\) with 542 to 1,194 training"
+    ):
+        load("mnist", f"{DATA}/parquet/usps")
 
 
 @real
@@ -607,6 +687,10 @@ def test_real_cifar10_test_split(tmp_path):
     assert cifar.test_labels.bincount().tolist() == [1000] * 10
     assert cifar.classes[3:7] == ("cat", "deer", "dog", "frog")
     assert cifar.duplicates == 10000
+    with pytest.raises(
+        InputError, match=r"fashion-mnist: found 32x32 images of 10 classes \(airplane, .* 1,000 training"
+    ):
+        load("fashion-mnist", tmp_path)
 
 
 @real

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from zoo_builder.datasets import digits, folder, parquet, torchvision_sets
+from zoo_builder.datasets import digits, folder, known, parquet, torchvision_sets
 from zoo_builder.datasets.dataset import COLOURS, Dataset, Split, in_colour
 from zoo_builder.errors import InputError, nearest
 
@@ -21,7 +21,8 @@ def load(name: str, root: str | Path | None = None, colour: str = "grey") -> Dat
         colour: "grey" (the mean of red, green and blue) or "rgb".
 
     Raises:
-        InputError: an unknown name or colour; files that are missing or broken (named, with the row).
+        InputError: an unknown name or colour; files that are missing or broken (named, with the row); other images
+            than those of a well-known name.
     """
     if colour not in COLOURS:
         raise InputError(f"unknown colour {colour!r}{nearest(colour, COLOURS)}: use one of {', '.join(COLOURS)}")
@@ -46,11 +47,12 @@ def _read(name: str, root: Path | None) -> tuple[tuple[str, ...], Split, Split]:
         return torchvision_sets.read(name, torchvision_sets.download(name))
     if not root.is_dir():
         raise InputError(f"{root} is not a folder: pass the folder in which {name} lies")
-    if parquet.files(root, "train"):
-        return parquet.read(root)
-    if (root / "train").is_dir():
-        return folder.read(root)
-    if name in NAMES:
+    source = parquet if parquet.files(root, "train") else folder if (root / "train").is_dir() else None
+    if source:
+        classes, train, test = source.read(root)
+        known.refuse_other(name, root, classes, train)
+        return classes, train, test
+    if name in NAMES:  # its layout says which set it is
         return torchvision_sets.read(name, root)
     raise InputError(
         f"{root} holds no data set: looked for train.parquet (with test.parquet) and for train/<class>/ with images "
