@@ -37,6 +37,25 @@ def partial_tau(
 ) -> list[Tau]:
     """Tau-b of the out-of-fold residuals of every entrant.
 
+    Arguments and errors are those of ``residuals``.
+    """
+    predictions, target = residuals(predictions, target, hyperparameters, regressor, folds, seed)
+    return [kendall_tau(prediction, target) for prediction in predictions]
+
+
+def residuals(
+    predictions: np.ndarray,
+    target: np.ndarray,
+    hyperparameters: np.ndarray,
+    regressor: Regressor,
+    folds: int = FOLDS,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the hyperparameters leave of the predictions, [E, n], and of the target, [n].
+
+    ``bootstrap_tau`` of the two is partial tau's: folds and fits stay as they are in every draw, so that the interval
+    holds how far other models would move the score, and not how far other folds would.
+
     Args:
         predictions: [E, n]. target: [n]. hyperparameters: float [n, F], encoded as the regressor wants them; equal rows
             are runs of one configuration.
@@ -58,12 +77,12 @@ def partial_tau(
     configurations = np.unique(hyperparameters, axis=0, return_inverse=True)[1]
     fold = folds_of(configurations, folds, seed)
     beyond = _residuals(target, hyperparameters, fold, regressor)
-    if not beyond.any():
+    if np.ptp(beyond) == 0:
         raise ScoreError("the regressor explains the target in full, so there is no order left to predict")
-    return [
-        kendall_tau(_residuals(finite_pair(prediction, target)[0], hyperparameters, fold, regressor), beyond)
-        for prediction in predictions
+    rest = [
+        _residuals(finite_pair(prediction, target)[0], hyperparameters, fold, regressor) for prediction in predictions
     ]
+    return np.array(rest).reshape(-1, len(target)), beyond
 
 
 def _residuals(values: np.ndarray, features: np.ndarray, fold: np.ndarray, regressor: Regressor) -> np.ndarray:

@@ -19,6 +19,8 @@ from benchmark.scoring.bootstrap import DRAWS, resample, stacked
 POINTS = 100  # accuracies and gaps are fractions; errors are reported in accuracy points
 
 FOLDS = 10
+# Variances below this share of the table's own are the rounding of a draw without variation.
+_ROUNDING = 1e-12
 
 
 def mean_absolute_error(prediction: np.ndarray, target: np.ndarray) -> float:
@@ -51,6 +53,43 @@ def bootstrap_mae(
         errors = np.einsum("n,nd->d", np.abs(prediction - target)[defined], drawn)
         np.divide(POINTS * errors, totals, out=mae, where=totals > 0)
     return maes
+
+
+def bootstrap_r2(
+    predictions: np.ndarray, target: np.ndarray, clusters: np.ndarray | None = None, draws: int = DRAWS, seed: int = 0
+) -> np.ndarray:
+    """R^2 of the linear fit of the target on one prediction, of every entrant in every draw: float64 [E, draws].
+
+    The fit is made anew in each draw; of one feature its R^2 is the squared correlation, 0 where the prediction is
+    constant. Arguments, errors and draws are those of ``bootstrap_tau``. A draw in which all targets are tied is NaN.
+    """
+    target = finite(target, "target")
+    predictions = stacked(predictions, len(target))
+    weights = resample(len(target), clusters, draws, seed)
+    values = np.full((len(predictions), draws), np.nan)
+    for value, prediction in zip(values, predictions, strict=True):
+        defined = ~np.isnan(prediction)
+        if defined.any():
+            value[:] = _squared_correlation(prediction[defined], target[defined], weights[defined].astype(np.float64))
+    return values
+
+
+def _squared_correlation(prediction: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """[draws], from weighted sums about the mean of all models, which keeps them small beside no large mean."""
+    total = np.maximum(weights.sum(axis=0), 1)
+    prediction, target = (_standardized(values) for values in (prediction, target))
+    means = prediction @ weights / total, target @ weights / total
+    squares = [values**2 @ weights / total - mean**2 for values, mean in zip((prediction, target), means, strict=True)]
+    product = (prediction * target) @ weights / total - means[0] * means[1]
+    constant, tied = (square <= _ROUNDING for square in squares)
+    r2 = np.divide(product**2, squares[0] * squares[1], out=np.zeros(len(total)), where=~constant & ~tied)
+    r2[tied] = np.nan
+    return np.minimum(r2, 1)
+
+
+def _standardized(values: np.ndarray) -> np.ndarray:
+    spread = values.std()
+    return (values - values.mean()) / spread if spread > 1e-12 * np.abs(values).max() else np.zeros(len(values))
 
 
 @dataclass(frozen=True)

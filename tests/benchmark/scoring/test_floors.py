@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmark.scoring.floors import noise_floor
+from benchmark.scoring.floors import NoiseFloor, noise_floor, random_measures
 from benchmark.scoring.kendall import kendall_tau
 
 
@@ -23,3 +23,14 @@ def test_floor_is_fixed_by_its_seed():
     floor = noise_floor(np.sum, 10)
     assert noise_floor(np.sum, 10) == floor
     assert noise_floor(np.sum, 10, seed=1) != floor
+
+
+def test_all_measures_at_once_are_the_same_measures():
+    together = NoiseFloor.of(random_measures(10).sum(axis=1))
+    assert together == noise_floor(np.sum, 10)
+
+
+def test_less_is_better():
+    scores = np.arange(101)
+    assert NoiseFloor.of(scores) == NoiseFloor(50, 95)
+    assert NoiseFloor.of(scores, lower_is_better=True) == NoiseFloor(50, 5)

@@ -6,8 +6,9 @@ import scipy.stats
 from sklearn.ensemble import GradientBoostingRegressor
 
 from benchmark.scoring import ScoreError
+from benchmark.scoring.bootstrap import bootstrap_tau, resample
 from benchmark.scoring.kendall import kendall_tau
-from benchmark.scoring.partial import partial_tau
+from benchmark.scoring.partial import partial_tau, residuals
 from benchmark.scoring.regression import folds_of
 
 
@@ -73,6 +74,22 @@ def test_a_prediction_that_is_explained_in_full_scores_zero_with_a_flag(table, k
     hyperparameters, rest = table
     (tau,) = partial_tau((hyperparameters @ known + 0.1)[None], rest, hyperparameters, linear)
     assert (tau.value, tau.flags) == (0, ("constant",))
+
+
+def test_the_residuals_are_what_is_resampled(table):
+    """A draw's partial tau is the tau of residuals that were computed once, on the whole table."""
+    hyperparameters, rest = table
+    target, prediction = hyperparameters @ [3, -2] + rest, rest + hyperparameters[:, 0]
+    fold = folds_of(np.unique(hyperparameters, axis=0, return_inverse=True)[1], seed=0)
+    left = np.empty((2, 160))
+    for test in (fold == number for number in range(10)):
+        for residual, values in zip(left, (prediction, target), strict=True):
+            residual[test] = values[test] - linear(hyperparameters[~test], values[~test], hyperparameters[test])
+    clusters = np.repeat(np.arange(80), 2)
+    (draws,) = bootstrap_tau(*residuals(prediction[None], target, hyperparameters, linear), clusters, draws=20)
+    for draw, counts in zip(draws, resample(160, clusters, draws=20).T, strict=True):
+        expected = scipy.stats.kendalltau(*(np.repeat(each, counts) for each in left)).statistic
+        assert draw == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_constant_regressor_without_a_fold_effect_leaves_tau(table):

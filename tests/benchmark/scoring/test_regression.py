@@ -4,7 +4,7 @@ import scipy.stats
 
 from benchmark.scoring import ScoreError
 from benchmark.scoring.bootstrap import resample
-from benchmark.scoring.regression import bootstrap_mae, folds_of, linear_fit, mean_absolute_error
+from benchmark.scoring.regression import bootstrap_mae, bootstrap_r2, folds_of, linear_fit, mean_absolute_error
 
 
 def test_in_accuracy_points():
@@ -50,6 +50,26 @@ def test_one_feature_is_the_squared_correlation_of_scipy():
     r2 = scipy.stats.linregress(feature, feature + noise).rvalue ** 2
     assert fit.r2 == pytest.approx(r2, abs=1e-12)
     assert fit.adjusted_r2 == pytest.approx(1 - (1 - r2) * 39 / 38, abs=1e-12)
+
+
+@pytest.mark.parametrize("levels", [2, 10**9])
+def test_draws_of_r2_equal_a_loop_over_resamples(levels):
+    """Far from 0, where sums of squares about 0 would leave nothing of a variance; few levels tie whole draws."""
+    rng = np.random.default_rng(levels)
+    predictions = 1e6 + rng.integers(levels, size=(3, 5)) / levels
+    predictions[1, 0], predictions[2] = np.nan, 0.1
+    target, clusters = 1e6 + rng.integers(levels, size=5) / levels, np.array([0, 1, 1, 2, 3])
+    draws = bootstrap_r2(predictions, target, clusters, draws=60, seed=2)
+    for draw, counts in enumerate(resample(5, clusters, draws=60, seed=2).T.astype(int)):
+        for value, prediction in zip(draws[:, draw], predictions, strict=True):
+            here = np.where(np.isnan(prediction), 0, counts)
+            x, y = np.repeat(prediction, here), np.repeat(target, here)
+            if not len(y) or np.ptp(y) == 0:
+                assert np.isnan(value)
+            elif np.ptp(x) == 0:
+                assert value == 0
+            else:
+                assert value == pytest.approx(np.corrcoef(x, y)[0, 1] ** 2, abs=1e-6)
 
 
 def test_by_hand():
