@@ -65,8 +65,8 @@ def refuse_other(name: str, root: Path, classes: tuple[str, ...], train: Split) 
         or (found.classes == known.classes and found.smallest > known.smallest)
     ):
         raise InputError(
-            f"{root} does not hold {name}: found {_described(found)}; expected {_described(known)}, or a part of them. Pass the "
-            f"folder of {name} with --data, or give these images a name of their own in the recipe's [data]"
+            f"{root} does not hold {name}: found {_described(found)}; expected {_described(known)}, or a part of them. "
+            f"Pass the folder of {name} with --data, or give these images a name of their own in the recipe's [data]"
         )
 
 
