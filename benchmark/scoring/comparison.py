@@ -85,9 +85,9 @@ def models_needed(
     """How many models would separate two entrants whose scores truly differ as much as they do here.
 
     models ((z_level + z_power) standard error / difference)^2, since the error shrinks with the square root of their
-    number: 1.96 + 0.84 standard errors for the 95 % interval of the difference to leave out 0 in 80 % of repeats. (With
-    ``power`` .5 it is the number at which the expected interval just touches 0.) An observed difference is a rough guess
-    of the true one: of a statistical tie take no more than the order of magnitude from it.
+    number: 1.96 + 0.84 standard errors for the 95 % interval of the difference to leave out 0 in 80 % of repeats. (At
+    ``power`` .5 the expected interval just touches 0.) An observed difference is a rough guess of the true one: of a
+    statistical tie take no more than the order of magnitude from it.
 
     Args:
         difference: of the two scores. draws: [D] of the difference, paired; NaN is left out.
