@@ -5,7 +5,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -187,8 +188,12 @@ def _note(message: str) -> None:
     print(message, file=sys.stderr)
 
 
-def _bar() -> "Progress":
-    """A progress bar on stderr: model-epochs and their rate, time left, models committed."""
+@contextmanager
+def _bar() -> Iterator["Progress"]:
+    """A progress bar on stderr: model-epochs and their rate, time left, models committed.
+
+    However the block is left, the bar's line is ended: what is said next stands on a line of its own.
+    """
     from tqdm import tqdm
 
     from zoo_builder.build import Progress
@@ -205,9 +210,12 @@ def _bar() -> "Progress":
         if state["done"] == state["models"]:
             # Runs that stopped early have left epochs over.
             state["bar"].total = state["bar"].n
-            state["bar"].close()
 
-    return Progress(start, lambda model_epochs: state["bar"].update(model_epochs), commit, _note)
+    try:
+        yield Progress(start, lambda model_epochs: state["bar"].update(model_epochs), commit, _note)
+    finally:
+        if "bar" in state:
+            state["bar"].close()
 
 
 def _zoo_build(options: argparse.Namespace) -> int:
@@ -228,15 +236,16 @@ def _zoo_build(options: argparse.Namespace) -> int:
         runner = Local(options.workers or _cores())
     if not options.yes:
         refuse_large(recipe, options.data)
-    zoo = build(
-        recipe,
-        options.out,
-        data_root=options.data,
-        device=options.device,
-        engine=options.engine,
-        runner=runner,
-        progress=_bar(),
-    )
+    with _bar() as progress:
+        zoo = build(
+            recipe,
+            options.out,
+            data_root=options.data,
+            device=options.device,
+            engine=options.engine,
+            runner=runner,
+            progress=progress,
+        )
     _show(options, _description(zoo), _info_text(zoo))
     return 0
 
@@ -246,7 +255,7 @@ def _zoo_plan(options: argparse.Namespace) -> int:
     from zoo_builder.recipe import load_recipe
 
     recipe = load_recipe(options.recipe).cut(options.models, options.epochs)
-    made = plan(recipe, options.data, options.workers or _cores(), options.engine, _bar().note)
+    made = plan(recipe, options.data, options.workers or _cores(), options.engine, _note)
     _show(options, asdict(made), _plan_text(made))
     return 0
 
@@ -492,7 +501,8 @@ def _demo(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     out, workers = options.out, options.workers or _cores()
     _note(f"1/3 training the zoo {out / 'zoo'}")
-    zoo = build(load_recipe("digits"), out / "zoo", device="cpu", runner=Local(workers), progress=_bar())
+    with _bar() as progress:
+        zoo = build(load_recipe("digits"), out / "zoo", device="cpu", runner=Local(workers), progress=progress)
     _note("2/3 running the built-in entrants")
     # One process at a time: each holds a torch of its own, and the demo promises to stay under 2 GiB.
     options.results, options.data, options.timeout, options.workers = out / "results", None, 600, 1

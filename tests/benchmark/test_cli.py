@@ -1,9 +1,13 @@
 """The command line as a user meets it: exit codes, one-line errors, JSON."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -73,6 +77,30 @@ def test_build_info_and_verify_agree(capsys: pytest.CaptureFixture[str], tmp_pat
     assert "1 problem; run the same" in err
 
 
+@contextmanager
+def started(*arguments: object) -> Iterator[subprocess.Popen]:
+    """The command as a process of its own, which has begun to draw its bar; killed at the end if it still runs."""
+    command = [sys.executable, "-m", "benchmark.cli", *map(str, arguments)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            assert process.stderr is not None
+            while "0/" not in process.stderr.readline():
+                assert process.poll() is None
+            yield process
+        finally:
+            process.kill()
+
+
+def test_ctrl_c_ends_the_line_of_the_bar(tmp_path: Path) -> None:
+    recipe = recipe_of_digits(tmp_path / "long.toml", 64, epochs=100_000)
+    with started("zoo", "build", recipe, "--out", tmp_path / "zoo", "--workers", 2) as process:
+        os.killpg(process.pid, signal.SIGINT)  # a terminal tells the workers, too
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "gengap: interrupted; finished parts and records are kept, the same command goes on"
+    assert "Traceback" not in err
+
+
 def test_wrong_input_is_one_clear_error(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     recipe = tmp_path / "mine.toml"
     recipe.write_text('name = "mine"\nepoch = 3\n')
@@ -133,11 +161,12 @@ def test_wrong_input_is_one_clear_error(capsys: pytest.CaptureFixture[str], tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["large.toml", "mine.toml"], "nothing was written"
 
 
-def recipe_of_digits(file: Path, seeds: int) -> Path:
+def recipe_of_digits(file: Path, seeds: int, epochs: int = 20) -> Path:
     """One configuration with so many seeds."""
     text = (Path(zoo_builder.__file__).parent / "recipes" / "digits.toml").read_text()
     text = re.sub(r"\nseeds = \d+", f"\nseeds = {seeds}", text.replace('"digits"', f'"{file.stem}"', 1))
-    file.write_text(re.sub(r" = \[(\S+), .*\]", r" = [\1]", text).replace("checkpoints = [0]", "checkpoints = [0, 20]"))
+    text = re.sub(r" = \[(\S+), .*\]", r" = [\1]", text).replace("epochs = 20", f"epochs = {epochs}")
+    file.write_text(text.replace("checkpoints = [0]", f"checkpoints = [0, {epochs}]"))
     return file
 
 
