@@ -52,7 +52,7 @@ from zoo_builder.store import (
 
 # Runs per part: small enough that an interruption costs minutes, large enough to fill the device.
 PART_RUNS = {"cpu": 32, "cuda": 512}
-_LOCK = ".lock"
+_LOCK, _CARD = ".lock", "README.md"
 _IN_THIS_PROCESS = Local()
 
 
@@ -105,6 +105,8 @@ def build(
         manifest["architectures"] = {key: value.to_json() for key, value in architectures.items()}
         finished = {part["name"]: finished_part(root, part, population) for part in manifest["plan"]}
         if manifest["complete"] and manifest["parts"] == list(finished.values()):
+            if not (root / _CARD).exists():
+                _write_card(root, manifest)
             progress.note(f"{root} is finished already: nothing to do")
             return Zoo.open(root)
         todo = {part["name"]: part for part in manifest["plan"] if finished[part["name"]] is None}
@@ -136,10 +138,14 @@ def build(
                 del todo[sidecar["name"]]
                 progress.commit(sidecar["runs"])
             manifest |= {"complete": True, "parts": list(finished.values())}
-            card = zoo_card(manifest)
-            files.write_atomically(root / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
+            _write_card(root, manifest)
             write_manifest(root, manifest)
     return Zoo.open(root)
+
+
+def _write_card(root: Path, manifest: dict) -> None:
+    card = zoo_card(manifest)
+    files.write_atomically(root / _CARD, lambda path: path.write_text(card, encoding="utf-8"))
 
 
 def _runs_of(part: dict, runs: pd.DataFrame) -> pd.DataFrame:

@@ -429,6 +429,17 @@ def test_a_damaged_part_is_rebuilt_alone(zoo: Zoo, tmp_path: Path, small_parts: 
     assert files_of(root) == files_of(zoo.root)
 
 
+def test_a_card_that_is_gone_is_written_again_and_one_that_was_edited_stays(zoo: Zoo, tmp_path: Path) -> None:
+    root = copy_of(zoo, tmp_path)
+    card = root / "README.md"
+    card.unlink()
+    assert rebuilt(root) == (0, f"{root} is finished already: nothing to do")
+    assert card.read_text() == (zoo.root / "README.md").read_text()
+    card.write_text("my own words")
+    rebuilt(root)
+    assert card.read_text() == "my own words"
+
+
 def test_temporary_files_of_a_killed_writer_go(zoo: Zoo, tmp_path: Path, small_parts: None) -> None:
     root = copy_of(zoo, tmp_path)
     part = root / "weights" / "part-00001.safetensors"
