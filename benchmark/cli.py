@@ -52,6 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output (`| head`) has left. Python would complain once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A folder without permission, a file in a folder's place: whichever verb meets it, the file says where.
+        print(f"gengap: error: {error.filename} cannot be used: {error.strerror}", file=sys.stderr)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -152,15 +152,17 @@ def read_manifest(root: Path) -> dict:
 
     Raises:
         Damaged: it was cut off or altered.
-        InputError: there is none, or it is not one of this version.
+        InputError: there is none, it cannot be read, or it is not one of this version.
     """
     path = root / "zoo.json"
-    if not path.is_file():
-        raise InputError(
-            f"{root} is not a zoo: it has no zoo.json; build one with `gengap zoo build RECIPE --out {root}`"
-        )
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{root} is not a zoo: it has no zoo.json; build one with `gengap zoo build RECIPE --out {root}`"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): choose another folder") from error
     except ValueError as error:
         raise Damaged(
             f"{path} is damaged ({error}): run the same `gengap zoo build` again, finished parts are kept"
@@ -176,8 +178,8 @@ def read_manifest(root: Path) -> dict:
 def _refuse_other_schema(path: Path, schema: object) -> None:
     if schema != SCHEMA:
         raise InputError(
-            f"{path} has schema {schema}, this gengap reads and writes schema {SCHEMA}: use the version of gengap that "
-            f"wrote it, or choose another folder; nothing was changed"
+            f"{path} has schema {schema!r}, this gengap reads and writes schema {SCHEMA}: use the version of gengap "
+            f"that wrote it, or choose another folder; nothing was changed"
         )
 
 

@@ -161,6 +161,30 @@ def test_wrong_input_is_one_clear_error(capsys: pytest.CaptureFixture[str], tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["large.toml", "mine.toml"], "nothing was written"
 
 
+def test_a_file_in_a_folders_place_is_one_clear_error(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Also where it is met only after the bar has begun."""
+    build = ("zoo", "build", "digits", "--models", 2, "--epochs", 1, "--workers", 1, "--out")
+    (tmp_path / "manifest" / "zoo.json").mkdir(parents=True)
+    for arguments in (("zoo", "info"), ("zoo", "verify"), build):
+        error = refused(capsys, *arguments, tmp_path / "manifest")
+        assert "zoo.json cannot be read (Is a directory): choose another folder" in error
+    assert "test_cli.py/zoo.json cannot be read (Not a directory)" in refused(capsys, "zoo", "info", __file__)
+    root = tmp_path / "zoo"
+    for name, words in (
+        ("parts", "parts/part-00000.json cannot be used: Not a directory"),
+        ("weights", "weights cannot"),
+    ):
+        root.mkdir(exist_ok=True)
+        (root / name).write_text("a file")
+        code, out, err = said(capsys, *build, root)
+        assert (code, out) == (2, "")
+        assert err.splitlines()[-1].startswith(f"gengap: error: {root}/{words}")
+        (root / name).unlink()
+        (root / "parts").mkdir(exist_ok=True)
+    assert said(capsys, *build, root)[0] == 0
+    assert "File name too long" in refused(capsys, *build, tmp_path / ("a" * 300))
+
+
 def recipe_of_digits(file: Path, seeds: int, epochs: int = 20) -> Path:
     """One configuration with so many seeds."""
     text = (Path(zoo_builder.__file__).parent / "recipes" / "digits.toml").read_text()
