@@ -82,6 +82,9 @@ def bootstrap_granulated(
     in which a pair was drawn weigh equally, and so do the hyperparameters that are varied in the table. A draw in which
     one of these has no such cell is NaN.
 
+    Draws lose cells that the grid has by design, so that intervals are a little wide: on simulated grids of 96 models
+    they held the true Psi in 97 to 98 % of repeats.
+
     Args:
         predictions, target, hyperparameters: as in ``granulated_tau``.
         weights: [n, D], how often each model is in each draw, equal for the runs of a configuration, from

@@ -38,18 +38,24 @@ def checked(
         raise ScoreError(f"predictions of {n} models by E entrants have shape [E, {n}], got {list(predictions.shape)}")
     for entrant, prediction in enumerate(predictions):
         finite(prediction, f"prediction {entrant}")
-    hyperparameters = np.asarray(hyperparameters)
-    if hyperparameters.ndim != 2 or len(hyperparameters) != n:
-        raise ScoreError(f"hyperparameters of {n} models have shape [{n}, K], got {list(hyperparameters.shape)}")
+    codes = codes_of(hyperparameters, n)
     if n < 2:
         raise ScoreError(f"models are compared in pairs, and there are {n} models; give at least 2")
     if np.ptp(target) == 0:
         raise ScoreError(f"the target is {target[0]} for all {n} models, so there is no order to predict")
+    _require_grid(codes)
+    return predictions, target, codes
+
+
+def codes_of(hyperparameters: np.ndarray, n: int) -> np.ndarray:
+    """Hyperparameters as codes int64 [n, K], numbered per column; ScoreError for another shape or NaN."""
+    hyperparameters = np.asarray(hyperparameters)
+    if hyperparameters.ndim != 2 or len(hyperparameters) != n:
+        raise ScoreError(f"hyperparameters of {n} models have shape [{n}, K], got {list(hyperparameters.shape)}")
     codes = np.empty((n, hyperparameters.shape[1]), dtype=np.int64)
     for column, values in enumerate(hyperparameters.T.tolist()):
         codes[:, column] = _codes(values, column)
-    _require_grid(codes)
-    return predictions, target, codes
+    return codes
 
 
 def _codes(values: list, column: int) -> list[int]:
