@@ -25,8 +25,9 @@ from zoo_builder.architecture import (
 )
 
 # So many bytes of activations and their gradients are in flight at once: they stay within a core's second-level cache
-# beside the weights, and several examples share the reading of those.
-_BLOCK_BYTES, _MOST_EXAMPLES = 128 << 10, 32
+# beside the weights, and several examples share the reading of those. Weights that are too large for it are read anew
+# for every block, which then is larger too: so many times as large as they are.
+_BLOCK_BYTES, _BLOCK_WEIGHTS, _MOST_EXAMPLES = 128 << 10, 2, 32
 
 
 def known(architecture: Architecture) -> bool:
@@ -192,7 +193,8 @@ class _Source:
             if state.source
         ]
         each = 8 * sum(state.floats for state in self.states)
-        block = min(max(_BLOCK_BYTES // each, 1), _MOST_EXAMPLES)
+        at_once = max(_BLOCK_BYTES, _BLOCK_WEIGHTS * 4 * self.architecture.size)
+        block = min(max(at_once // each, 1), _MOST_EXAMPLES)
         lines = [
             *images,
             *self.types,

@@ -54,8 +54,9 @@ constexpr int divisor(int n, int most) {
     return std::max(most, 1);
 }
 
-// How many vectors of a position are held in registers at once.
-constexpr int vectors_at_once(int vectors) { return divisor(vectors, 4); }
+// How many vectors of a position are held in registers at once: with more, fewer positions would share the weights that
+// are read, and those of wide layers come from the second-level cache.
+constexpr int vectors_at_once(int vectors) { return vectors % 2 == 0 ? 2 : vectors % 3 == 0 ? 3 : 1; }
 
 // ---- Elementary functions ----
 
@@ -171,9 +172,13 @@ struct Convolution {
 
     static void transpose(const float* weights, float* transposed) {
         for (int tap = 0; tap < TAPS; tap++)
-            for (int o = 0; o < OUT; o++)
-                for (int i = 0; i < IN; i++)
-                    transposed[(tap * OUT + o) * padded(IN) + i] = weights[(tap * IN + i) * OUT_PADDED + o];
+            for (int i = 0; i < IN; i += LANES)  // so many rows of the weights stay in cache while o runs along them
+                for (int o = 0; o < OUT; o++) {
+                    Vector column{};
+                    for (int lane = 0; lane < std::min(LANES, IN - i); lane++)
+                        column[lane] = weights[(tap * IN + i + lane) * OUT_PADDED + o];
+                    store(transposed + (tap * OUT + o) * padded(IN) + i, column);
+                }
     }
 
     static void forward(const float* weights, const float* in, float* out, int n) {
