@@ -71,10 +71,10 @@ def workloads() -> dict[str, tuple[list[Architecture], pd.DataFrame]]:
     return found
 
 
-def images_for(architecture: Architecture) -> Dataset:
+def images_for(architecture: Architecture, examples: int = EXAMPLES) -> Dataset:
     stream = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (EXAMPLES, *architecture.input_shape), generator=stream).to(torch.uint8)
-    labels = torch.randint(10, (EXAMPLES,), generator=stream)
+    images = torch.randint(256, (examples, *architecture.input_shape), generator=stream).to(torch.uint8)
+    labels = torch.randint(10, (examples,), generator=stream)
     return Dataset("random", "rgb", tuple("0123456789"), images, labels, images[:8], labels[:8])
 
 
@@ -122,7 +122,7 @@ class WithEngine:
             active.shuffle(self.epoch)
             images, labels = self.data.train_images, self.data.train_labels
             list(self.engine.epoch(architecture, active, self.batch, images, labels))
-        return EXAMPLES * sum(len(active) for _, active in self.stacks)
+        return len(self.data.train_labels) * sum(len(active) for _, active in self.stacks)
 
 
 class MatrixProduct:
