@@ -56,7 +56,7 @@ class Score:
 
     Attributes:
         entries: in the order of the predictions.
-        floor: of random measures on all models; None where the score is undefined for all models.
+        floor: of random measures on all models; None where the score is undefined for all models, or not asked for.
         draws: float64 [E, D], NaN for an entrant without a value. Of two scores, draw d is of the same models.
     """
 
@@ -105,7 +105,7 @@ def scorecard(
         test_examples: how many examples the target was measured on; None leaves robust undefined.
         regressor: None leaves partial undefined.
         scores: names from ``SCORES``; None for all.
-        draws: of the bootstrap. measures: random ones for the noise floor.
+        draws: of the bootstrap. measures: random ones for the noise floors; 0 leaves these out.
 
     Raises:
         ScoreError: nothing can be scored: a target that is not finite or does not vary, fewer than 3 models or 2
@@ -205,7 +205,7 @@ def _score(name: str, table: _Table, predictions: np.ndarray, noise: np.ndarray)
             entries[entrant] = Entry(value, central.low, central.high, opposite, coverage, detail)
             rows[entrant] = draw
     try:
-        floor = NoiseFloor.of(kind.chance(table, noise), kind.lower_is_better)
+        floor = NoiseFloor.of(kind.chance(table, noise), kind.lower_is_better) if len(noise) else None
     except ScoreError:
         floor = None
     length = len(next(iter(rows.values()), np.empty(table.draws)))
