@@ -216,6 +216,11 @@ class Architecture:
         return sum(prod(shape) for shape in self.parameters.values())
 
     @cached_property
+    def units(self) -> int:
+        """How many numbers the convolutions and linear layers give for one example."""
+        return sum(prod(place.output_shape) for place in self.weighted)
+
+    @cached_property
     def multiplications(self) -> int:
         """Of one example's forward pass through convolutions and linear layers."""
         return sum(place.multiplications for place in self.weighted)

@@ -54,6 +54,9 @@ from zoo_builder.store import (
 PART_RUNS = {"cpu": 32, "cuda": 512}
 _LOCK, _CARD = ".lock", "README.md"
 _IN_THIS_PROCESS = Local()
+# Of a number, and how often the weights of a part are in memory when it is written: as they were trained, joined by
+# architecture, as bytes of tensors, and as those of a file.
+_BYTES, _COPIES = 4, 4
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,11 @@ def _runs_of(part: dict, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def architectures_of(recipe: Recipe, runs: pd.DataFrame, data: Dataset) -> tuple[list[str], dict[str, Architecture]]:
-    """The key of every run's architecture, and the distinct architectures by key."""
+    """The key of every run's architecture, and the distinct architectures by key.
+
+    Raises:
+        InputError: a network that its images do not fit, or that this machine's memory does not hold.
+    """
     names = [key.name for key in architecture_hyperparameters(recipe.family)]
     shape, classes = tuple(data.train_images.shape[1:]), len(data.classes)
     # Made once for equal settings: a network's rows are much larger than what they follow from.
@@ -164,7 +171,40 @@ def architectures_of(recipe: Recipe, runs: pd.DataFrame, data: Dataset) -> tuple
         if settings not in made:
             made[settings] = grid.architecture_of(recipe.family, run, shape, classes)
         keys.append(made[settings].key)
-    return keys, {architecture.key: architecture for architecture in made.values()}
+    architectures = {architecture.key: architecture for architecture in made.values()}
+    _refuse_beyond_memory(recipe, runs.assign(architecture=keys), architectures, data)
+    return keys, architectures
+
+
+def _refuse_beyond_memory(
+    recipe: Recipe, runs: pd.DataFrame, architectures: dict[str, Architecture], data: Dataset
+) -> None:
+    """Compares the least that a part needs with what there is: beyond it, allocators fail or the system kills.
+
+    Training takes a few times this, so what passes may still be too much; what is refused certainly is.
+    """
+    weights, units = ({key: float(getattr(a, of)) for key, a in architectures.items()} for of in ("size", "units"))
+    # Only norms need a whole batch at once.
+    whole = runs["architecture"].map({key: bool(architecture.buffers) for key, architecture in architectures.items()})
+    examples = np.where(whole, np.minimum(runs["batch_size"], len(data.train_labels) * runs["train_fraction"]), 1)
+    needed = pd.DataFrame(
+        {
+            "weights": _BYTES * _COPIES * len(recipe.checkpoints) * runs["architecture"].map(weights),
+            "activations": _BYTES * examples * runs["architecture"].map(units),
+        }
+    )
+    part = np.arange(len(runs)) // PART_RUNS["cpu"]
+    total = (parts := needed.groupby(part))["weights"].sum() + parts["activations"].max()
+    if total.max() > (memory := os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
+        members = part == total.idxmax()
+        largest = runs.loc[needed[members].sum(axis=1).idxmax()]
+        raise InputError(
+            f"recipe {recipe.name}: {grid.described(recipe.family, largest, data.train_images.shape[1:])} has "
+            f"{architectures[largest['architecture']].size:,} parameters and a batch_size of {largest['batch_size']}: "
+            f"{members.sum()} models that are stored together need at least {files.size_text(int(total.max()))} of "
+            f"memory, this machine has {files.size_text(memory)}; choose smaller networks or batches, fewer "
+            f"checkpoints, or a larger machine"
+        )
 
 
 @dataclass(frozen=True)

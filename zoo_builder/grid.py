@@ -74,8 +74,13 @@ def architecture_of(family: str, run: Mapping[str, Any] | pd.Series, input_shape
     try:
         return FAMILIES[family](input_shape, classes, **arguments)
     except InputError as error:
-        settings = ", ".join(f"{name} = {value}" for name, value in arguments.items())
-        raise InputError(f"{family} ({settings}) on {'x'.join(map(str, input_shape))} images: {error}") from None
+        raise InputError(f"{described(family, run, input_shape)}: {error}") from None
+
+
+def described(family: str, run: Mapping[str, Any] | pd.Series, input_shape: Shape) -> str:
+    """The settings that decide the architecture of one run, and its images, in words."""
+    settings = ", ".join(f"{key.name} = {run[key.name]}" for key in architecture_hyperparameters(family))
+    return f"{family} ({settings}) on {'x'.join(map(str, input_shape))} images"
 
 
 def _configurations(recipe: Recipe, table: pd.DataFrame) -> list[str]:

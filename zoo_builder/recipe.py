@@ -30,6 +30,8 @@ VARIED = {
     "initialization": ("initialization",),
     "order": ("order", "dropout"),
 }
+# Far beyond what is trained in large numbers, and soon enough described and listed.
+DEEPEST, MOST = 1000, 10_000_000
 DISTRIBUTIONS = ("uniform", "log_uniform", "choice")
 SECTIONS = ("data", "architecture", "fixed", "grid", "sample", "stop")
 REQUIRED = Parameter.empty
@@ -104,20 +106,21 @@ HYPERPARAMETERS = (
 # Which of these a family has, and their defaults, are read from its keyword arguments.
 ARCHITECTURE_HYPERPARAMETERS = (
     Key("width", int, "a whole number >= 1", _positive),
-    Key("depth", int, "a whole number >= 1", _positive),
+    Key("depth", int, f"a whole number in 1 .. {DEEPEST}", lambda value: 1 <= value <= DEEPEST),
     Key("padding", int, "a whole number >= 0", _not_negative),
     Key("activation", str, ACTIVATIONS),
     Key("kernel", int, "an odd number >= 1", lambda value: value > 0 and value % 2 == 1),
-    Key("dense", int, "a whole number >= 0", _not_negative),
+    Key("dense", int, f"a whole number in 0 .. {DEEPEST}", lambda value: 0 <= value <= DEEPEST),
     Key("norm", str, NORMS),
     Key("residual", str, RESIDUALS),
     Key("widest", str, WIDEST),
 )
+_MODELS = Key("models", int, f"a whole number in 1 .. {MOST:,}", lambda value: 1 <= value <= MOST, None)
 _TOP = (
     Key("name", str, "made of letters, digits, '.', '_' and '-'", lambda value: bool(_NAME.fullmatch(value))),
     Key("description", str, "a text", default=""),
     Key("seed", int, "a whole number >= 0", _not_negative, 0),
-    Key("models", int, "a whole number >= 1", _positive, None),
+    _MODELS,
     Key("seeds", int, "a whole number >= 1", _positive, 1),
     Key("epochs", int, "a whole number >= 1", _positive),
 )
@@ -282,7 +285,7 @@ def _parsed(table: dict[str, Any]) -> Recipe:
     top = _read({name: table[name] for name in top_level if name in table}, _TOP)
     family = _read(table.get("architecture", {}), _ARCHITECTURE, "[architecture]")["family"]
     fixed, grid, sample = _placed(table, vocabulary(family))
-    top["models"] = _models(top["models"], top["seeds"], grid, sample)
+    top["models"] = _MODELS.check(_models(top["models"], top["seeds"], grid, sample), "")
     return Recipe(
         **top,
         checkpoints=_checkpoints(table.get("checkpoints", [0, top["epochs"]]), top["epochs"]),

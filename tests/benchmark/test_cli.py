@@ -121,7 +121,7 @@ def test_wrong_input_is_one_clear_error(capsys: pytest.CaptureFixture[str], tmp_
             tmp_path / "zoo",
             "--models",
             0,
-        ): "models is 0: it must be a whole number >= 1",
+        ): "models is 0: it must be a whole number in 1 .. 10,000,000",
         ("zoo", "build", "mnist-gs", "--out", tmp_path / "zoo", "--data", tmp_path): str(tmp_path),
         (
             "zoo",

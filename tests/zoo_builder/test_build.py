@@ -25,6 +25,7 @@ from zoo_builder.build import Progress, build
 from zoo_builder.datasets.dataset import scaled
 from zoo_builder.engines import choice
 from zoo_builder.errors import InputError
+from zoo_builder.plan import plan
 from zoo_builder.recipe import Recipe, load_recipe
 from zoo_builder.runner import Local
 from zoo_builder.store import Zoo, read_manifest, write_manifest
@@ -593,6 +594,27 @@ def test_a_cache_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: 
         InputError, match=r"mnist could not be downloaded to .*/cache/gengap/data/mnist \(.*directory.*--data"
     ):
         build(load_recipe("mnist-gs").cut(4, 1), tmp_path / "zoo", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "words"),
+    [
+        ("small-cnn", {"width": 10**6, "padding": 1}, r"width = 1000000, .* has 18,000,022,000,010 param"),
+        ("small-cnn", {"padding": 10**7}, r"padding = 10000000, .* has 4,970 parameters and a batch_size of 32: "),
+        ("fully-conv", {"width": 10**8, "depth": 1, "norm": "batch", "batch_size": 1437}, r"a batch_size of 1437: "),
+    ],
+)  # fmt: skip
+def test_what_no_memory_holds_is_refused_before_anything_is_written(
+    tmp_path: Path, family: str, settings: dict, words: str
+) -> None:
+    value = load_recipe("digits").to_json()
+    fixed = {"optimizer": "adam", "initialization": "he-normal", "batch_size": 32} | settings
+    recipe = Recipe.from_json(value | {"architecture": {"family": family}, "fixed": fixed})
+    needed = r"need at least [\d,.]+ TiB of memory, this machine has [\d.]+ .iB; choose smaller networks or batches"
+    for make in (lambda: build(recipe, tmp_path / "zoo", device="cpu"), lambda: plan(recipe)):
+        with pytest.raises(InputError, match=f"recipe digits: {family} .*{words}.*{needed}"):
+            make()
+    assert not (tmp_path / "zoo").exists()
 
 
 def test_a_build_needs_a_worker(tmp_path: Path) -> None:

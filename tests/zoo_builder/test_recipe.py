@@ -201,6 +201,14 @@ BROKEN = {  # what is changed in the recipe, and what the message must say after
         "[fixed] batch_size is True: it must be a whole number",
     ),
     "huge": ([("batch_size = 32", f"batch_size = {2**64}")], f"[fixed] batch_size is {2**64}: it must be"),
+    "too deep": (
+        [("batch_size = 32", "batch_size = 32\ndepth = 1001")],
+        "[fixed] depth is 1001: it must be a whole number in 1 .. 1000",
+    ),
+    "absurdly many models": (
+        [("seeds = 2", "seeds = 100000000")],
+        "it must be a whole number in 1 .. 10,000,000",
+    ),
     "list in fixed": (
         [("batch_size = 32", "batch_size = [32]")],
         "[fixed] batch_size is [32]: it must be a whole number",

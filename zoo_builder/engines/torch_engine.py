@@ -1,7 +1,6 @@
 """The reference engine: stacks of networks as grouped convolutions and batched matrix products, on a CPU or a GPU."""
 
 from collections.abc import Iterator
-from math import prod
 
 import numpy as np
 import torch
@@ -163,8 +162,7 @@ class TorchEngine:
                     indices, finite = indices[finite], finite[finite]
 
     def _slices(self, architecture: Architecture, models: int, batch: int) -> Iterator[slice]:
-        units = sum(prod(place.output_shape) for place in architecture.weighted)
-        at_once = max(1, _BYTES_AT_ONCE[self.device.type] // (4 * batch * units))
+        at_once = max(1, _BYTES_AT_ONCE[self.device.type] // (4 * batch * architecture.units))
         return (slice(start, min(start + at_once, models)) for start in range(0, models, at_once))
 
 
