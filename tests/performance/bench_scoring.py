@@ -8,13 +8,14 @@ from itertools import product
 import numpy as np
 import scipy.stats
 
-from benchmark.scoring.bootstrap import bootstrap_tau
-from benchmark.scoring.conditional_mi import conditional_mi
+from benchmark.scoring.bootstrap import bootstrap_tau, resample
+from benchmark.scoring.conditional_mi import bootstrap_conditional_mi, conditional_mi
 from benchmark.scoring.floors import noise_floor
-from benchmark.scoring.granulated import granulated_tau
+from benchmark.scoring.granulated import bootstrap_granulated, granulated_tau
 from benchmark.scoring.kendall import kendall_tau
-from benchmark.scoring.pgdl import pgdl_score
-from benchmark.scoring.robust import robust_sign_error
+from benchmark.scoring.pgdl import bootstrap_pgdl, pgdl_score
+from benchmark.scoring.robust import bootstrap_robust, robust_sign_error
+from benchmark.scoring.scorecard import scorecard
 
 
 def models(n, entrants=1):
@@ -23,11 +24,11 @@ def models(n, entrants=1):
     return target + rng.random((entrants, n)), target
 
 
-def grid(values, axes, seeds=1):
-    """60 measures, the gap, and the hyperparameters of a factorial grid."""
-    hyperparameters = np.repeat(list(product(range(values), repeat=axes)), seeds, axis=0)
-    measures, noise = models(len(hyperparameters), entrants=60)
-    effects = hyperparameters @ np.arange(1, axes + 1) / (values * axes**2)
+def grid(values, seeds=1, entrants=60):
+    """Measures, the gap, and the hyperparameters of a factorial grid with so many values of each."""
+    hyperparameters = np.repeat(list(product(*map(range, values))), seeds, axis=0)
+    measures, noise = models(len(hyperparameters), entrants)
+    effects = hyperparameters @ np.arange(1, len(values) + 1) / (max(values) * len(values) ** 2)
     return measures + effects, 0.1 * noise + effects, hyperparameters
 
 
@@ -38,7 +39,10 @@ def cases():
     board, board_target = models(1_500, entrants=60)
     (small,), small_target = models(300)
     huge, huge_target = models(30_000)
-    plain, seeded = grid(3, axes=7), grid(10, axes=3, seeds=10)
+    plain, seeded = grid([3] * 7), grid([10] * 3, seeds=10)
+    # As large as the competition's first task, with its one-valued hyperparameter.
+    competition = grid([3, 2, 1, 2, 2, 2, 2], entrants=15)
+    weights, seeded_weights = resample(96), resample(10_000, np.repeat(np.arange(1_000), 10))
     return [
         ("tau, n = 30,000", 0.020, 15, lambda: kendall_tau(large, target)),
         ("the same, scipy", None, 15, lambda: scipy.stats.kendalltau(large, target)),
@@ -62,6 +66,16 @@ def cases():
             lambda: (pgdl_score(*plain), conditional_mi(*plain), granulated_tau(*plain)),
         ),
         ("robust error, 60 measures, n = 10,000", 60, 2, lambda: robust_sign_error(*seeded, 10_000)),
+        ("2,000 draws of pgdl, 15 x 96 models", None, 2, lambda: bootstrap_pgdl(*competition, weights)),
+        ("2,000 draws of K, 15 x 96 models", None, 2, lambda: bootstrap_conditional_mi(*competition, weights)),
+        ("2,000 draws of Psi, 15 x 96 models", None, 2, lambda: bootstrap_granulated(*competition, weights)),
+        ("scorecard with floors, 15 x 96 models", 60, 2, lambda: scorecard(*competition)),
+        (
+            "2,000 draws of robust, 60 x 10,000",
+            None,
+            1,
+            lambda: bootstrap_robust(*seeded, 10_000, seeded_weights),
+        ),
         ("2,000 draws, 1 entrant, n = 30,000", None, 3, lambda: bootstrap_tau(huge, huge_target)),
     ]
 
