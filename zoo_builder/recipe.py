@@ -67,7 +67,9 @@ class Key:
             raise InputError(f"unknown {self.name} {value!r} in {section}{hint}: use one of {', '.join(self.expected)}")
         if _is_a(self.kind, value) and self.holds(value):
             return self.kind(value)
-        raise InputError(f"{section} {self.name} is {value!r}: it must be {self.expected}".lstrip())
+        too_large = isinstance(value, int | float) and abs(value) >= 2**63
+        bound = {int: " and below 2**63", float: " and finite"}.get(self.kind, "") if too_large else ""
+        raise InputError(f"{section} {self.name} is {value!r}: it must be {self.expected}{bound}".lstrip())
 
 
 def _is_a(kind: type, value: Any) -> bool:
@@ -115,16 +117,18 @@ ARCHITECTURE_HYPERPARAMETERS = (
     Key("residual", str, RESIDUALS),
     Key("widest", str, WIDEST),
 )
+# Names become names of folders.
+_NAMED = Key("name", str, "made of letters, digits, '.', '_' and '-'", lambda value: bool(_NAME.fullmatch(value)))
 _MODELS = Key("models", int, f"a whole number in 1 .. {MOST:,}", lambda value: 1 <= value <= MOST, None)
 _TOP = (
-    Key("name", str, "made of letters, digits, '.', '_' and '-'", lambda value: bool(_NAME.fullmatch(value))),
+    _NAMED,
     Key("description", str, "a text", default=""),
     Key("seed", int, "a whole number >= 0", _not_negative, 0),
     _MODELS,
     Key("seeds", int, "a whole number >= 1", _positive, 1),
     Key("epochs", int, "a whole number >= 1", _positive),
 )
-_DATA = (Key("name", str, "the name of a data set", bool), Key("colour", str, ("grey", "rgb"), default="grey"))
+_DATA = (_NAMED, Key("colour", str, ("grey", "rgb"), default="grey"))
 _ARCHITECTURE = (Key("family", str, tuple(FAMILIES)),)
 _STOP = (Key("cross_entropy", float, "a number > 0", _positive),)
 

@@ -178,7 +178,7 @@ BROKEN = {  # what is changed in the recipe, and what the message must say after
     "unknown data key": ([("[data]", "[data]\ncolor = 1")], "unknown key 'color' in [data] (did you mean 'colour'?)"),
     "no section": (
         [("[data]\nname", "[data.name]\nname")],
-        "[data] name is {'name': 'digits'}: it must be the name of",
+        "[data] name is {'name': 'digits'}: it must be made of letters",
     ),
     "a value for a section": (
         [("seeds = 2", "seeds = 2\nstop = 0.1")],
@@ -190,6 +190,10 @@ BROKEN = {  # what is changed in the recipe, and what the message must say after
         [(RATE, "")],
         "the hyperparameter learning_rate is missing: put it in [fixed], [grid] or",
     ),
+    "a path for the name of the data": (
+        [('name = "digits"', 'name = "../../digits"')],
+        "[data] name is '../../digits': it must be made of letters, digits, '.', '_' and '-'",
+    ),
     "bad name": ([('"tiny"', '"a/b"')], "name is 'a/b': it must be made of letters, digits, '.', '_' and '-'"),
     "text for a number": ([("epochs = 5", 'epochs = "5"')], "epochs is '5': it must be a whole number >= 1"),
     "fraction": (
@@ -200,7 +204,10 @@ BROKEN = {  # what is changed in the recipe, and what the message must say after
         [("batch_size = 32", "batch_size = true")],
         "[fixed] batch_size is True: it must be a whole number",
     ),
-    "huge": ([("batch_size = 32", f"batch_size = {2**64}")], f"[fixed] batch_size is {2**64}: it must be"),
+    "huge": (
+        [("batch_size = 32", f"batch_size = {2**64}")],
+        f"{2**64}: it must be a whole number >= 1 and below 2**63",
+    ),
     "too deep": (
         [("batch_size = 32", "batch_size = 32\ndepth = 1001")],
         "[fixed] depth is 1001: it must be a whole number in 1 .. 1000",
@@ -214,7 +221,7 @@ BROKEN = {  # what is changed in the recipe, and what the message must say after
         "[fixed] batch_size is [32]: it must be a whole number",
     ),
     "negative": ([(RATE, "learning_rate = [-1]")], "[grid] learning_rate is -1: it must be a number > 0"),
-    "infinite": ([(RATE, "learning_rate = [inf]")], "[grid] learning_rate is inf: it must be a number > 0"),
+    "infinite": ([(RATE, "learning_rate = [inf]")], "[grid] learning_rate is inf: it must be a number > 0 and finite"),
     "not a number": ([(RATE, "learning_rate = [nan]")], "[grid] learning_rate is nan: it must be a number > 0"),
     "dropout of 1": ([("[0, 0.5]", "[0, 1]")], "[grid] dropout is 1: it must be a number in [0, 1)"),
     "no training data": (
