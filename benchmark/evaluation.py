@@ -3,12 +3,13 @@
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,13 +17,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from baselines.predictors.boosting import PLAIN_WORDS, boosted_regression
 from benchmark import records, scoring
 from benchmark.entrants import Entrant, builtin_entrants, describe, load_object
 from benchmark.records import Record
-from benchmark.scoring.bootstrap import bootstrap_tau, interval
-from benchmark.scoring.floors import noise_floor
-from benchmark.scoring.kendall import kendall_tau, tie_ceiling, tie_fraction
-from benchmark.scoring.regression import bootstrap_mae, mean_absolute_error
+from benchmark.scoring.floors import MEASURES
+from benchmark.scoring.kendall import tie_ceiling, tie_fraction
+from benchmark.scoring.reliability import reliability
+from benchmark.scoring.scorecard import SCORES, Score, scorecard
 from benchmark.tasks import Split, Task, split
 from benchmark.views import make_view, save_view
 from zoo_builder import files
@@ -30,8 +32,6 @@ from zoo_builder.errors import InputError
 from zoo_builder.store import Zoo
 
 SEED = 0
-# A prediction whose value is the same for all models.
-CONSTANT = "constant"
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ def evaluate(
     target = task.values(parts.final)
     if len(np.unique(target[parts.test])) < 2:
         raise InputError(f"all test models of {zoo.root} have the same {task.target}: there is nothing to order")
-    reference = _reference(target[parts.test])
+    models = _TestModels.of(task, zoo, parts, target)
+    reference = models.reference()
     measures = [entrant for entrant in entrants if entrant.kind == "measure" and entrant.builtin]
     jobs = [[entrant] for entrant in entrants if entrant not in measures]
     # Both hold the answers: the zoo its accuracies, the records their targets.
@@ -140,7 +141,7 @@ def evaluate(
             ]
             for future in as_completed(futures):
                 for answer in future.result():
-                    record, predictions = _record(task, zoo, parts, target, reference, answer)
+                    record, predictions = _record(task, zoo, parts, models, reference, answer)
                     path = records.write(record, predictions, Path(results))
                     written.append(Record.load(path))
                     done(written[-1])
@@ -226,20 +227,66 @@ def _work(folder: Path, references: list[str], timeout: float, describe: bool = 
     return json.loads((folder / "result.json").read_text(encoding="utf-8"))
 
 
-def _reference(target: np.ndarray) -> dict:
-    floor = noise_floor(lambda measure: kendall_tau(measure, target).value, len(target))
-    return {
-        "tie_ceiling": tie_ceiling(target),
-        "tie_fraction": tie_fraction(target),
-        "noise_floor": {"median": floor.median, "p95": floor.p95},
-    }
+@dataclass(frozen=True, eq=False)
+class _TestModels:
+    """What the test models are scored with.
+
+    Attributes:
+        target: [n]. train_accuracy: [n], or None where the target is no gap.
+        hyperparameters: those that vary in the zoo.
+        clusters: [n] labels of the configurations.
+        correct: bool [n, examples], which test examples each model classifies rightly.
+    """
+
+    target: np.ndarray
+    train_accuracy: np.ndarray | None
+    hyperparameters: pd.DataFrame
+    clusters: np.ndarray
+    correct: np.ndarray
+
+    @classmethod
+    def of(cls, task: Task, zoo: Zoo, parts: Split, target: np.ndarray) -> "_TestModels":
+        test = parts.final.iloc[parts.test]
+        return cls(
+            target=target[parts.test],
+            train_accuracy=test["train_accuracy"].to_numpy(float) if task.predicts_gap else None,
+            hyperparameters=test[[*zoo.recipe.grid, *zoo.recipe.sample]],
+            clusters=pd.factorize(test["configuration"])[0],
+            correct=zoo.correct(test.index),
+        )
+
+    def scores(
+        self, predictions: np.ndarray, measures: int = 0, names: Sequence[str] = tuple(SCORES)
+    ) -> dict[str, Score]:
+        """Of predictions [E, n]."""
+        return scorecard(
+            predictions,
+            self.target,
+            self.hyperparameters.to_numpy(object),
+            self.clusters,
+            test_examples=self.correct.shape[1],
+            regressor=boosted_regression,
+            scores=names,
+            measures=measures,
+            seed=SEED,
+        )
+
+    def reference(self) -> dict:
+        """What scores of these models are to be compared with."""
+        floors = {name: score.floor for name, score in self.scores(np.empty((0, len(self.target))), MEASURES).items()}
+        return {
+            "tie_ceiling": tie_ceiling(self.target),
+            "tie_fraction": tie_fraction(self.target),
+            "reliability": asdict(reliability(self.correct, self.train_accuracy, seed=SEED)),
+            "noise_floors": {name: asdict(floor) for name, floor in floors.items() if floor},
+        }
 
 
 def _record(
-    task: Task, zoo: Zoo, parts: Split, target: np.ndarray, reference: dict, answer: Answer
+    task: Task, zoo: Zoo, parts: Split, models: _TestModels, reference: dict, answer: Answer
 ) -> tuple[Record, pd.DataFrame | None]:
-    test, truth = parts.final.iloc[parts.test], target[parts.test]
-    scores, flags, coverage, predictions = {}, [], 0.0, None
+    test = parts.final.iloc[parts.test]
+    scores, undefined, flags, coverage, predictions = {}, {}, [], 0.0, None
     status, reason = answer.status, answer.reason
     if answer.values is not None:
         defined = np.isfinite(answer.values)
@@ -250,11 +297,11 @@ def _record(
                 "configuration": test["configuration"].to_numpy(),
                 "prediction": answer.values,
                 "reason": pd.Series(answer.reasons, dtype=object).to_numpy(),
-                "target": truth,
+                "target": models.target,
             }
         )
         try:
-            scores, flags = _scores(answer, truth, defined, pd.factorize(test["configuration"])[0])
+            scores, undefined, flags = _scores(answer, models)
         except scoring.ScoreError as error:
             status = "not applicable"
             reason = next((why for why in answer.reasons or [] if why), str(error))
@@ -287,27 +334,40 @@ def _record(
         coverage=coverage,
         flags=flags,
         scores=scores,
+        undefined=undefined,
         reference=reference,
     )
     return record, predictions
 
 
-def _scores(answer: Answer, truth: np.ndarray, defined: np.ndarray, clusters: np.ndarray) -> tuple[dict, list[str]]:
-    """Tau, and the mean absolute error of an entrant whose numbers are accuracies or gaps, over the defined models."""
+def _scores(answer: Answer, models: _TestModels) -> tuple[dict, dict, list[str]]:
+    """All scores with what they say, the others with the reason, and flags. MAE is of numbers on the target's scale."""
     assert answer.values is not None
-    values, truth, clusters = answer.values[defined], truth[defined], clusters[defined]
-    tau = kendall_tau(values, truth)
-    scores = {"tau": _score(tau.value, bootstrap_tau(values[None], truth, clusters, seed=SEED)[0])}
-    if answer.entrant.kind != "measure":
-        scores["mae"] = _score(
-            mean_absolute_error(values, truth), bootstrap_mae(values[None], truth, clusters, seed=SEED)[0]
-        )
-    return scores, [CONSTANT] if len(np.unique(values)) == 1 else []
+    names = [name for name in SCORES if name != "mae" or answer.entrant.kind != "measure"]
+    found = models.scores(answer.values[None], names=names)
+    entries = {name: score.entries[0] for name, score in found.items()}
+    if (reason := entries["tau"].undefined) is not None:
+        raise scoring.ScoreError(reason)
+    axes = list(models.hyperparameters)
+    scores, undefined = {}, {}
+    for name, entry in entries.items():
+        if entry.undefined is None:
+            parts = {part: getattr(entry, part) for part in ("value", "low", "high", "flipped")}
+            scores[name] = parts | {"detail": _named(entry.detail, axes)}
+        else:
+            undefined[name] = re.sub(r"(?<=hyperparameter )\d+", lambda column: axes[int(column[0])], entry.undefined)
+    return scores, undefined, list(entries["tau"].detail["flags"])
 
 
-def _score(value: float, draws: np.ndarray) -> dict:
-    span = interval(draws)
-    return {"value": value, "low": span.low, "high": span.high}
+def _named(detail: dict, axes: list[str]) -> dict:
+    """``detail`` with the names of hyperparameters for their columns."""
+    named = dict(detail)
+    if "hyperparameters" in detail:
+        named["hyperparameters"] = [axes[column] for column in detail["hyperparameters"]]
+    for each in ("psi", "cells"):
+        if each in detail:
+            named[each] = dict(zip(axes, detail[each], strict=True))
+    return named
 
 
 def _environment(zoo: Zoo) -> dict:
@@ -318,6 +378,7 @@ def _environment(zoo: Zoo) -> dict:
         "machine": platform.machine(),
         **packages,
         "zoo_engines": engines,
+        "partial_tau": PLAIN_WORDS,
         "seed": SEED,
     }
 

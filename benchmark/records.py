@@ -21,7 +21,7 @@ from zoo_builder.files import write_atomically, write_json
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = 1
+SCHEMA = 2
 STATUSES = ("ok", "failed", "timeout", "not applicable")
 INTERVAL = ("value", "low", "high")
 PREDICTION_COLUMNS = ["model_id", "configuration", "prediction", "reason", "target"]
@@ -44,8 +44,11 @@ class Record:
         log: the end of what a failed entrant printed.
         models: number of test models; coverage: the share of them that has a prediction.
         flags: remarks on the prediction, such as "constant".
-        scores: {"tau": {"value", "low", "high"}, ...} with 95 % intervals; empty where there is nothing to score.
-        reference: {"tie_ceiling", "tie_fraction", "noise_floor": {"median", "p95"}} of the task.
+        scores: {"tau": {"value", "low", "high", "flipped", "detail"}, ...} with 95 % intervals, see
+            ``benchmark.scoring.scorecard.Entry``; empty where there is nothing to score.
+        undefined: {"psi": why, ...}, the scores that the entrant has not.
+        reference: {"tie_ceiling", "tie_fraction", "reliability": {"halves", "ceiling"}, "noise_floors": {"tau":
+            {"median", "p95"}, ...}} of the task.
         path: the file it was read from or written to; not part of the format.
     """
 
@@ -77,6 +80,7 @@ class Record:
     coverage: float
     flags: list
     scores: dict
+    undefined: dict
     reference: dict
     path: Path | None = field(default=None, compare=False, repr=False)
 
@@ -87,6 +91,8 @@ class Record:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"{path} cannot be read as a record: {error}; delete it or restore it") from error
+        if isinstance(content, dict) and content.get("schema") == 1:
+            content = _of_schema_1(content)
         if problem := _problem(content):
             raise InputError(f"{path} is not a record: {problem}; delete it or run its entrant again")
         return cls(**content, path=path)
@@ -162,12 +168,20 @@ def _file_name(name: str) -> str:
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
+def _of_schema_1(content: dict) -> dict:
+    """A record from when tau and the mean absolute error were all the scores there were."""
+    reference = dict(content.get("reference") or {})
+    if floor := reference.pop("noise_floor", None):
+        reference["noise_floors"] = {"tau": floor}
+    return content | {"schema": SCHEMA, "undefined": {}, "reference": reference}
+
+
 def _problem(content: object) -> str | None:
     """What keeps ``content`` from being a record, in words; None where it is one."""
     if not isinstance(content, dict):
         return f"it holds a {type(content).__name__}, expected an object"
     if content.get("schema") != SCHEMA:
-        return f"its schema is {content.get('schema')!r}, this version of gengap reads {SCHEMA}"
+        return f"its schema is {content.get('schema')!r}, this version of gengap reads 1 and {SCHEMA}"
     expected = {f.name for f in fields(Record)} - {"path"}
     if missing := sorted(expected - content.keys()):
         return f"it lacks {', '.join(missing)}"

@@ -12,7 +12,7 @@ A part holds all checkpoints of its runs. Every file appears whole or not at all
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256 as sha256_of
@@ -319,11 +319,23 @@ class Zoo:
 
         A diverged run's are NaN.
         """
+        return self._of_outputs(rows, lambda logits, labels: logits)
+
+    def correct(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Which test examples each of ``rows`` of ``final`` classifies rightly, by its outputs: bool [len(rows), N].
+
+        Outputs are kept in half precision, so that an example or two may differ from the recorded accuracy.
+        """
+        return self._of_outputs(rows, lambda logits, labels: logits.argmax(2) == labels)
+
+    def _of_outputs(self, rows: Sequence[int] | np.ndarray, take: Callable[[Tensor, Tensor], Tensor]) -> np.ndarray:
+        """What ``take`` makes of each part's logits [runs, N, classes] and labels [N], for ``rows`` of ``final``."""
         run = self.final.index.get_indexer(np.asarray(rows, dtype=np.int64))
         pieces, places = [], []
         for part, here, inside in self._by_part(run, "runs"):
             with _opened(self._file(part, "outputs")) as tensors:
-                pieces.append(tensors.get_tensor("logits").index_select(0, torch.as_tensor(inside)).numpy())
+                logits = tensors.get_tensor("logits").index_select(0, torch.as_tensor(inside))
+                pieces.append(take(logits, tensors.get_tensor("labels")).numpy())
             places.append(here)
         return np.concatenate(pieces)[np.argsort(np.concatenate(places))]
 

@@ -3,25 +3,25 @@
 A board holds the records that share task, task version, weights and split. Entrants are ordered by tau; every stored
 prediction is oriented like the target, so a larger tau is better. Controls and entrants that are defined on too few
 models stand in their place without a rank. Two entrants are compared on the models that both define, by the paired
-bootstrap over configurations; they are a statistical tie where the interval of the difference contains 0. The rank
-interval holds the central 95 % of the ranks that an entrant takes over the same draws.
+bootstrap over configurations; they are a statistical tie where the interval of the difference contains 0. With 95 %
+probability the rank intervals of a board hold all true ranks at once.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import combinations, groupby
 
 import numpy as np
 import pandas as pd
 
 from benchmark.records import Record
 from benchmark.scoring import ScoreError
-from benchmark.scoring.bootstrap import bootstrap_tau, interval
+from benchmark.scoring.bootstrap import DRAWS, bootstrap_tau, interval
+from benchmark.scoring.comparison import ranks_of_differences
 from benchmark.scoring.kendall import kendall_tau
 from zoo_builder.errors import InputError
 
 RANKED_COVERAGE = 0.95
-CENTRAL = (0.025, 0.975)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Row:
 
     Attributes:
         rank: 1 is best, equal taus share a rank; None for an entrant that is not ranked, `unranked` says why.
-        rank_interval: best and worst rank; None without a rank.
+        rank_interval: best and worst rank, see ``comparison.rank_intervals``; None without a rank.
         to_leader: against the first rank; None for the leader itself, or where the two have no common tau.
         to_above: against the next better ranked entrant; None without a rank or for the leader.
         prediction: float64 [n] for the board's models, NaN where undefined.
@@ -175,10 +175,12 @@ class _PairedBootstrap:
         return Difference(taus[0] - taus[1], central.low, central.high)
 
     def rank_intervals(self, entrants: list[int]) -> list[tuple[int, int]]:
-        """Best and worst rank of each entrant among ``entrants`` over the central 95 % of the draws."""
-        intervals = []
-        for entrant in entrants:
-            ranks = 1 + sum(self.draws(other, entrant) > 0 for other in entrants)
-            best, worst = np.quantile(ranks, CENTRAL, method="inverted_cdf")
-            intervals.append((int(best), int(worst)))
-        return intervals
+        """Best and worst rank of each of ``entrants`` among them, all at once."""
+        pairs = list(combinations(entrants, 2))
+        differences = [self.difference(*pair) for pair in pairs]
+        draws = [self.draws(*pair) if difference else None for pair, difference in zip(pairs, differences, strict=True)]
+        return ranks_of_differences(
+            len(entrants),
+            np.array([difference.value if difference else np.nan for difference in differences]),
+            np.array([np.full(DRAWS, np.nan) if draw is None else draw for draw in draws]).reshape(-1, DRAWS),
+        )

@@ -20,7 +20,17 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from benchmark.leaderboard.boards import Board, Row
-from benchmark.leaderboard.words import TITLES, duration, number, percent, score_names, signed
+from benchmark.leaderboard.words import (
+    LOWER_IS_BETTER,
+    TITLES,
+    duration,
+    number,
+    percent,
+    score_names,
+    signed,
+    undefined_scores,
+    with_interval,
+)
 
 # A hyperparameter with at most this many values is drawn as groups, one with more as an axis.
 GROUPS = 8
@@ -101,7 +111,9 @@ def render_html(boards: Sequence[Board], zoos: Sequence[ZooSummary] = ()) -> str
         board_id=board_id,
         scale=Scale.of,
         score_names=score_names,
+        undefined_scores=undefined_scores,
         titles=TITLES,
+        lower_is_better=LOWER_IS_BETTER,
     )
 
 
@@ -127,15 +139,10 @@ def _board_data(board: Board) -> dict:
 
 def _entrant_data(row: Row) -> dict:
     record = row.record
-    tau = record.scores["tau"]
     undefined = int(np.isnan(row.prediction).sum())
     facts = {
-        "Tau": f"{number(tau['value'])}  [{number(tau['low'])}, {number(tau['high'])}]",
-        **{
-            TITLES.get(name, name): f"{number(score['value'])}  [{number(score['low'])}, {number(score['high'])}]"
-            for name, score in sorted(record.scores.items())
-            if name != "tau"
-        },
+        "Tau": with_interval(record.scores["tau"]),
+        **{TITLES.get(name, name): with_interval(score) for name, score in record.scores.items() if name != "tau"},
         "What it is": f"{record.kind}, reads {record.access}",
         "Formula": record.formula,
         "Source": record.citation,

@@ -4,14 +4,24 @@ import re
 from collections.abc import Sequence
 
 from benchmark.leaderboard.boards import Board, Difference, Row
-from benchmark.leaderboard.words import TITLES, duration, number, percent, score_names, signed
+from benchmark.leaderboard.words import (
+    TITLES,
+    duration,
+    number,
+    percent,
+    score_names,
+    signed,
+    undefined_scores,
+    with_interval,
+)
 from benchmark.records import Record
 
 HOW_TO_READ = (
     "Kendall's tau-b between prediction and target over the test models, with 95 % bootstrap intervals over "
-    "configurations; larger is better, and *ranks* is the central 95 % of an entrant's rank over the draws.\n"
+    "configurations; larger is better, and the intervals under *ranks* hold all true ranks of a board at once, with "
+    "95 % probability.\n"
     "*tie* marks a paired difference whose interval contains 0. Controls and entrants defined on under 95 % of the "
-    "models stand in their place without a rank."
+    "models stand in their place without a rank. [docs/scores.md](../docs/scores.md) explains all scores."
 )
 REASON_LENGTH = 200
 
@@ -27,7 +37,7 @@ def render_markdown(boards: Sequence[Board]) -> str:
 def _board(board: Board) -> str:
     parts = [f"## {_escaped(board.head.task)}", _header(board)]
     if board.rows:
-        parts.append(_table(board))
+        parts += [_table(board), *_other_scores(board)]
     if board.unscored:
         parts.append("Not scored:\n\n" + "\n".join(map(_unscored, board.unscored)))
     return "\n\n".join(parts)
@@ -39,27 +49,58 @@ def _header(board: Board) -> str:
         f"Target: {_escaped(head.target)} ({_escaped(head.orientation)}).",
         f"{head.models} test models of zoo {_escaped(head.zoo)}, weights `{head.weights_hash[:12]}`.",
     ]
-    if floor := head.reference.get("noise_floor"):
+    if floor := head.reference.get("noise_floors", {}).get("tau"):
         facts.append(
             f"Noise floor: a random measure has median {number(floor['median'])}, 95 % {number(floor['p95'])}."
         )
     if (ceiling := head.reference.get("tie_ceiling")) is not None:
         share = head.reference["tie_fraction"]
         facts.append(f"Tie ceiling: {number(ceiling)} ({percent(share)} of the pairs are tied in the target).")
+    if reliability := head.reference.get("reliability"):
+        facts.append(
+            f"Reliability ceiling: {number(reliability['ceiling'])}, what knowing the true values would reach "
+            f"(halves of the test set agree to tau {number(reliability['halves'])})."
+        )
     return "\n".join(facts)
 
 
+def _lines(rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
 def _table(board: Board) -> str:
-    others = score_names(board)
     header = ["rank", "ranks", "entrant", "tau", "95 %", "to leader", "to above"]
-    header += [TITLES.get(name, name) for name in others] + ["reads", "kind", "coverage", "time", "notes"]
-    alignment = ["--:", ":-:", "---", "--:", ":-:", "--:", "--:", *["--:"] * len(others)]
-    alignment += ["---", "---", "--:", "--:", "---"]
-    lines = [header, alignment, *(_row(row, others) for row in board.rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    header += ["reads", "kind", "coverage", "time", "notes"]
+    alignment = ["--:", ":-:", "---", "--:", ":-:", "--:", "--:", "---", "---", "--:", "--:", "---"]
+    return _lines([header, alignment, *map(_row, board.rows)])
 
 
-def _row(row: Row, others: Sequence[str]) -> list[str]:
+def _other_scores(board: Board) -> list[str]:
+    """A table of the scores beside tau, with their noise floors, and why others do not exist."""
+    names = score_names(board)
+    parts = []
+    if names:
+        header = ["entrant", *(TITLES.get(name, name) for name in names)]
+        rows = [
+            [_escaped(row.record.entrant), *(_score(row.record.scores.get(name)) for name in names)]
+            for row in board.rows
+            if not row.record.scores.keys().isdisjoint(names)
+        ]
+        floors = board.head.reference.get("noise_floors", {})
+        chance = [number(floors[name]["p95"]) if name in floors else "" for name in names]
+        parts.append(_lines([header, ["---", *["--:"] * len(names)], *rows, ["*95 % of random measures*", *chance]]))
+    parts += [
+        f"Undefined here: {', '.join(titles)}: {_escaped(reason)}."
+        for reason, titles in undefined_scores(board).items()
+    ]
+    return parts
+
+
+def _score(score: dict | None) -> str:
+    return with_interval(score) if score else ""
+
+
+def _row(row: Row) -> list[str]:
     record = row.record
     tau = record.scores["tau"]
     notes = [*([row.unranked] if row.unranked else []), *record.flags]
@@ -71,7 +112,6 @@ def _row(row: Row, others: Sequence[str]) -> list[str]:
         f"[{number(tau['low'])}, {number(tau['high'])}]",
         _difference(row.to_leader),
         _difference(row.to_above),
-        *(number(record.scores[name]["value"]) if name in record.scores else "" for name in others),
         _escaped(record.access),
         record.kind,
         percent(record.coverage),

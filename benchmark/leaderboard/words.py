@@ -2,8 +2,17 @@
 
 from benchmark.leaderboard.boards import Board
 
-# How a score beside tau is headed, where its own name does not say it.
-TITLES = {"mae": "MAE, points"}
+# How the scores beside tau are headed, in the order they are shown in.
+TITLES = {
+    "psi": "Psi",
+    "k": "K",
+    "pgdl": "PGDL",
+    "robust": "robust sign error",
+    "partial": "partial tau",
+    "r2": "R²",
+    "mae": "MAE, points",
+}
+LOWER_IS_BETTER = ("robust", "mae")
 
 
 def number(value: float) -> str:
@@ -33,6 +42,22 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
+def with_interval(score: dict) -> str:
+    return f"{number(score['value'])} [{number(score['low'])}, {number(score['high'])}]"
+
+
 def score_names(board: Board) -> list[str]:
-    """The scores beside tau that any entrant of the board has, by name."""
-    return sorted({name for row in board.rows for name in row.record.scores} - {"tau"})
+    """The scores beside tau that any entrant of the board has."""
+    held = {name for row in board.rows for name in row.record.scores} - {"tau"}
+    return [*(name for name in TITLES if name in held), *sorted(held - TITLES.keys())]
+
+
+def undefined_scores(board: Board) -> dict[str, list[str]]:
+    """Why a score does not exist for any entrant of the board -> the titles of such scores."""
+    reasons: dict[str, list[str]] = {}
+    held = score_names(board)
+    for name, title in TITLES.items():
+        given = [row.record.undefined[name] for row in board.rows if name in row.record.undefined]
+        if given and name not in held:
+            reasons.setdefault(given[0], []).append(title)
+    return reasons

@@ -133,6 +133,7 @@ def blank() -> Record:
         coverage=1.0,
         flags=[],
         scores={},
+        undefined={},
         reference={},
     )
 
@@ -156,7 +157,8 @@ def results(tmp_path_factory, blank):
             reference={
                 "tie_ceiling": tie_ceiling(frame["target"]),
                 "tie_fraction": tie_fraction(frame["target"]),
-                "noise_floor": {"median": 0.001, "p95": 0.094},
+                "reliability": {"halves": 0.6, "ceiling": 0.8},
+                "noise_floors": {"tau": {"median": 0.001, "p95": 0.094}},
             },
         )
         spread = frame["target"].std()

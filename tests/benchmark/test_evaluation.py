@@ -9,7 +9,9 @@ import pytest
 from benchmark.evaluation import evaluate, find_entrants
 from benchmark.records import Record, read_records
 from benchmark.tasks import find_task
+from zoo_builder.build import build
 from zoo_builder.errors import InputError
+from zoo_builder.recipe import Recipe
 from zoo_builder.store import Zoo
 
 HEAD = """
@@ -52,15 +54,36 @@ def test_built_in_entrants_leave_complete_records(small_zoo: Zoo, tmp_path: Path
         assert record.peak_memory_mib > 50
         tau = record.scores["tau"]
         assert tau["low"] <= tau["value"] <= tau["high"]
-        assert record.reference["noise_floor"]["p95"] > 0
+        floors = record.reference["noise_floors"]
+        assert floors["tau"]["p95"] > 0
+        assert floors.keys() | {"mae"} == {"tau", "psi", "k", "pgdl", "partial", "r2", "mae"}
+        assert 0 < record.reference["reliability"]["ceiling"] <= 1
+        assert record.undefined["robust"].startswith("none of ")
+        assert {"psi", "k", "pgdl", "partial", "r2"} <= record.scores.keys()
+        axes = {"learning_rate", "l2", "dropout", "train_fraction", "activation"}
+        assert record.scores["psi"]["detail"]["psi"].keys() == axes
+        assert set(record.scores["k"]["detail"]["hyperparameters"]) <= axes
     assert records[0].flags == ["constant"], "all networks of this zoo have one size"
-    assert records[0].scores["tau"] == {"value": 0, "low": 0, "high": 0}
+    assert [records[0].scores["tau"][part] for part in ("value", "low", "high")] == [0, 0, 0]
     assert "mae" not in records[1].scores
     assert records[2].scores["mae"]["value"] > 0
     assert [record.control for record in records] == [False, True, True]
     predictions = records[1].predictions().set_index("model_id")
     final = small_zoo.final.set_index("model_id")
     np.testing.assert_allclose(predictions["prediction"], final.loc[predictions.index, "train_accuracy"])
+
+
+def test_sampled_hyperparameters_make_no_grid(small_zoo: Zoo, tmp_path: Path) -> None:
+    value = small_zoo.recipe.to_json()
+    del value["grid"]["learning_rate"]
+    value["sample"] = {"learning_rate": {"uniform": [0.003, 0.03]}}
+    zoo = build(Recipe.from_json(value), tmp_path / "zoo", device="cpu")
+    task = find_task("generalization-gap", zoo.name)
+    (record,) = evaluate(task, find_entrants(["training-accuracy"], task), zoo, tmp_path / "results")
+    for name in ("psi", "k", "pgdl", "robust"):
+        assert record.undefined[name].startswith("no grid; no two configurations differ in hyperparameter ")
+        assert name not in record.reference["noise_floors"]
+    assert {"tau", "partial", "r2"} <= record.scores.keys()
 
 
 def test_a_users_predictor_is_scored(small_zoo: Zoo, tmp_path: Path) -> None:

@@ -136,8 +136,7 @@ def test_comparisons_equal_a_plain_loop_over_resampled_models(blank, tmp_path):
         assert found is not None
         assert [found.value, found.low, found.high] == pytest.approx([taus[0] - taus[1], low, high], abs=1e-9)
         assert found.tie == (pair == ("c", "b"))
-    ranks = np.sort(1 + (draws["c", "a"] < 0) + (draws["c", "b"] < 0))
-    assert board.rows[2].rank_interval == (ranks[49], ranks[1949])
+    assert [row.rank_interval for row in board.rows] == [(1, 1), (2, 3), (2, 3)]
 
 
 def test_equal_entrants_share_a_rank_and_are_a_tie(blank, tmp_path):
@@ -146,7 +145,7 @@ def test_equal_entrants_share_a_rank_and_are_a_tie(blank, tmp_path):
     (board,) = small(blank, tmp_path, {"x": good, "y": good, "z": bad}, target, [f"{i}" for i in range(12)])
     assert [(row.record.entrant, row.rank) for row in board.rows] == [("x", 1), ("y", 1), ("z", 3)]
     assert [row.to_above and row.to_above.tie for row in board.rows] == [None, True, False]
-    assert [row.rank_interval for row in board.rows] == [(1, 1), (1, 1), (3, 3)]
+    assert [row.rank_interval for row in board.rows] == [(1, 2), (1, 2), (3, 3)]
 
 
 def test_entrants_without_common_models_are_not_compared(blank, tmp_path):
@@ -224,6 +223,29 @@ def test_markdown_tables_are_whole(found, board):
     assert "Noise floor" in section
     assert "Tie ceiling" in section
     assert "my-transformer (failed): ValueError: cannot reshape 4970 into (3, 3)" in section
+
+
+def test_scores_beside_tau_stand_with_floors_and_undefined_ones_with_reasons(blank, tmp_path):
+    target = np.linspace(0, 1, 12)
+    reference = {
+        "tie_ceiling": 1.0,
+        "tie_fraction": 0.0,
+        "reliability": {"halves": 0.31, "ceiling": 0.62},
+        "noise_floors": {"tau": {"median": 0.0, "p95": 0.4}, "partial": {"median": 0.0, "p95": 0.345}},
+    }
+    undefined = {"psi": "no grid; a was sampled", "k": "no grid; a was sampled", "robust": "one seed"}
+    small(blank, tmp_path, {"x": target}, target, [f"{i}" for i in range(12)])
+    (record,) = read_records(tmp_path)
+    scores = record.scores | {"partial": {"value": 0.123, "low": -0.1, "high": 0.2}}
+    (board,) = boards([replace(record, scores=scores, undefined=undefined, reference=reference)])
+    for text in (render_markdown([board]), render_html([board])):
+        text = re.sub("<[^>]*>|[|]", " ", text)
+        assert "0.620" in text
+        assert re.search(r"0\.123\s*\[−0\.100, 0\.200\]", text)
+        assert "Undefined here: Psi, K: no grid; a was sampled." in text
+        assert "Undefined here: robust sign error: one seed." in text
+    assert "| *95 % of random measures* | 0.345 |" in render_markdown([board])
+    assert "95 % of random measures do not reach 0.345" in render_html([board])
 
 
 HOSTILE = 'x|y\n</script><script>document.title="owned"</script><img src=x onerror=alert(1)>{{7*7}} [a](http://b) `'

@@ -91,7 +91,7 @@ def test_a_full_disk_leaves_nothing_half_written(record, predictions, tmp_path, 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"schema": 2}, "schema is 2"),
+        ({"schema": 3}, "schema is 3"),
         ({"taks": "x"}, "unknown key 'taks'"),
         ({"seconds": "fast"}, "seconds is 'fast'"),
         ({"status": "fine"}, "expected one of ok, failed"),
