@@ -84,7 +84,8 @@ def test_the_table_has_a_row_per_checkpoint_and_the_runs_settings(zoo: Zoo) -> N
 def test_weights_outputs_and_modules_agree_with_the_table(zoo: Zoo) -> None:
     data = zoo.data()
     rows = zoo.final.index[[7, 0, 3, 9]]
-    outputs = zoo.outputs(rows)
+    outputs, correct = zoo.outputs(rows), zoo.correct(rows)
+    assert correct.shape == (4, 360)
     for position, row in enumerate(rows):
         module = zoo.module(zoo.table.loc[row, "model_id"])
         with torch.no_grad():
@@ -92,6 +93,7 @@ def test_weights_outputs_and_modules_agree_with_the_table(zoo: Zoo) -> None:
         np.testing.assert_allclose(outputs[position], logits.numpy(), rtol=2e-3, atol=2e-3)
         accuracy = (logits.argmax(1) == data.test_labels).double().mean().item()
         assert zoo.table.loc[row, "test_accuracy"] == pytest.approx(accuracy, abs=1.1 / 360)
+        assert correct[position].mean() == pytest.approx(accuracy, abs=1.1 / 360)
 
 
 @pytest.mark.parametrize("order", ["ascending", "descending", "shuffled"])
