@@ -92,7 +92,7 @@ def test_at_the_number_it_says_four_of_five_repeats_separate():
     good, bad = 2 / math.pi * np.arcsin(1 / np.sqrt(1 + noise[:, 0] ** 2))
     first = bootstrap_tau(*table(400), draws=1000)
     needed = models_needed(good - bad, first[0] - first[1], 400)
-    assert 100 < needed < 400
+    assert needed in range(100, 400)
     separated = 0
     for repeat in range(300):
         draws = bootstrap_tau(*table(needed), draws=300, seed=repeat)
