@@ -1,16 +1,22 @@
 """`gengap score`: scores a table made elsewhere, one row per model (CSV or Parquet).
 
-An empty (NaN) prediction is undefined for that model and costs coverage; everything else must be a finite number.
+An empty (NaN) prediction is undefined for that model and costs coverage; an empty hyperparameter is a value of its own;
+everything else must be a finite number. Rows that are equal in all hyperparameters are seeds of one configuration.
 """
 
 import argparse
-import dataclasses
 import json
+import os
 import re
-from collections.abc import Sequence
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zoo_builder.errors import InputError, nearest
 
@@ -18,23 +24,40 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from benchmark.scoring.board import Standing
-    from benchmark.scoring.floors import NoiseFloor
+    from benchmark.scoring.scorecard import Score
 
 # pandas and the scores are imported where they are used: the command line reads this module to list its options.
 
-MINIMUM_MODELS = 3
+
+@dataclass(frozen=True)
+class Ranking:
+    """Who is how far ahead by one score.
+
+    Attributes:
+        places: of each prediction: "best", "tie" (a statistical tie with the best), "behind", or "unranked" (undefined,
+            or defined for less than 95 % of the models).
+        ranks: best and worst rank of each, simultaneous 95 % intervals; None for the unranked.
+        best_two: the two best, by number; None where fewer are ranked.
+        models_needed: how many models would separate these two; None where there are no two, or no number would.
+    """
+
+    places: tuple[str, ...]
+    ranks: tuple[tuple[int, int] | None, ...]
+    best_two: tuple[int, int] | None
+    models_needed: int | None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class ScoredTable:
     """What `gengap score` shows.
 
     Attributes:
         models, configurations: rows, and distinct configurations among them.
         tie_fraction, tie_ceiling: of the target, see ``benchmark.scoring.kendall``.
-        noise_floor: tau of random measures on the target.
-        standings: by column, the ranked ones first, from the largest tau to the smallest.
+        predictions, hyperparameters: columns; scores and rankings name them by number.
+        coverage: share of the models that each prediction is defined for.
+        card, rankings: by score, in the order asked for.
+        order: the predictions by the first score, the best first and the unranked last.
     """
 
     path: Path
@@ -43,39 +66,46 @@ class ScoredTable:
     configurations: int
     tie_fraction: float
     tie_ceiling: float
-    noise_floor: "NoiseFloor"
-    standings: "dict[str, Standing]"
+    predictions: tuple[str, ...]
+    hyperparameters: tuple[str, ...]
+    test_examples: int | None
+    coverage: tuple[float, ...]
+    card: "dict[str, Score]"
+    rankings: dict[str, Ranking]
+    order: tuple[int, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, named as in a record."""
-        return {
-            "table": str(self.path),
-            "target": self.target,
-            "models": self.models,
-            "configurations": self.configurations,
-            "reference": {
-                "tie_ceiling": self.tie_ceiling,
-                "tie_fraction": self.tie_fraction,
-                "noise_floor": dataclasses.asdict(self.noise_floor),
-            },
-            "rows": [_row(column, standing) for column, standing in self.standings.items()],
-        }
+    def reason(self, undefined: str) -> str:
+        """Why a score is undefined, in the words of the table and the command line."""
+        bare = SOME_MODELS.sub("", undefined)
+        if bare in HINTS:
+            return bare + HINTS[bare]
+        return re.sub(r"\bhyperparameter (\d+)", lambda match: self.hyperparameters[int(match[1])], undefined)
+
+    def undefined(self, name: str) -> str | None:
+        """Why no prediction has this score, the most frequent of the reasons; None where one has it."""
+        entries = self.card[name].entries
+        if any(entry.value is not None for entry in entries):
+            return None
+        reasons = Counter(SOME_MODELS.sub("", entry.undefined or "") for entry in entries)
+        return self.reason(reasons.most_common(1)[0][0])
 
 
-def _row(column: str, standing: "Standing") -> dict[str, Any]:
-    tau, interval = standing.tau, standing.interval
-    return {
-        "prediction": column,
-        "place": standing.place,
-        "coverage": standing.coverage,
-        "tie_fraction": tau.prediction_ties if tau else None,
-        "flags": list(tau.flags) if tau else [],
-        "scores": {"tau": {"value": tau.value, "low": interval.low, "high": interval.high}} if tau and interval else {},
-    }
+# What a reason ends with where a prediction is undefined for some models, whether that matters to it or not.
+SOME_MODELS = re.compile(r" \(on the \d+ of \d+ models it is defined for\)$")
+HINTS = {
+    "no hyperparameters were given": "; name their columns with --hyperparameters",
+    "no number of test examples was given": "; say how many the target was measured on (--test-examples N)",
+}
 
 
 def score_table(
-    path: Path | str, target: str, predictions: Sequence[str], hyperparameters: Sequence[str] = ()
+    path: Path | str,
+    target: str,
+    predictions: Sequence[str],
+    hyperparameters: Sequence[str] = (),
+    scores: str = "tau",
+    seed: str | None = None,
+    test_examples: int | None = None,
 ) -> ScoredTable:
     """Scores columns of the table at ``path`` against its column ``target``.
 
@@ -83,48 +113,126 @@ def score_table(
         predictions: column names or wildcards ("measure.*"), oriented like the target: larger says larger.
         hyperparameters: column names or wildcards; rows that are equal in all of these are seeds of one configuration
             and are resampled together. Without any, every row is a configuration of its own.
+        scores: names from ``benchmark.scoring.scorecard.SCORES``, separated by commas, or "all".
+        seed: the column that tells the runs of one configuration apart. Without it, rows that are equal in
+            hyperparameters, target and predictions count as one run given twice, which is an error.
+        test_examples: how many examples the target was measured on; ``robust`` needs it.
 
     Raises:
-        InputError: a file that cannot be read, a column that is not there, a value that is not a number, fewer than 3
-            models, a target without variation, or a single configuration.
+        InputError: a file that cannot be read, a column or score that is not there, a value that is not a number, a
+            run that is given twice.
+        ScoreError: fewer than 3 models, or a target without variation.
     """
     import numpy as np
 
-    from benchmark.scoring.board import standings
-    from benchmark.scoring.floors import noise_floor
-    from benchmark.scoring.kendall import kendall_tau, tie_ceiling, tie_fraction
+    from baselines.predictors.boosting import boosted_regression
+    from benchmark.scoring.kendall import tie_ceiling, tie_fraction
+    from benchmark.scoring.scorecard import scorecard
 
     path = Path(path)
+    names = _scores(scores)
+    if test_examples is not None and test_examples < 1:
+        raise InputError(f"--test-examples is {test_examples}, expected a whole number of at least 1")
+    if seed is not None and not hyperparameters:
+        raise InputError("--seed tells the runs of one configuration apart; name its --hyperparameters, too")
     table = _read(path)
-    if target not in table.columns:
-        raise InputError(_no_column(target, table, path))
-    columns = _columns(predictions, table, path, leave_out=target)
-    if len(table) < MINIMUM_MODELS:
-        raise InputError(f"{path} has {len(table)} rows; a score needs at least {MINIMUM_MODELS} models, one row each")
+    for column in [target] if seed is None else [target, seed]:
+        if column not in table.columns:
+            raise InputError(_no_column(column, table, path))
+    columns = _columns(predictions, table, path, leave_out={target})
+    axes = _columns(hyperparameters, table, path, leave_out={target, seed})
     truth = _numbers(table, target, path)
     if np.isnan(truth).any():
         row = np.flatnonzero(np.isnan(truth))[0] + 1
         raise InputError(f"{path}: {target} is empty in row {row}; leave out the models whose target is not known")
-    if (truth == truth[0]).all():
-        raise InputError(f"{path}: {target} is {truth[0]} in all {len(table)} rows, so there is no order to predict")
     values = np.stack([_numbers(table, column, path) for column in columns])
-    clusters = _clusters(table, _columns(hyperparameters, table, path, leave_out=target), path)
+    settings = _settings(table, axes, path) if axes else None
+    if axes:
+        _refuse_repeated_runs(table, axes, [seed] if seed else [target, *columns], path)
 
-    def by_tau(row: "tuple[str, Standing]") -> tuple[bool, float]:
-        tau = row[1].tau
-        return row[1].place == "unranked", -tau.value if tau else 1
+    scorer = partial(
+        scorecard,
+        target=truth,
+        hyperparameters=settings,
+        test_examples=test_examples,
+        regressor=boosted_regression,
+    )
+    card = scorer(values, scores=names)
+    rankings = {name: _ranking(score, values, scorer) for name, score in card.items()}
+    first, places = card[names[0]], rankings[names[0]].places
 
-    rows = zip(columns, standings(values, truth, clusters), strict=True)
+    def from_best(e: int) -> tuple[bool, float]:
+        value = first.entries[e].value
+        return places[e] == "unranked", np.inf if value is None else value if first.lower_is_better else -value
+
     return ScoredTable(
         path=path,
         target=target,
         models=len(table),
-        configurations=len(np.unique(clusters)),
+        configurations=len(table[axes].drop_duplicates()) if axes else len(table),
         tie_fraction=tie_fraction(truth),
         tie_ceiling=tie_ceiling(truth),
-        noise_floor=noise_floor(lambda measure: kendall_tau(measure, truth).value, len(truth)),
-        standings=dict(sorted(rows, key=by_tau)),
+        predictions=tuple(columns),
+        hyperparameters=tuple(axes),
+        test_examples=test_examples,
+        coverage=tuple((~np.isnan(values)).mean(axis=1).tolist()),
+        card=card,
+        rankings=rankings,
+        order=tuple(sorted(range(len(columns)), key=from_best)),
     )
+
+
+def _scores(given: str) -> list[str]:
+    from benchmark.scoring.scorecard import SCORES
+
+    if given == "all":
+        return list(SCORES)
+    names = [name.strip() for name in given.split(",")]
+    for name in names:
+        if name not in SCORES:
+            raise InputError(
+                f"there is no score {name!r}{nearest(name, SCORES)}; give all, or some of {', '.join(SCORES)}"
+            )
+    return list(dict.fromkeys(names))
+
+
+def _ranking(score: "Score", predictions: "np.ndarray", scorer: "Callable[..., dict[str, Score]]") -> Ranking:
+    """The ranked are compared on the models that all of them are defined for, in draws that they share."""
+    import numpy as np
+
+    from benchmark.scoring.board import MINIMUM_COVERAGE
+    from benchmark.scoring.bootstrap import interval
+    from benchmark.scoring.comparison import models_needed, rank_intervals
+
+    values = {
+        e: -entry.value if score.lower_is_better else entry.value
+        for e, entry in enumerate(score.entries)
+        if entry.value is not None and entry.coverage >= MINIMUM_COVERAGE
+    }
+    ranked = sorted(values, key=lambda e: -values[e])
+    places = ["unranked"] * len(predictions)
+    ranks: list[tuple[int, int] | None] = [None] * len(predictions)
+    if not ranked:
+        return Ranking(tuple(places), tuple(ranks), None, None)
+    defined = ~np.isnan(predictions[ranked])
+    common = defined.all(axis=0)
+    entries, draws = [score.entries[e] for e in ranked], score.draws[ranked]
+    if not (defined == common).all():
+        shared = scorer(np.where(common, predictions[ranked], np.nan), scores=[score.name], measures=0)[score.name]
+        entries, draws = shared.entries, shared.draws
+    sign = -1 if score.lower_is_better else 1
+    # Draws in which a score does not exist, as psi's without a cell, compare nobody.
+    draws = sign * draws[:, ~np.isnan(draws).any(axis=0)]
+    points = np.array([np.nan if entry.value is None else sign * entry.value for entry in entries])
+    comparable = draws.shape[1] > 1 and not np.isnan(points).any()
+    spans = rank_intervals(points, draws) if comparable else [(1, len(ranked))] * len(ranked)
+    for number, (e, span) in enumerate(zip(ranked, spans, strict=True)):
+        behind = comparable and interval(draws[0] - draws[number]).low > 0
+        places[e], ranks[e] = "behind" if behind else "tie" if number else "best", span
+    if len(ranked) == 1:
+        return Ranking(tuple(places), tuple(ranks), None, None)
+    needed = models_needed(points[0] - points[1], draws[0] - draws[1], int(common.sum())) if comparable else None
+    return Ranking(tuple(places), tuple(ranks), (ranked[0], ranked[1]), needed)
 
 
 def _read(path: Path) -> "pd.DataFrame":
@@ -144,14 +252,14 @@ def _read(path: Path) -> "pd.DataFrame":
     return table
 
 
-def _columns(patterns: Sequence[str], table: "pd.DataFrame", path: Path, leave_out: str) -> list[str]:
-    """The columns that match, in the order of the patterns, each once. A wildcard never means the target."""
+def _columns(patterns: Sequence[str], table: "pd.DataFrame", path: Path, leave_out: set[str | None]) -> list[str]:
+    """The columns that match, in the order of the patterns, each once. A wildcard never means one of ``leave_out``."""
     chosen: dict[str, None] = {}
     for pattern in patterns:
         if pattern in table.columns:
             matches = [pattern]
         elif re.search(r"[*?\[]", pattern):
-            matches = [name for name in table.columns if fnmatchcase(name, pattern) and name != leave_out]
+            matches = [name for name in table.columns if fnmatchcase(name, pattern) and name not in leave_out]
             if not matches:
                 raise InputError(f"{path}: no column matches {pattern!r}; it has: {', '.join(table.columns)}")
         else:
@@ -180,47 +288,29 @@ def _numbers(table: "pd.DataFrame", column: str, path: Path) -> "np.ndarray":
     return numbers
 
 
-def _clusters(table: "pd.DataFrame", hyperparameters: list[str], path: Path) -> "np.ndarray":
-    import numpy as np
+def _settings(table: "pd.DataFrame", hyperparameters: list[str], path: Path) -> "np.ndarray":
+    """The hyperparameters [n, K] as plain values, None where they are empty."""
+    import pandas as pd
 
-    if not hyperparameters:
-        return np.arange(len(table))
-    clusters = table.groupby(hyperparameters, dropna=False, sort=False).ngroup().to_numpy()
-    if (clusters == 0).all():
+    settings = table[hyperparameters].astype(object)
+    for column in hyperparameters:
+        for row, value in enumerate(settings[column], start=1):
+            if not pd.api.types.is_scalar(value):
+                raise InputError(
+                    f"{path}: row {row} of hyperparameter {column} is {value!r}, expected a number or a word"
+                )
+    return settings.where(settings.notna(), None).to_numpy()
+
+
+def _refuse_repeated_runs(table: "pd.DataFrame", hyperparameters: list[str], others: list[str], path: Path) -> None:
+    columns = [*hyperparameters, *others]
+    runs = table.groupby(columns, dropna=False, sort=False).ngroup()
+    if not (repeated := runs[runs.duplicated()]).empty:
+        first, second = (runs == repeated.iloc[0]).to_numpy().nonzero()[0][:2] + 1
         raise InputError(
-            f"{path}: all rows are equal in {', '.join(hyperparameters)}, so they are seeds of one configuration; name "
-            f"hyperparameters that differ, or none, to take every row for a configuration of its own"
+            f"{path}: rows {first} and {second} are equal in all hyperparameters and in {', '.join(others)}, so they "
+            f"are one run given twice; leave one out, or name the column that tells runs apart with --seed"
         )
-    return clusters
-
-
-def format_text(scored: ScoredTable) -> str:
-    """One line per prediction, for a terminal."""
-    floor = scored.noise_floor.p95
-    width = max(len("prediction"), *map(len, scored.standings))
-    lines = [
-        f"{scored.path}: {scored.target} of {scored.models} models in {scored.configurations} configurations",
-        f"tied pairs in {scored.target}: {scored.tie_fraction:.1%}; a prediction without ties reaches at most tau "
-        f"{scored.tie_ceiling:.3f}",
-        "",
-        f"  {'prediction':<{width}}     tau   95 % interval    floor    ties  coverage",
-    ]
-    marks = {"best": "*", "tie": "=", "behind": " ", "unranked": "-"}
-    for column, standing in scored.standings.items():
-        tau, interval = standing.tau, standing.interval
-        line = f"{marks[standing.place]} {column:<{width}}  "
-        if tau and interval:
-            line += f"{tau.value:6.3f}  [{interval.low:6.3f}, {interval.high:6.3f}]  {floor:6.3f}  "
-            line += f"{tau.prediction_ties:6.1%}"
-        else:
-            line += f"{'undefined':<40}"
-        lines.append(f"{line}    {standing.coverage:6.1%}  {' '.join(tau.flags) if tau else ''}".rstrip())
-    lines += [
-        "",
-        "* best   = statistical tie with the best: the paired 95 % interval of the difference contains 0",
-        "- unranked: defined for less than 95 % of the models   floor: 95 % of random measures score below it",
-    ]
-    return "\n".join(lines)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -240,10 +330,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMN",
         help="columns or wildcards such as 'hp.*': rows equal in all of them are seeds of one configuration",
     )
+    parser.add_argument(
+        "--scores",
+        default="tau",
+        metavar="NAMES",
+        help="all, or some of tau,psi,k,pgdl,robust,partial,r2,mae (default: tau); docs/scores.md explains them",
+    )
+    parser.add_argument("--seed", metavar="COLUMN", help="the column that tells the runs of one configuration apart")
+    parser.add_argument(
+        "--test-examples", type=int, metavar="N", help="how many examples the target was measured on, for robust"
+    )
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a self-contained page with a picture")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    scored = score_table(args.table, args.target, args.prediction, args.hyperparameters)
-    print(json.dumps(scored.to_json(), indent=2) if args.json else format_text(scored))
+    from benchmark.score_text import format_text, to_json
+
+    if args.html:
+        # Scores may take minutes: what keeps the page from being written is said before.
+        folder = args.html.parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise InputError(f"--html {args.html}: {folder} is no folder that can be written to; make it first")
+        if args.html.is_dir():
+            raise InputError(f"--html {args.html} is a folder, expected the name of a file")
+    scored = score_table(
+        args.table, args.target, args.prediction, args.hyperparameters, args.scores, args.seed, args.test_examples
+    )
+    if args.html:
+        from benchmark.score_page import render_page
+        from zoo_builder.files import write_atomically
+
+        page = render_page(scored)
+        write_atomically(args.html, lambda path: path.write_text(page, encoding="utf-8"))
+        print(f"wrote {args.html}", file=sys.stderr)
+    if args.json:
+        print(json.dumps(to_json(scored), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        print(format_text(scored, shutil.get_terminal_size((110, 40)).columns))
     return 0

@@ -1,17 +1,21 @@
-import argparse
 import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.score_table import add_arguments, format_text, run, score_table
+from baselines.predictors.boosting import PLAIN_WORDS
+from benchmark import cli
+from benchmark.score_table import score_table
+from benchmark.score_text import format_text, to_json
+from benchmark.scoring import ScoreError
 from benchmark.scoring.bootstrap import bootstrap_tau, interval
 from benchmark.scoring.kendall import kendall_tau
+from benchmark.scoring.scorecard import SCORES
 from zoo_builder.errors import InputError
 
 
@@ -42,19 +46,49 @@ def write(tmp_path):
     return write
 
 
+@pytest.fixture
+def grid():
+    """3 x 2 x 2 configurations with four seeds each."""
+    rng = np.random.default_rng(1)
+    rows = [row for row in product([1, 2, 4], ["adam", "sgd"], [0.0, 0.5]) for _ in range(4)]
+    table = pd.DataFrame(rows, columns=["hp.width", "hp.optimizer", "hp.dropout"])
+    table["seed"] = list(range(4)) * 12
+    table["gap"] = 0.1 * table["hp.width"] + 0.2 * (table["hp.optimizer"] == "sgd") + 0.02 * rng.standard_normal(48)
+    table["measure.good"] = table["gap"] + 0.02 * rng.standard_normal(48)
+    table["measure.poor"] = table["gap"] + 0.5 * rng.standard_normal(48)
+    return table
+
+
+def command(capsys, *words):
+    """What `gengap score` prints, as JSON where that was asked for."""
+    assert cli.main(["score", *map(str, words)]) == 0
+    out = capsys.readouterr().out
+    return json.loads(out) if "--json" in words else out
+
+
+def refused(capsys, *words):
+    """Its one line of complaint."""
+    assert cli.main(["score", *map(str, words)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("gengap: error: ")
+    assert err.count("\n") == 1
+    return err
+
+
 @pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
 def test_scores_every_column_that_matches(table, write, name):
     scored = score_table(write(table, name), "gap", ["measure.*"], ["hp.*"])
-    assert list(scored.standings) == ["measure.twin", "measure.good", "measure.random"]
+    assert [scored.predictions[e] for e in scored.order] == ["measure.twin", "measure.good", "measure.random"]
     assert (scored.models, scored.configurations) == (40, 20)
+    assert list(scored.card) == ["tau"]
     clusters = table.groupby(["hp.width", "hp.optimizer"], sort=False).ngroup().to_numpy()
-    for column, standing in scored.standings.items():
+    for column, entry in zip(scored.predictions, scored.card["tau"].entries, strict=True):
         prediction, target = table[column].to_numpy(), table["gap"].to_numpy()
-        assert standing.tau == kendall_tau(prediction, target)
-        assert standing.interval == interval(bootstrap_tau(prediction[None], target, clusters)[0])
-    assert [standing.place for standing in scored.standings.values()] == ["best", "behind", "behind"]
+        draws = interval(bootstrap_tau(prediction[None], target, clusters)[0])
+        assert (entry.value, entry.low, entry.high) == (kendall_tau(prediction, target).value, draws.low, draws.high)
+    assert [scored.rankings["tau"].places[e] for e in scored.order] == ["best", "behind", "behind"]
     assert scored.tie_ceiling < 1
-    assert scored.noise_floor.p95 > 0
 
 
 def test_without_hyperparameters_every_row_is_a_configuration(table, write):
@@ -63,53 +97,117 @@ def test_without_hyperparameters_every_row_is_a_configuration(table, write):
 
 def test_an_empty_hyperparameter_is_a_value_of_its_own(table, write):
     table["hp.dropout"] = [0.5, None] * 20
-    assert score_table(write(table), "gap", ["measure.good"], ["hp.dropout"]).configurations == 2
+    scored = score_table(write(table), "gap", ["measure.good"], ["hp.dropout"], scores="tau,psi,k")
+    assert scored.configurations == 2
+    assert scored.card["psi"].entries[0].detail["cells"] == (1,)
 
 
-def test_columns_come_once_and_a_wildcard_never_means_the_target(table, write):
+def test_columns_come_once_and_a_wildcard_never_means_the_target_or_the_seed(table, grid, write):
     path = write(table.drop(columns=["model", "hp.optimizer"]))
     scored = score_table(path, "gap", ["measure.good", "*"])
-    assert sorted(scored.standings) == ["hp.width", "measure.good", "measure.random", "measure.twin"]
+    assert sorted(scored.predictions) == ["hp.width", "measure.good", "measure.random", "measure.twin"]
+    path = write(grid.rename(columns={"seed": "hp.seed"}), "grid.csv")
+    assert score_table(path, "gap", ["measure.*"], ["hp.*"], seed="hp.seed").configurations == 12
+
+
+def test_those_with_gaps_are_compared_on_the_models_that_all_ranked_have(table, write):
+    """Better only because it skips the model it would have put last: no reason to rank it first alone."""
+    table["measure.skips"] = table["measure.twin"]
+    table.loc[table["gap"].idxmin(), "measure.twin"] = 99.0
+    table.loc[table["gap"].idxmin(), "measure.skips"] = None
+    scored = score_table(write(table), "gap", ["measure.skips", "measure.twin", "measure.random"], scores="tau,psi")
+    assert scored.coverage == (39 / 40, 1, 1)
+    ranking = scored.rankings["tau"]
+    assert ranking.places == ("best", "tie", "behind")
+    assert ranking.ranks == ((1, 2), (1, 2), (3, 3))
+    assert (ranking.best_two, ranking.models_needed) == ((0, 1), None)
+    assert set(scored.rankings["psi"].places) == {"unranked"}
+
+
+def test_all_scores(grid, write, capsys):
+    options = ["--target", "gap", "--prediction", "measure.*", "--hyperparameters", "hp.*", "--seed", "seed"]
+    path = write(grid)
+    report = command(capsys, path, *options, "--scores", "all", "--test-examples", 10_000, "--json")
+    assert (report["configurations"], report["test_examples"], report["regressor"]) == (12, 10_000, PLAIN_WORDS)
+    assert list(report["scores"]) == list(SCORES)
+    for name, score in report["scores"].items():
+        assert score["undefined"] is None
+        assert score["lower_is_better"] == (name in ("robust", "mae"))
+        assert set(score["noise_floor"]) == {"median", "p95"}
+        if name != "partial":  # there is hardly a gap beyond the hyperparameters
+            assert score["best_two"] == ["measure.good", "measure.poor"]
+            assert score["models_needed"] > 1
+    good = report["rows"][0]["scores"]
+    assert good["tau"]["place"] == "best"
+    assert report["rows"][1]["scores"]["robust"]["place"] == "behind"
+    assert good["robust"]["ranks"] == [1, 1]
+    assert set(good["psi"]["psi"]) == {"hp.width", "hp.optimizer", "hp.dropout"}
+    assert set(good["k"]["hyperparameters"]) <= set(good["psi"]["psi"])
+    assert {"adjusted_r2", "fold_r2"} <= set(good["r2"])
+    assert good["mae"]["flipped"] is None
 
 
 def test_text(table, write):
     table.loc[:9, "measure.random"] = None
     table["measure.same"] = 1.0
     table["measure.none"] = None
-    text = format_text(score_table(write(table), "gap", ["measure.*"]))
-    marked = {line[2:].split()[0]: line[0] for line in text.splitlines() if "measure." in line}
-    assert marked == {
-        "measure.twin": "*",
-        "measure.good": " ",
-        "measure.same": " ",
-        "measure.random": "-",
-        "measure.none": "-",
-    }
-    assert "75.0%" in text
-    assert "constant" in text
-    assert "undefined" in text
-    assert max(map(len, text.splitlines())) <= 120
+    text = format_text(score_table(write(table), "gap", ["measure.*"]), 110)
+    rows = [line.split() for line in text.splitlines()]
+    cells = {words[0]: words[1:3] for words in rows if words and words[0] in ("twin", "good", "same", "random", "none")}
+    assert cells["twin"] == ["100.0%", "*1.000"]
+    assert (cells["random"][0], cells["random"][1][0]) == ("75.0%", "-")
+    assert cells["none"] == ["0.0%", "-undefined"]
+    assert "constant, so that nothing is ordered: same" in text
+    assert "tau of none: undefined: defined for 0 models, of at least 3" in text
+    assert "* best, = statistical tie with it" in text
 
 
-def arguments(*words):
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return parser.parse_args(list(map(str, words)))
+def test_all_scores_fit_the_screen(grid, write):
+    scored = score_table(write(grid), "gap", ["measure.*"], ["hp.*"], scores="all")
+    for width, blocks in ((90, 3), (110, 2), (200, 1)):
+        text = format_text(scored, width)
+        assert max(map(len, text.splitlines())) <= width
+        assert text.count("good") == blocks
+        assert text.count("undefined: no number of test examples was given; say how many") == 1
+        assert "a width, b optimizer, c dropout" in text
 
 
-def test_command_prints_text_or_json(table, write, capsys):
-    path = write(table)
-    options = [path, "--target", "gap", "--prediction", "measure.good", "--prediction", "*.twin"]
-    assert run(arguments(*options, "--hyperparameters", "hp.*")) == 0
-    assert "40 models in 20 configurations" in capsys.readouterr().out
-    assert run(arguments(*options, "--json")) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report["target"] == "gap"
-    assert set(report["reference"]) == {"tie_ceiling", "tie_fraction", "noise_floor"}
-    best, other = report["rows"]
-    assert (best["prediction"], best["place"], best["coverage"], best["flags"]) == ("measure.twin", "best", 1.0, [])
-    assert best["scores"]["tau"] == {"value": 1.0, "low": 1.0, "high": 1.0}
-    assert other["scores"]["tau"]["low"] < other["scores"]["tau"]["value"] < other["scores"]["tau"]["high"]
+def test_a_reason_stands_once_though_predictions_are_defined_for_different_models(grid, write):
+    grid.loc[:2, "measure.poor"] = None
+    scored = score_table(write(grid), "gap", ["measure.*"], ["hp.*"], scores="tau,robust")
+    assert format_text(scored, 110).count("undefined") == 1
+    assert to_json(scored)["scores"]["robust"]["undefined"].endswith("(--test-examples N)")
+
+
+@pytest.mark.parametrize("scores", ["tau,psi,k,pgdl", "psi,k,tau"])
+def test_constant_hyperparameters_leave_psi_and_k_undefined_and_tau_as_it_is(table, write, scores, capsys):
+    path = write(table.assign(**{"hp.width": 1, "hp.optimizer": "SGD"}))
+    options = [path, "--target", "gap", "--prediction", "measure.*", "--scores", scores]
+    text = command(capsys, *options, "--hyperparameters", "hp.*")
+    assert text.count("undefined: no grid; all hyperparameters have one value") == 1
+    with_none, without = (command(capsys, *options, *given, "--json") for given in (["--hyperparameters", "hp.*"], []))
+    assert with_none["scores"]["psi"]["undefined"] == "no grid; all hyperparameters have one value"
+    taus = [[row["scores"]["tau"] for row in report["rows"]] for report in (with_none, without)]
+    assert taus[0] == taus[1]
+    assert {row["scores"]["psi"]["value"] for row in with_none["rows"]} == {None}
+    assert without["scores"]["k"]["undefined"].endswith("were given; name their columns with --hyperparameters")
+
+
+def test_what_forms_no_grid_is_named(table, write):
+    table["hp.rate"] = np.random.default_rng(3).random(40)
+    scored = score_table(write(table), "gap", ["measure.good"], ["hp.rate", "hp.optimizer"], scores="psi")
+    assert "no two configurations differ in hp.optimizer alone" in to_json(scored)["scores"]["psi"]["undefined"]
+
+
+def test_too_few_configurations_for_any_draw_to_have_a_psi(write, capsys):
+    """One configuration changed in each of 12 hyperparameters: a draw has a psi where it has all 13."""
+    table = pd.DataFrame(np.vstack([np.zeros(12), np.eye(12)]), columns=[f"hp.{number}" for number in range(12)])
+    table["gap"] = np.arange(13.0)
+    table["mine"], table["other"] = table["gap"], -table["gap"]
+    options = ["--target", "gap", "--prediction", "mine", "--prediction", "other", "--hyperparameters", "hp.*"]
+    psi = command(capsys, write(table), *options, "--scores", "psi", "--json")["rows"][1]["scores"]["psi"]
+    assert (psi["low"], psi["high"], psi["ranks"], psi["place"]) == (None, None, [1, 2], "tie")
+    assert "[-, -]" in command(capsys, write(table), *options, "--scores", "psi")
 
 
 def set_cell(row, column, value):
@@ -128,22 +226,72 @@ def set_cell(row, column, value):
         (None, {"predictions": ["measure.goo"]}, "no column 'measure.goo' .did you mean 'measure.good'"),
         (None, {"predictions": ["measures.*"]}, "no column matches 'measures.*'; it has: model, "),
         (None, {"hyperparameters": ["hq.*"]}, "no column matches 'hq"),
+        (None, {"hyperparameters": ["hp.*"], "seed": "sed"}, "no column 'sed'"),
+        (None, {"seed": "model"}, "--seed tells the runs of one configuration apart; name its --hyperparameters"),
         (None, {"predictions": ["model"]}, "row 1 of column model is 'model-0', expected a finite number"),
+        (None, {"scores": "tau,pdgl"}, "no score 'pdgl' .did you mean 'pgdl'.*give all, or some of tau, psi, k"),
+        (None, {"scores": ""}, "no score ''; give all, or some of tau"),
+        (None, {"test_examples": 0}, "--test-examples is 0, expected a whole number of at least 1"),
         (set_cell(2, "measure.good", "high"), {}, "row 3 of column measure.good is 'high'"),
         (set_cell(4, "measure.good", float("inf")), {}, "row 5 of column measure.good is inf"),
         (set_cell(6, "gap", "?"), {}, "row 7 of column gap is '?'"),
         (set_cell(6, "gap", None), {}, "gap is empty in row 7"),
-        (lambda table: table[:2], {}, "has 2 rows; a score needs at least 3"),
-        (lambda table: table[:0], {}, "has 0 rows"),
-        (lambda table: table.assign(gap=0.25), {}, "gap is 0.25 in all 40 rows"),
-        (lambda table: table.assign(**{"hp.width": 1}), {"hyperparameters": ["hp.width"]}, "equal in hp.width"),
     ],
 )
-def test_bad_tables(table, write, change, options, words):
+def test_bad_input(table, write, change, options, words):
     path = write(change(table) if change else table)
     given = {"target": "gap", "predictions": ["measure.good"], **options}
     with pytest.raises(InputError, match=words):
         score_table(path, **given)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda table: table[:2], "2 models; a score needs at least 3"),
+        (lambda table: table[:0], "0 models; a score needs at least 3"),
+        (lambda table: table.assign(gap=0.25), "target is 0.25 for all 40 models, so there is no order to predict"),
+    ],
+)
+def test_tables_that_have_no_score(table, write, change, words):
+    with pytest.raises(ScoreError, match=words):
+        score_table(write(change(table)), "gap", ["measure.good"])
+
+
+def test_one_run_given_twice(grid, write):
+    given = {"target": "gap", "predictions": ["measure.*"], "hyperparameters": ["hp.*"]}
+    twice = write(pd.concat([grid, grid[6:7]]), "twice.csv")
+    words = "rows 7 and 49 are equal in all hyperparameters and in {}, so they are one run given twice; leave one out"
+    with pytest.raises(InputError, match=words.format("gap, measure.good, measure.poor")):
+        score_table(twice, **given)
+    with pytest.raises(InputError, match=words.format("seed")):
+        score_table(twice, **given, seed="seed")
+    # Two seeds that came out alike, which the measures cannot tell apart, are two runs where the table says so.
+    grid.loc[7, ["gap", "measure.good", "measure.poor"]] = grid.loc[6, ["gap", "measure.good", "measure.poor"]]
+    alike = write(grid, "alike.csv")
+    with pytest.raises(InputError, match=r"rows 7 and 8 .* name the column that tells runs apart with --seed"):
+        score_table(alike, **given)
+    assert score_table(alike, **given, seed="seed").models == 48
+
+
+def test_hyperparameters_are_numbers_or_words(grid, write):
+    grid["hp.list"] = [[1.0]] * 48
+    with pytest.raises(InputError, match=r"row 1 of hyperparameter hp.list is .*expected a number or a word"):
+        score_table(write(grid, "table.parquet"), "gap", ["measure.good"], ["hp.*"])
+
+
+def test_errors_are_one_line_and_nothing_is_written(grid, write, capsys, tmp_path, monkeypatch):
+    options = [write(grid), "--target", "gap", "--prediction"]
+    page = tmp_path / "page.html"
+    assert "no column matches 'none.*'" in refused(capsys, *options, "none.*", "--html", page)
+    options += ["measure.*", "--html"]
+    assert "there is no score 'kk'" in refused(capsys, *options, page, "--scores", "kk")
+    assert f"{tmp_path}/none is no folder" in refused(capsys, *options, tmp_path / "none" / "page.html")
+    assert "table.csv is no folder" in refused(capsys, *options, tmp_path / "table.csv" / "page.html")
+    assert f"--html {tmp_path} is a folder" in refused(capsys, *options, tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # permissions do not bind the superuser
+    assert f"{tmp_path} is no folder that can be written to" in refused(capsys, *options, page)
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
 
 
 def test_dates_and_lists_are_not_numbers(table, write):
@@ -188,18 +336,19 @@ def test_the_module_is_light_to_import():
     assert not {"torch", "pandas", "numpy", "scipy"} & set(loaded)
 
 
-@pytest.mark.skipif(
-    "GENGAP_TABLES" not in os.environ, reason="GENGAP_TABLES names no folder with the competition's tables"
-)
-def test_the_competition_table(capsys):
-    path = Path(os.environ["GENGAP_TABLES"]) / "pgdl_task1_measures.csv"
-    options = ["--target", "gen_gap", "--prediction", "measure.*", "--hyperparameters", "hp.*"]
-    run(arguments(path, *options))
-    lines = [line for line in capsys.readouterr().out.splitlines() if " measure." in line]
-    assert len(lines) >= 13
-    run(arguments(path, *options, "--json"))
-    rows = json.loads(capsys.readouterr().out)["rows"]
+def test_the_competition_table(gengap_tables, capsys, tmp_path):
+    path = gengap_tables / "pgdl_task1_measures.csv"
+    official = json.loads((gengap_tables / "pgdl_task1_official_scores.json").read_text())["score"]
+    options = ["--target", "gen_gap", "--prediction", "measure.*", "--hyperparameters", "hp.*", "--scores", "tau,pgdl"]
+    report = command(capsys, path, *options, "--json")
+    rows = {row["prediction"].removeprefix("measure."): row["scores"] for row in report["rows"]}
+    assert {name: rows[name]["pgdl"]["value"] for name in official} == pytest.approx(official, abs=1e-9, rel=0)
     table = pd.read_csv(path)
-    for row in rows:
-        expected = kendall_tau(table[row["prediction"]].to_numpy(), table["gen_gap"].to_numpy()).value
-        assert row["scores"]["tau"]["value"] == expected
+    turned = tmp_path / "turned.csv"
+    table.assign(**{"measure.WCV": -table["measure.WCV"]}).to_csv(turned, index=False)
+    options[3] = "measure.WCV"
+    (opposite,) = command(capsys, turned, *options, "--json")["rows"]
+    wcv, opposite = rows["WCV"], opposite["scores"]
+    assert opposite["tau"]["value"] == -wcv["tau"]["value"]
+    assert abs(opposite["pgdl"]["value"] - wcv["pgdl"]["value"]) > 0.01
+    assert opposite["pgdl"]["value"] == wcv["pgdl"]["flipped"]
