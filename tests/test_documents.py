@@ -1,5 +1,6 @@
-"""The code in README.md and CONTRIBUTING.md runs."""
+"""The code in README.md, CONTRIBUTING.md and docs/ runs."""
 
+import doctest
 import re
 from pathlib import Path
 
@@ -80,3 +81,10 @@ def test_the_task(zoo):
     task = eval(block("CONTRIBUTING.md", "Task("), dict(vars(tasks)))
     assert isinstance(task, Task)
     assert np.array_equal(task.values(zoo.final), zoo.final["test_accuracy"])
+
+
+def test_the_scores():
+    """All that docs/scores.md says after `>>>`; its prose rounds the same numbers."""
+    result = doctest.testfile(str(ROOT / "docs" / "scores.md"), module_relative=False)
+    assert result.failed == 0
+    assert result.attempted > 20
