@@ -93,8 +93,8 @@ class ScoredTable:
 # What a reason ends with where a prediction is undefined for some models, whether that matters to it or not.
 SOME_MODELS = re.compile(r" \(on the \d+ of \d+ models it is defined for\)$")
 HINTS = {
-    "no hyperparameters were given": "; name their columns with --hyperparameters",
-    "no number of test examples was given": "; say how many the target was measured on (--test-examples N)",
+    "no hyperparameters were given": " (--hyperparameters COLUMN)",
+    "no number of test examples was given": " (--test-examples N)",
 }
 
 

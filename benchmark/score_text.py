@@ -203,11 +203,13 @@ def _notes(scored: ScoredTable, names: list[str]) -> Iterable[str]:
             yield f"constant, so that nothing is ordered: {', '.join(constant)}"
     if any(score.name in CONDITIONED for score in defined):
         axes = shortened(scored.hyperparameters)[1]
-        yield "set with the minimum: " + ", ".join(f"{_letter(number)} {axis}" for number, axis in enumerate(axes))
-    if any(flip_differs(entry) for score in defined for entry in score.entries):
-        yield "flip: the score of the negated prediction"
+        yield "set: " + ", ".join(f"{_letter(number)} {axis}" for number, axis in enumerate(axes))
+        flips = any(flip_differs(entry) for score in defined for entry in score.entries)
+        yield "set: the hyperparameters that attain the minimum" + (
+            "; flip: the score of the negated prediction" if flips else ""
+        )
     if any(score.name == "partial" for score in defined):
-        yield f"partial tau: of what the hyperparameters leave, out of fold, by {PLAIN_WORDS}"
+        yield f"partial tau: by {PLAIN_WORDS}"
     needed = {TITLES[score.name]: scored.rankings[score.name] for score in defined}
     needed = [
         f"{title} {ranking.models_needed:,}" if ranking.models_needed else f"{title} none, they are equal"

@@ -168,7 +168,7 @@ def test_all_scores_fit_the_screen(grid, write):
         text = format_text(scored, width)
         assert max(map(len, text.splitlines())) <= width
         assert text.count("good") == blocks
-        assert text.count("undefined: no number of test examples was given; say how many") == 1
+        assert text.count("undefined: no number of test examples was given (--test-examples N)") == 1
         assert "a width, b optimizer, c dropout" in text
 
 
@@ -190,7 +190,7 @@ def test_constant_hyperparameters_leave_psi_and_k_undefined_and_tau_as_it_is(tab
     taus = [[row["scores"]["tau"] for row in report["rows"]] for report in (with_none, without)]
     assert taus[0] == taus[1]
     assert {row["scores"]["psi"]["value"] for row in with_none["rows"]} == {None}
-    assert without["scores"]["k"]["undefined"].endswith("were given; name their columns with --hyperparameters")
+    assert without["scores"]["k"]["undefined"].endswith("were given (--hyperparameters COLUMN)")
 
 
 def test_what_forms_no_grid_is_named(table, write):
