@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from benchmark import records, scoring
 from benchmark.entrants import Entrant, builtin_entrants, describe, load_object
 from benchmark.records import Record
 from benchmark.scoring.floors import MEASURES
+from benchmark.scoring.grid import with_names
 from benchmark.scoring.kendall import tie_ceiling, tie_fraction
 from benchmark.scoring.reliability import reliability
 from benchmark.scoring.scorecard import SCORES, Score, scorecard
@@ -355,7 +355,7 @@ def _scores(answer: Answer, models: _TestModels) -> tuple[dict, dict, list[str]]
             parts = {part: getattr(entry, part) for part in ("value", "low", "high", "flipped")}
             scores[name] = parts | {"detail": _named(entry.detail, axes)}
         else:
-            undefined[name] = re.sub(r"(?<=hyperparameter )\d+", lambda column: axes[int(column[0])], entry.undefined)
+            undefined[name] = with_names(entry.undefined, axes)
     return scores, undefined, list(entries["tau"].detail["flags"])
 
 

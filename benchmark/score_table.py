@@ -76,22 +76,19 @@ class ScoredTable:
 
     def reason(self, undefined: str) -> str:
         """Why a score is undefined, in the words of the table and the command line."""
-        bare = SOME_MODELS.sub("", undefined)
-        if bare in HINTS:
-            return bare + HINTS[bare]
-        return re.sub(r"\bhyperparameter (\d+)", lambda match: self.hyperparameters[int(match[1])], undefined)
+        from benchmark.scoring.grid import with_names
+
+        return with_names(undefined, self.hyperparameters) + HINTS.get(undefined, "")
 
     def undefined(self, name: str) -> str | None:
         """Why no prediction has this score, the most frequent of the reasons; None where one has it."""
         entries = self.card[name].entries
         if any(entry.value is not None for entry in entries):
             return None
-        reasons = Counter(SOME_MODELS.sub("", entry.undefined or "") for entry in entries)
+        reasons = Counter(entry.undefined or "" for entry in entries)
         return self.reason(reasons.most_common(1)[0][0])
 
 
-# What a reason ends with where a prediction is undefined for some models, whether that matters to it or not.
-SOME_MODELS = re.compile(r" \(on the \d+ of \d+ models it is defined for\)$")
 HINTS = {
     "no hyperparameters were given": " (--hyperparameters COLUMN)",
     "no number of test examples was given": " (--test-examples N)",
@@ -200,9 +197,8 @@ def _ranking(score: "Score", predictions: "np.ndarray", scorer: "Callable[..., d
     """The ranked are compared on the models that all of them are defined for, in draws that they share."""
     import numpy as np
 
-    from benchmark.scoring.board import MINIMUM_COVERAGE
     from benchmark.scoring.bootstrap import interval
-    from benchmark.scoring.comparison import models_needed, rank_intervals
+    from benchmark.scoring.comparison import MINIMUM_COVERAGE, models_needed, rank_intervals
 
     values = {
         e: -entry.value if score.lower_is_better else entry.value

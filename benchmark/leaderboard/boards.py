@@ -17,11 +17,9 @@ import pandas as pd
 from benchmark.records import Record
 from benchmark.scoring import ScoreError
 from benchmark.scoring.bootstrap import DRAWS, bootstrap_tau, interval
-from benchmark.scoring.comparison import ranks_of_differences
+from benchmark.scoring.comparison import MINIMUM_COVERAGE, ranks_of_differences
 from benchmark.scoring.kendall import kendall_tau
 from zoo_builder.errors import InputError
-
-RANKED_COVERAGE = 0.95
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ def _aligned(record: Record, models: pd.DataFrame, head: Record) -> np.ndarray:
 def _unranked(record: Record) -> str | None:
     if record.control:
         return "control"
-    if record.coverage < RANKED_COVERAGE:
+    if record.coverage < MINIMUM_COVERAGE:
         return "low coverage"
     return None
 

@@ -10,6 +10,8 @@ from scipy.special import ndtri
 from benchmark.scoring import ScoreError
 
 LEVEL = 0.95
+# An entrant that is defined for a smaller share of the models is not ranked.
+MINIMUM_COVERAGE = 0.95
 POWER = 0.8
 
 

@@ -9,7 +9,8 @@
   scores are then undefined and raise NoGrid, and are not zero.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -20,6 +21,11 @@ from benchmark.scoring.kendall import PairOrder
 
 class NoGrid(ScoreError):
     """The score is undefined for these models, whatever the prediction: they form no grid."""
+
+
+def with_names(reason: str, hyperparameters: Sequence[str]) -> str:
+    """A message of these scores with the names of the hyperparameters in place of their columns."""
+    return re.sub(r"\bhyperparameter (\d+)", lambda column: hyperparameters[int(column[1])], reason)
 
 
 def checked(

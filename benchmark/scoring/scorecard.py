@@ -2,7 +2,7 @@
 
 A score that does not exist for these models, or whose inputs were not given, is undefined with the reason, and never
 takes others along. Ranks and ties follow from the draws, which all scores and entrants share (``comparison``,
-``bootstrap.interval``); places on tau are those of ``board.standings``.
+``bootstrap.interval``).
 """
 
 from collections.abc import Callable, Sequence
@@ -27,6 +27,10 @@ MINIMUM_MODELS = 3
 # K and pgdl look at all pairs of models in every draw; beyond this many models they take fewer draws.
 MANY_MODELS = 500
 FEWER_DRAWS = 200
+
+
+class NotGiven(ScoreError):
+    """The score needs an input that was not given, whatever the prediction."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ class _Table:
     def grid(self) -> np.ndarray:
         """The codes [n, K] of the hyperparameters."""
         if self.codes is None:
-            raise ScoreError("no hyperparameters were given")
+            raise NotGiven("no hyperparameters were given")
         return self.codes
 
     def features(self) -> np.ndarray:
@@ -196,7 +200,7 @@ def _score(name: str, table: _Table, predictions: np.ndarray, noise: np.ndarray)
             points, flipped, draws = kind.evaluate(table, models, predictions[members])
         except ScoreError as error:
             reason = str(error).removeprefix("undefined: ")
-            if 0 < coverage < 1:
+            if 0 < coverage < 1 and not isinstance(error, NotGiven):
                 reason += f" (on the {models.sum()} of {len(models)} models it is defined for)"
             entries |= dict.fromkeys(members.tolist(), Entry(None, None, None, None, coverage, {}, reason))
             continue
@@ -282,7 +286,7 @@ def _robust(table: _Table, models: np.ndarray, predictions: np.ndarray) -> _Eval
 
 def _examples(table: _Table) -> int:
     if table.test_examples is None:
-        raise ScoreError("no number of test examples was given")
+        raise NotGiven("no number of test examples was given")
     return table.test_examples
 
 
@@ -303,7 +307,7 @@ def _partial_chance(table: _Table, noise: np.ndarray) -> list[float]:
 
 def _regressor(table: _Table) -> Regressor:
     if table.regressor is None:
-        raise ScoreError("no regressor was given")
+        raise NotGiven("no regressor was given")
     return table.regressor
 
 
