@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     entrants = command(commands, "entrants", _entrants, "list the built-in entrants")
 
     run = command(commands, "run", _run, "run entrants on a task and write a record of each")
-    run.add_argument("task", help="test-accuracy, generalization-gap, unlabeled-accuracy, or all")
+    run.add_argument("task", help="test-accuracy, generalization-gap, complexity, unlabeled-accuracy, or all")
     run.add_argument(
         "entrants",
         nargs="*",

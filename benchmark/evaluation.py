@@ -113,7 +113,7 @@ def evaluate(
     Raises:
         InputError: the zoo is too small, or it or its data cannot be read. What an entrant does wrong is in its record.
     """
-    parts = split(zoo)
+    parts = split(zoo, task.fitted)
     target = task.values(parts.final)
     if len(np.unique(target[parts.test])) < 2:
         raise InputError(f"all test models of {zoo.root} have the same {task.target}: there is nothing to order")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 TRAIN_SHARE, VALIDATION_SHARE = 0.4, 0.1
 SPLIT_VERSION = 1
 
+GAP = "generalization gap (training minus test accuracy)"
+
 
 @dataclass(frozen=True)
 class Task:
@@ -30,6 +32,8 @@ class Task:
         access: the most an entrant may read, controls excepted.
         kinds: the kinds of entrants that "all" stands for, beside the controls.
         target, orientation: what is predicted, and what a larger value says.
+        fitted: entrants are fitted on the train split and scored on the test split. Where nothing is fitted, all models
+            are scored: half of a controlled grid is none any more.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Task:
     kinds: tuple[str, ...]
     target: str
     orientation: str
+    fitted: bool = True
 
     def values(self, final: "pd.DataFrame") -> np.ndarray:
         """The target of each row of ``zoo.final``: float64 [n]."""
@@ -46,12 +51,14 @@ class Task:
 
     @property
     def predicts_gap(self) -> bool:
-        return self.name == "generalization-gap"
+        return self.target == GAP
 
     def refuses(self, entrant: "Entrant") -> str | None:
         """Why this entrant cannot enter the task; None where it can."""
         if entrant.kind == "measure" and not self.predicts_gap:
             return f"a complexity measure says how large the generalization gap is, and {self.name} is about accuracy"
+        if entrant.kind == "predictor" and not self.fitted:
+            return f"it is fitted, and {self.name} scores all models of a zoo"
         if entrant.kind == "estimator" and "target" not in ACCESS[self.access]:
             return f"an estimator reads unlabeled target data, which {self.name} does not give"
         if not entrant.control and not ACCESS[entrant.access] <= ACCESS[self.access]:
@@ -73,8 +80,17 @@ TASKS = (
         version=1,
         access="train-data",
         kinds=("measure", "predictor"),
-        target="generalization gap (training minus test accuracy)",
+        target=GAP,
         orientation="larger is a larger gap",
+    ),
+    Task(
+        name="complexity",
+        version=1,
+        access="train-data",
+        kinds=("measure",),
+        target=GAP,
+        orientation="larger is a larger gap",
+        fitted=False,
     ),
     Task(
         name="unlabeled-accuracy",
@@ -121,10 +137,11 @@ class Split:
     hash: str
 
 
-def split(zoo: "Zoo") -> Split:
+def split(zoo: "Zoo", fitted: bool = True) -> Split:
     """Train 40 %, validation 10 %, test 50 % of the configurations, by a hash of each, the seed excluded.
 
-    Seed twins never straddle it, and a larger zoo keeps every model where it was.
+    Seed twins never straddle it, and a larger zoo keeps every model where it was. Where nothing is ``fitted``, all
+    models are test models.
 
     Raises:
         InputError: so few models that a split has less than three.
@@ -134,8 +151,10 @@ def split(zoo: "Zoo") -> Split:
     names = np.where(
         share < TRAIN_SHARE, "train", np.where(share < TRAIN_SHARE + VALIDATION_SHARE, "validation", "test")
     )
+    if not fitted:
+        names = np.full(len(final), "test")
     train, validation, test = (np.flatnonzero(names == name) for name in ("train", "validation", "test"))
-    if min(len(train), len(validation), len(test)) < 3:
+    if fitted and min(len(train), len(validation), len(test)) < 3:
         raise InputError(
             f"the zoo {zoo.root} has {len(train)} training, {len(validation)} validation and {len(test)} test models, "
             f"and a task needs 3 of each: build it with more --models"

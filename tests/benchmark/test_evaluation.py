@@ -86,6 +86,16 @@ def test_sampled_hyperparameters_make_no_grid(small_zoo: Zoo, tmp_path: Path) ->
     assert {"tau", "partial", "r2"} <= record.scores.keys()
 
 
+def test_measures_are_scored_on_all_models_and_what_is_fitted_is_refused(small_zoo: Zoo, tmp_path: Path) -> None:
+    task = find_task("complexity", small_zoo.name)
+    assert "hyperparameters" not in [entrant.name for entrant in find_entrants(["all"], task)]
+    with pytest.raises(InputError, match="it is fitted, and complexity scores all models of a zoo"):
+        find_entrants(["nfn-np"], task)
+    (record,) = evaluate(task, find_entrants(["weight-norm"], task), small_zoo, tmp_path)
+    assert (record.status, record.models) == ("ok", len(small_zoo.final))
+    assert all(cells for cells in record.scores["psi"]["detail"]["cells"].values())
+
+
 def test_a_users_predictor_is_scored(small_zoo: Zoo, tmp_path: Path) -> None:
     record = run(small_zoo, tmp_path, "class Mine(Base): pass")
     assert (record.status, record.entrant, record.kind, record.citation) == ("ok", "mine", "predictor", "this test")

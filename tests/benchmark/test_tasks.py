@@ -51,6 +51,12 @@ def test_diverged_models_are_left_out_and_too_few_are_an_error(small_zoo: Zoo, m
         split(small_zoo)
 
 
+def test_without_fitting_all_models_are_test_models(small_zoo: Zoo) -> None:
+    parts = split(small_zoo, fitted=False)
+    assert [len(parts.train), len(parts.validation), len(parts.test)] == [0, 0, len(small_zoo.final)]
+    assert parts.hash != split(small_zoo).hash
+
+
 def test_targets_are_what_they_are_called(small_zoo: Zoo) -> None:
     final = small_zoo.final
     np.testing.assert_array_equal(find_task("test-accuracy", "small").values(final), final["test_accuracy"])
