@@ -89,6 +89,8 @@ class ScoredTable:
         return self.reason(reasons.most_common(1)[0][0])
 
 
+# Errors and their squares are finite up to here.
+LARGEST = 1e150
 HINTS = {
     "no hyperparameters were given": " (--hyperparameters COLUMN)",
     "no number of test examples was given": " (--test-examples N)",
@@ -239,13 +241,16 @@ def _read(path: Path) -> "pd.DataFrame":
         raise InputError(f"{path}: a table is a .csv or a .parquet file; convert it to one of these")
     try:
         table = readers[path.suffix](path).rename(columns=str)
+        names = table.columns
+        if path.suffix == ".csv":  # pandas gives a second column of a name another
+            names = pd.Index(pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0])
     # pyarrow and pandas answer a damaged file with many kinds of exception.
     except Exception as error:
         raise InputError(f"{path} cannot be read as {path.suffix[1:]}: {error}; check the path and the file") from error
-    if not table.columns.is_unique:
-        twice = table.columns[table.columns.duplicated()][0]
-        raise InputError(f"{path}: column {twice!r} appears more than once; rename one")
-    return table
+    if not names.is_unique:
+        raise InputError(f"{path}: column {names[names.duplicated()][0]!r} appears more than once; rename one")
+    # Half precision cannot be grouped by.
+    return table.astype({name: "float32" for name in table if table[name].dtype == "float16"})
 
 
 def _columns(patterns: Sequence[str], table: "pd.DataFrame", path: Path, leave_out: set[str | None]) -> list[str]:
@@ -275,11 +280,17 @@ def _numbers(table: "pd.DataFrame", column: str, path: Path) -> "np.ndarray":
 
     given = table[column].astype(object)
     numbers = np.asarray(pd.to_numeric(given, errors="coerce"), dtype=np.float64)
-    broken = np.flatnonzero((np.isnan(numbers) & given.notna().to_numpy()) | np.isinf(numbers))
+    broken = np.flatnonzero((np.isnan(numbers) & given.notna().to_numpy()) | (np.abs(numbers) > LARGEST))
     if len(broken):
         raise InputError(
-            f"{path}: row {broken[0] + 1} of column {column} is {given.iloc[broken[0]]!r}, expected a finite number "
-            f"(rows are counted from 1 below the header); leave it empty where the prediction is undefined"
+            f"{path}: row {broken[0] + 1} of column {column} is {given.iloc[broken[0]]!r}, expected a finite number, "
+            f"at most {LARGEST:g} (rows are counted from 1 below the header); leave it empty where a prediction is "
+            "undefined"
+        )
+    if table[column].dtype.kind in "iu" and table[column].nunique() > len(np.unique(numbers[~np.isnan(numbers)])):
+        raise InputError(
+            f"{path}: column {column} has whole numbers that differ beyond the 53 bits of a float; subtract what they "
+            f"share, or give their ranks"
         )
     return numbers
 

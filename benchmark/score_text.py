@@ -104,7 +104,12 @@ def shortened(names: Sequence[str]) -> tuple[str, list[str]]:
     """What the names share up to a dot ("measure."), and the rest of each."""
     prefixes = {name[: name.rfind(".") + 1] for name in names}
     prefix = prefixes.pop() if len(prefixes) == 1 < len(names) else ""
-    return prefix, [name.removeprefix(prefix) for name in names]
+    return printable(prefix), [printable(name.removeprefix(prefix)) or "(empty)" for name in names]
+
+
+def printable(name: str) -> str:
+    """What a terminal would take for a command, or turn the line around, as a question mark."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
 def _column(scored: ScoredTable, score: Score) -> list[str]:

@@ -88,7 +88,9 @@ def _other_scores(board: Board) -> list[str]:
         ]
         floors = board.head.reference.get("noise_floors", {})
         chance = [number(floors[name]["p95"]) if name in floors else "" for name in names]
-        parts.append(_lines([header, ["---", *["--:"] * len(names)], *rows, ["*95 % of random measures*", *chance]]))
+        if any(chance):
+            rows.append(["*95 % of random measures*", *chance])
+        parts.append(_lines([header, ["---", *["--:"] * len(names)], *rows]))
     parts += [
         f"Undefined here: {', '.join(titles)}: {_escaped(reason)}."
         for reason, titles in undefined_scores(board).items()

@@ -74,7 +74,7 @@ def ranks_of_differences(
             np.maximum(sizes, np.abs(draw - difference) / error, out=sizes)
     critical = np.quantile(sizes, level)
     for pair, error in zip(compared, errors, strict=True):
-        if abs(differences[pair]) > critical * error:
+        if abs(differences[pair]) > max(critical * error, 1e-12):
             better, other = pairs[pair] if differences[pair] > 0 else pairs[pair][::-1]
             best[other] += 1
             worst[better] -= 1

@@ -23,7 +23,15 @@ from itertools import combinations
 
 import numpy as np
 
-from benchmark.scoring.grid import PairCounts, checked, checked_weights, entropy, labels, mutual_information, varied
+from benchmark.scoring.grid import (
+    PairCounts,
+    checked,
+    checked_weights,
+    conditioned_on,
+    entropy,
+    mutual_information,
+    varied,
+)
 from benchmark.scoring.pair_draws import pair_draws
 
 
@@ -90,7 +98,7 @@ def _sets(codes: np.ndarray) -> dict[tuple[int, ...], np.ndarray]:
     """The sets that are conditioned on, and the group [n] that each puts a model into."""
     columns = varied(codes).tolist()
     sets = [each for size in range(3) for each in combinations(columns, size)]
-    return {each: labels(codes[:, each]) for each in sets}
+    return conditioned_on(codes, sets)
 
 
 def _score(tables: dict[tuple[int, ...], np.ndarray], groups: dict[tuple[int, ...], np.ndarray]) -> ConditionalMI:

@@ -11,12 +11,17 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from benchmark.scoring import ScoreError, finite
 from benchmark.scoring.bootstrap import BLOCK, discordant_partners, levels_of
 from benchmark.scoring.kendall import PairOrder
+
+MOST_GROUPS = 500
+
+Set = TypeVar("Set", bound=tuple[int, ...])
 
 
 class NoGrid(ScoreError):
@@ -146,6 +151,26 @@ def configuration_weights(weights: np.ndarray, runs: np.ndarray) -> np.ndarray:
             "draws them together"
         )
     return weights[some]
+
+
+def conditioned_on(codes: np.ndarray, sets: Iterable[Set]) -> dict[Set, np.ndarray]:
+    """The sets of columns with the group [n] that each puts a model into, but for sets that put each into its own.
+
+    In these a cell is a single pair, which has no entropy.
+
+    Raises:
+        NoGrid: a set whose groups are so many that its cells hold next to nothing, and take all memory.
+    """
+    groups = {each: labels(codes[:, each]) for each in sets}
+    groups = {each: members for each, members in groups.items() if members.max(initial=0) + 1 < len(codes)}
+    for each, members in groups.items():
+        if (count := members.max() + 1) > MOST_GROUPS:
+            names = " and ".join(f"hyperparameter {column}" for column in each)
+            raise NoGrid(
+                f"undefined: no grid; {names} put {len(codes)} models into {count} groups, at most {MOST_GROUPS} are "
+                "compared with each other; leave one out, or round it"
+            )
+    return groups
 
 
 class PairCounts:

@@ -25,8 +25,18 @@ from itertools import combinations
 import numpy as np
 
 from benchmark.scoring import ScoreError
-from benchmark.scoring.grid import NoGrid, PairCounts, checked, checked_weights, entropy, labels, mutual_information
+from benchmark.scoring.grid import (
+    NoGrid,
+    PairCounts,
+    checked,
+    checked_weights,
+    conditioned_on,
+    entropy,
+    mutual_information,
+)
 from benchmark.scoring.pair_draws import pair_draws
+
+NO_ENTROPY = "undefined: any two hyperparameters determine the order of the target, so no cell has entropy"
 
 
 @dataclass(frozen=True)
@@ -90,14 +100,17 @@ def _sets(codes: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
     """The pairs of hyperparameters that are conditioned on, and the group [n] that each puts a model into."""
     if codes.shape[1] < 2:
         raise ScoreError("the score conditions on two hyperparameters, and there is one; a one-valued one would count")
-    return {each: labels(codes[:, each]) for each in combinations(range(codes.shape[1]), 2)}
+    sets = conditioned_on(codes, combinations(range(codes.shape[1]), 2))
+    if not sets:
+        raise NoGrid(NO_ENTROPY)
+    return sets
 
 
 def _score(tables: dict[tuple[int, int], np.ndarray]) -> Pgdl:
     scores = {each: float(_fraction(table)) for each, table in tables.items()}
     scores = {each: value for each, value in scores.items() if not math.isnan(value)}
     if not scores:
-        raise NoGrid("undefined: any two hyperparameters determine the order of the target, so no cell has entropy")
+        raise NoGrid(NO_ENTROPY)
     best = min(scores, key=lambda each: scores[each])
     return Pgdl(scores[best], best)
 

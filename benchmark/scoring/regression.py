@@ -70,11 +70,11 @@ def bootstrap_r2(
     for value, prediction in zip(values, predictions, strict=True):
         defined = ~np.isnan(prediction)
         if defined.any():
-            value[:] = _squared_correlation(prediction[defined], target[defined], weights[defined].astype(np.float64))
+            value[:] = squared_correlation(prediction[defined], target[defined], weights[defined].astype(np.float64))
     return values
 
 
-def _squared_correlation(prediction: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def squared_correlation(prediction: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """[draws], from weighted sums about the mean of all models, which keeps them small beside no large mean."""
     total = np.maximum(weights.sum(axis=0), 1)
     prediction, target = (_standardized(values) for values in (prediction, target))
@@ -88,6 +88,7 @@ def _squared_correlation(prediction: np.ndarray, target: np.ndarray, weights: np
 
 
 def _standardized(values: np.ndarray) -> np.ndarray:
+    values = values / max(np.abs(values).max(), np.finfo(float).tiny)  # the squares of what is huge are infinite
     spread = values.std()
     return (values - values.mean()) / spread if spread > 1e-12 * np.abs(values).max() else np.zeros(len(values))
 

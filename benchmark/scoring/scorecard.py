@@ -20,10 +20,19 @@ from benchmark.scoring.grid import codes_of, labels, varied
 from benchmark.scoring.kendall import kendall_tau
 from benchmark.scoring.partial import Regressor, residuals
 from benchmark.scoring.pgdl import bootstrap_pgdl, pgdl_score
-from benchmark.scoring.regression import bootstrap_mae, bootstrap_r2, linear_fit, mean_absolute_error
+from benchmark.scoring.regression import (
+    FOLDS,
+    bootstrap_mae,
+    bootstrap_r2,
+    linear_fit,
+    mean_absolute_error,
+    squared_correlation,
+)
 from benchmark.scoring.robust import bootstrap_robust, robust_sign_error
 
 MINIMUM_MODELS = 3
+# A score that fewer of the draws have gets no interval, and is undefined: those that have it are no random ones.
+MINIMUM_DRAWN = 0.5
 # K and pgdl look at all pairs of models in every draw; beyond this many models they take fewer draws.
 MANY_MODELS = 500
 FEWER_DRAWS = 200
@@ -197,17 +206,25 @@ def _score(name: str, table: _Table, predictions: np.ndarray, noise: np.ndarray)
         try:
             if models.sum() < MINIMUM_MODELS:
                 raise ScoreError(f"defined for {models.sum()} models, of at least {MINIMUM_MODELS}")
-            points, flipped, draws = kind.evaluate(table, models, predictions[members])
+            with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at below
+                points, flipped, draws = kind.evaluate(table, models, predictions[members])
         except ScoreError as error:
             reason = str(error).removeprefix("undefined: ")
             if 0 < coverage < 1 and not isinstance(error, NotGiven):
                 reason += f" (on the {models.sum()} of {len(models)} models it is defined for)"
-            entries |= dict.fromkeys(members.tolist(), Entry(None, None, None, None, coverage, {}, reason))
+            entries |= dict.fromkeys(members.tolist(), _undefined(coverage, reason))
             continue
         for entrant, (value, detail), opposite, draw in zip(members.tolist(), points, flipped, draws, strict=True):
-            central = interval(draw)
-            entries[entrant] = Entry(value, central.low, central.high, opposite, coverage, detail)
-            rows[entrant] = draw
+            drawn = int(np.isfinite(draw).sum())
+            if not np.isfinite(value):
+                entries[entrant] = _undefined(coverage, "the predictions are too large to be squared or summed")
+            elif drawn < MINIMUM_DRAWN * len(draw):
+                entries[entrant] = _undefined(coverage, f"it exists in {drawn} of {len(draw)} bootstrap draws alone")
+            else:
+                central = interval(draw)
+                detail = {part: None if _infinite(what) else what for part, what in detail.items()}
+                entries[entrant] = Entry(value, central.low, central.high, opposite, coverage, detail)
+                rows[entrant] = draw
     try:
         floor = NoiseFloor.of(kind.chance(table, noise), kind.lower_is_better) if len(noise) else None
     except ScoreError:
@@ -216,6 +233,14 @@ def _score(name: str, table: _Table, predictions: np.ndarray, noise: np.ndarray)
     draws = np.array([rows.get(entrant, np.full(length, np.nan)) for entrant in range(len(predictions))])
     in_order = tuple(entries[entrant] for entrant in range(len(predictions)))
     return Score(name, kind.lower_is_better, in_order, floor, draws.reshape(-1, length))
+
+
+def _undefined(coverage: float, reason: str) -> Entry:
+    return Entry(None, None, None, None, coverage, {}, reason)
+
+
+def _infinite(what: Any) -> bool:
+    return isinstance(what, float) and not np.isfinite(what)
 
 
 def _tau(table: _Table, models: np.ndarray, predictions: np.ndarray) -> _Evaluation:
@@ -293,7 +318,12 @@ def _examples(table: _Table) -> int:
 def _partial(table: _Table, models: np.ndarray, predictions: np.ndarray) -> _Evaluation:
     rest, target = np.full(predictions.shape, np.nan), np.zeros(len(models))
     rest[:, models], target[models] = residuals(
-        predictions[:, models], table.target[models], table.features()[models], _regressor(table), seed=table.seed
+        predictions[:, models],
+        table.target[models],
+        table.features()[models],
+        _regressor(table),
+        _folds(labels(table.grid()[models])),
+        table.seed,
     )
     # Of a regressor that is odd in its target, as least squares and trees are, the flip is exact.
     return _taus(rest, target, models, table)
@@ -301,7 +331,8 @@ def _partial(table: _Table, models: np.ndarray, predictions: np.ndarray) -> _Eva
 
 def _partial_chance(table: _Table, noise: np.ndarray) -> list[float]:
     """A random measure is its own residual: the hyperparameters explain nothing of it."""
-    _, target = residuals(noise[:0], table.target, table.features(), _regressor(table), seed=table.seed)
+    folds = _folds(labels(table.grid()))
+    _, target = residuals(noise[:0], table.target, table.features(), _regressor(table), folds, table.seed)
     return [kendall_tau(measure, target).value for measure in noise]
 
 
@@ -312,8 +343,9 @@ def _regressor(table: _Table) -> Regressor:
 
 
 def _r2(table: _Table, models: np.ndarray, predictions: np.ndarray) -> _Evaluation:
+    folds = _folds(table.clusters[models])
     fits = [
-        linear_fit(prediction[models, None], table.target[models], table.clusters[models], seed=table.seed)
+        linear_fit(prediction[models, None], table.target[models], table.clusters[models], folds, table.seed)
         for prediction in predictions
     ]
     return _Evaluation(
@@ -323,8 +355,14 @@ def _r2(table: _Table, models: np.ndarray, predictions: np.ndarray) -> _Evaluati
     )
 
 
+def _folds(configurations: np.ndarray) -> int:
+    """As many as there usually are, or one for each configuration where these are fewer."""
+    return min(FOLDS, len(np.unique(configurations)))
+
+
 def _r2_chance(table: _Table, noise: np.ndarray) -> np.ndarray:
-    return bootstrap_r2(noise, table.target, None, 1, 0)[:, 0]
+    once = np.ones((len(table.target), 1))
+    return np.array([squared_correlation(measure, table.target, once)[0] for measure in noise])
 
 
 def _mae(table: _Table, models: np.ndarray, predictions: np.ndarray) -> _Evaluation:

@@ -122,3 +122,12 @@ def test_folds_are_of_configurations():
 def test_what_cannot_be_fitted_is_an_error(features, target, options, words):
     with pytest.raises(ScoreError, match=words):
         linear_fit(np.array(features), np.array(target), **options)
+
+
+def test_the_size_of_a_prediction_does_not_move_r2():
+    rng = np.random.default_rng(5)
+    target = rng.random(30)
+    prediction = target + 0.3 * rng.random(30)
+    plain, huge, small = bootstrap_r2(np.stack([prediction, 1e200 * prediction, 1e-200 * prediction]), target, draws=50)
+    np.testing.assert_allclose(huge, plain, rtol=1e-9)
+    np.testing.assert_allclose(small, plain, rtol=1e-9)

@@ -9,7 +9,7 @@ import pytest
 from benchmark.scoring import ScoreError, scorecard
 from benchmark.scoring.bootstrap import bootstrap_tau, interval, resample
 from benchmark.scoring.conditional_mi import bootstrap_conditional_mi, conditional_mi
-from benchmark.scoring.floors import noise_floor
+from benchmark.scoring.floors import noise_floor, random_measures
 from benchmark.scoring.granulated import bootstrap_granulated, granulated_tau
 from benchmark.scoring.kendall import kendall_tau
 from benchmark.scoring.partial import partial_tau, residuals
@@ -246,3 +246,34 @@ def test_the_competition_table(gengap_tables):
     assert wcv.low < official["WCV"] < wcv.high
     assert {name for name, score in card.items() if score.undefined} == {"robust"}
     assert card["robust"].undefined.startswith("none of 336 pairs of configurations has an effective sample size")
+
+
+def test_the_noise_floor_of_r2_is_on_all_models():
+    rng = np.random.default_rng(8)
+    target = rng.random(60)
+    noise = random_measures(60, 500, 0)
+    truth = np.percentile([np.corrcoef(measure, target)[0, 1] ** 2 for measure in noise], [50, 95])
+    floor = scorecard.scorecard(rng.random((1, 60)), target, scores=["r2"])["r2"].floor
+    np.testing.assert_allclose([floor.median, floor.p95], truth)
+
+
+def test_a_hyperparameter_that_every_model_has_another_value_of_is_not_conditioned_on():
+    rng = np.random.default_rng(9)
+    target, own = rng.random(48), np.arange(48.0)
+    axes = np.array([(i % 2, i // 2 % 3) for i in range(48)])
+    predictions = target + rng.random((2, 48))
+    with_it, without = (
+        scorecard.scorecard(predictions, target, given, clusters=own, scores=["k"], draws=20, measures=0)["k"]
+        for given in (np.column_stack([axes, rng.permutation(own)]), axes)
+    )
+    # All sets that hold it determine the order of the target.
+    assert with_it.undefined is None or with_it.undefined.startswith("no grid")
+    if with_it.undefined is None:
+        np.testing.assert_array_equal(with_it.draws, without.draws)
+
+
+def test_numbers_too_large_to_be_summed_are_undefined():
+    target = np.random.default_rng(10).random(20)
+    huge = np.linspace(1e306, 1.7e308, 20)[None]
+    card = scorecard.scorecard(huge, target, scores=["mae"], draws=20, measures=0)
+    assert card["mae"].undefined == "the predictions are too large to be squared or summed"
