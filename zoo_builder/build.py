@@ -396,7 +396,10 @@ def _only_builder(root: Path) -> Iterator[None]:
         lock.truncate(0)
         lock.write(f"pid {os.getpid()} on {platform.node()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
         lock.flush()
-        yield
+        try:
+            yield
+        finally:  # a worker that was ended in mid-write has left one
+            files.remove_temporaries(root)
 
 
 @contextmanager
