@@ -1,6 +1,7 @@
 """What all tests share: one thread, reproducible draws in CI, checked tensor axes, and the folders of real data."""
 
 import os
+import signal
 from pathlib import Path
 from unittest import mock
 
@@ -14,6 +15,9 @@ from jaxtyping import install_import_hook
 
 import zoo_builder.architecture
 import zoo_builder.dropout
+
+# A shell that starts tests in the background lets their processes ignore Ctrl-C, which some tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 torch.set_num_threads(1)
 
