@@ -25,7 +25,7 @@ ACCESS: dict[str, frozenset[str]] = {
     "hyperparameters": frozenset({"hyperparameters", "configurations"}),
     "weights": frozenset({"stacks", "initial"}),
     "train-data": frozenset({"stacks", "initial", "train"}),
-    "trajectory": frozenset({"stacks", "initial", "hyperparameters", "configurations", "train"}),
+    "trajectory": frozenset({"stacks", "initial", "hyperparameters", "configurations", "train", "statistics"}),
     "unlabeled-data": frozenset({"stacks", "initial", "configurations", "train", "target"}),
 }
 
@@ -89,6 +89,7 @@ class View:
         hyperparameters: one row per model; numbers and strings.
         configurations: int64 [n]; equal numbers are runs of one configuration that differ in the seed alone.
         train, target: see TrainData and TargetData.
+        statistics: one row per model, columns ``zoo_builder.training.STATISTICS``: what training recorded on its way.
 
     Raises:
         InputError: there is no such access level.
@@ -102,6 +103,7 @@ class View:
     configurations: np.ndarray | None = None
     train: TrainData | None = None
     target: TargetData | None = None
+    statistics: "pd.DataFrame | None" = None
 
     def __post_init__(self) -> None:
         if self.access not in ACCESS:
@@ -137,8 +139,9 @@ class View:
             changes["stacks"] = [chosen for stack in self.stacks if len(chosen := _renumbered(stack, position))]
             if self.initial is not None:
                 changes["initial"] = [chosen for stack in self.initial if len(chosen := _renumbered(stack, position))]
-        if "hyperparameters" in allowed and self.hyperparameters is not None:
-            changes["hyperparameters"] = self.hyperparameters.iloc[rows].reset_index(drop=True)
+        for name in ("hyperparameters", "statistics"):
+            if name in allowed and (table := getattr(self, name)) is not None:
+                changes[name] = table.iloc[rows].reset_index(drop=True)
         if "configurations" in allowed and self.configurations is not None:
             changes["configurations"] = self.configurations[rows]
         if "train" in allowed and self.train is not None:
@@ -174,6 +177,11 @@ class Prediction:
     reasons: dict[int, str] = field(default_factory=dict)
 
 
+# What a measure takes, from least to most: nothing, arithmetic on weights, one forward pass over the training images,
+# several passes (or gradients) over them, a search with many passes over a thousand of them.
+COSTS = ("free", "weights", "pass", "passes", "search")
+
+
 @dataclass(frozen=True)
 class Measure:
     """A complexity measure: one unfitted number per model; larger says larger generalization gap.
@@ -181,7 +189,7 @@ class Measure:
     Attributes:
         function: takes a MeasureContext, returns float64 [M] for the M models of its stack.
         access: the least access level that has what it needs.
-        cost: "free" (nothing is computed), "weights", or "pass" (a forward pass over the training data).
+        cost: one of ``COSTS``.
         formula: one line.
         citation: where it is defined.
         control: a yardstick, shown on the board without a rank.

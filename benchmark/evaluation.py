@@ -127,7 +127,7 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="gengap-") as temporary:
         folder = Path(temporary)
         # The measures read one view, of the level that covers them all.
-        shared = max((entrant.access for entrant in measures), key=["weights", "train-data"].index, default="weights")
+        shared = max((entrant.access for entrant in measures), key=["weights", "train-data", "trajectory"].index, default="weights")
         levels = {shared if job is measures else job[0].access for job in (*jobs, *([measures] if measures else []))}
         for access in levels:
             (folder / access).mkdir()

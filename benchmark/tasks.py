@@ -85,8 +85,8 @@ TASKS = (
     ),
     Task(
         name="complexity",
-        version=1,
-        access="train-data",
+        version=2,
+        access="trajectory",
         kinds=("measure",),
         target=GAP,
         orientation="larger is a larger gap",

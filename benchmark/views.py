@@ -15,7 +15,9 @@ from baselines.interface import ACCESS, TargetData, TrainData, View
 from zoo_builder.architecture import Architecture
 from zoo_builder.networks import Stack
 from zoo_builder.store import Zoo
-from zoo_builder.training import subset_seeds, subset_size
+from zoo_builder.training import STATISTICS, subset_seeds, subset_size
+
+_TABLES = ("hyperparameters", "statistics")
 
 
 def make_view(zoo: Zoo, final: pd.DataFrame, access: str, data_root: str | Path | None = None) -> View:
@@ -36,6 +38,8 @@ def make_view(zoo: Zoo, final: pd.DataFrame, access: str, data_root: str | Path 
         content["hyperparameters"] = final[zoo.hyperparameters].reset_index(drop=True)
     if "configurations" in allowed:
         content["configurations"] = pd.factorize(final["configuration"])[0].astype(np.int64)
+    if "statistics" in allowed:
+        content["statistics"] = final[list(STATISTICS)].reset_index(drop=True)
     if "train" in allowed:
         data = zoo.data(data_root)
         total = len(data.train_labels)
@@ -78,8 +82,9 @@ def save_view(view: View, folder: Path) -> None:
                 for name, value in vars(part).items()
             }
     save_file(tensors, folder / "view.safetensors")
-    if "hyperparameters" in allowed and view.hyperparameters is not None:
-        view.hyperparameters.to_parquet(folder / "hyperparameters.parquet")
+    for name in _TABLES:
+        if name in allowed and (table := getattr(view, name)) is not None:
+            table.to_parquet(folder / f"{name}.parquet")
     description = {"access": view.access, "size": view.size, "architectures": architectures}
     (folder / "view.json").write_text(json.dumps(description), encoding="utf-8")
 
@@ -108,6 +113,7 @@ def load_view(folder: Path) -> View:
         content["train"] = TrainData(images=train["images"], labels=train["labels"], **arrays)
     if target := under("target/"):
         content["target"] = TargetData(images=target["images"], logits=target["logits"].numpy())
-    if (table := folder / "hyperparameters.parquet").is_file():
-        content["hyperparameters"] = pd.read_parquet(table)
+    for name in _TABLES:
+        if (path := folder / f"{name}.parquet").is_file():
+            content[name] = pd.read_parquet(path)
     return View(access=description["access"], size=description["size"], **content)

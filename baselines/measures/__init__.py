@@ -6,9 +6,14 @@ if TYPE_CHECKING:
     from baselines.interface import Measure
 
 
+def families() -> "dict[str, tuple[Measure, ...]]":
+    """{family: its measures}, every built-in one."""
+    from baselines.measures import controls, counts, norms, optimization, output, path, spectral
+
+    modules = (counts, output, norms, spectral, path, optimization, controls)
+    return {module.__name__.rpartition(".")[2].replace("_", "-"): module.MEASURES for module in modules}
+
+
 def measures() -> "tuple[Measure, ...]":
     """Every built-in measure."""
-    from baselines.measures import controls, counts, norms, output, path, spectral
-
-    families = (counts, output, norms, spectral, path, controls)
-    return tuple(measure for family in families for measure in family.MEASURES)
+    return tuple(measure for family in families().values() for measure in family)

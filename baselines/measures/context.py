@@ -1,8 +1,9 @@
 """What the measures of one stack read, each thing computed once. No measure's formula stands here."""
 
 import copy
-from collections.abc import Callable
-from functools import cached_property, wraps
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter
 from typing import Any, TypeVar, cast
 
@@ -13,86 +14,148 @@ from torch import Tensor
 from baselines.folding import without_norms
 from baselines.interface import NotApplicable, TrainData, View
 from zoo_builder.architecture import Architecture
+from zoo_builder.datasets.dataset import scaled
+from zoo_builder.engines.interface import Engine
 from zoo_builder.engines.torch_engine import TorchEngine
 from zoo_builder.networks import Stack
 from zoo_builder.training import training_subset
-
-IMAGES_AT_ONCE = 4096  # per model, which bounds the memory for logits
 
 Value = TypeVar("Value")
 
 
 def shared(compute: Callable[[Any], Value]) -> Value:
-    """A property that is computed once per context.
+    """A property of the context that is computed once; see ``MeasureContext.once``."""
+    return cast(Value, property(lambda context: context.once(compute)))
 
-    Every reader gets a copy, so that a measure which writes to what it was given hurts no other. What the value cost is
-    added to ``context.borrowed`` when it is read again, so that a measure's time does not depend on who came first.
+
+@dataclass(frozen=True)
+class Group:
+    """Models that have equally many training images.
+
+    Attributes:
+        members: int64 [m], their numbers in the context.
+        stack: the same m networks, for passes.
+        indices: int64 [m, n], which of the data set's training images are each one's own, in a random order.
     """
-    name = compute.__name__
 
-    @wraps(compute)
-    def get(context: "MeasureContext") -> Value:
-        if name in context._values:
-            context.borrowed += context._seconds[name]
-        else:
-            start, borrowed = perf_counter(), context.borrowed
-            context._values[name] = compute(context)
-            context._seconds[name] = perf_counter() - start + context.borrowed - borrowed
-        return copy.deepcopy(context._values[name])
+    members: np.ndarray
+    stack: Stack
+    indices: np.ndarray
+    _train: TrainData
 
-    return cast(Value, property(get))
+    @property
+    def labels(self) -> Tensor:
+        """int64 [m, n]."""
+        return self._train.labels[torch.from_numpy(self.indices)]
+
+    def blocks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The images, at most ``size`` per model at a time: float32 [m, B, C, H, W] in [-1, 1], labels int64 [m, B]."""
+        for block in torch.from_numpy(self.indices).split(size, dim=1):
+            yield scaled(self._train.images[block], torch.float32), self._train.labels[block]
 
 
 class MeasureContext:
     """M models of one architecture, numbered 0 .. M-1.
 
-    Norms are folded into the layers before them: architecture, parameters and initialization are those of networks
-    without norms that compute the same.
+    What reads weights (architecture, parameters, initial, matrices) reads networks without norms that compute the same:
+    each norm is folded into the layer before it.
 
     Attributes:
+        engine: computes passes.
         reasons: {model: why the measure is undefined for it}, filled by ``undefined``.
+        remarks: {model: what to know of its value}, filled by ``remark``.
         borrowed: seconds that earlier readers spent on what has been read so far.
     """
 
-    def __init__(self, view: View):
-        """``view`` holds the models of one stack."""
+    def __init__(self, view: View, engine: Engine | None = None):
+        """``view`` holds the models of one stack; ``engine`` is torch on the CPU unless given."""
         self._view = view
-        self._values: dict[str, Any] = {}
-        self._seconds: dict[str, float] = {}
+        self._values: dict[Hashable, Any] = {}
+        self._seconds: dict[Hashable, float] = {}
+        self.engine = engine or TorchEngine()
         self.reasons: dict[int, str] = {}
+        self.remarks: dict[int, str] = {}
         self.borrowed = 0.0
 
     def __len__(self) -> int:
         return self._view.size
 
+    def once(self, compute: "Callable[..., Value]", *settings: Hashable) -> Value:
+        """``compute(context, *settings)``, which is computed when it is first asked for.
+
+        Every reader gets a copy, so that a measure which writes to what it was given hurts no other. What the value
+        cost is added to ``borrowed`` when it is read again, so that a measure's time does not depend on who came first.
+        """
+        key = (compute, *settings)
+        if key in self._values:
+            self.borrowed += self._seconds[key]
+        else:
+            start, borrowed = perf_counter(), self.borrowed
+            self._values[key] = compute(self, *settings)
+            self._seconds[key] = perf_counter() - start + self.borrowed - borrowed
+        return copy.deepcopy(self._values[key])
+
     @cached_property
-    def _stack(self) -> Stack:
+    def _folded(self) -> Stack:
         (stack,) = self._view.stacks
         return without_norms(stack)
 
     @property
     def architecture(self) -> Architecture:
-        """What each of them is.
+        """What each of them is, without norms.
 
         Raises:
             NotApplicable: a norm cannot be folded; so do all that read weights.
         """
-        return self._stack.architecture
+        return self._folded.architecture
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The networks for passes in eval mode, float32: without norms, or with them where one cannot be folded."""
+        try:
+            return self._folded
+        except NotApplicable:
+            return self._view.stacks[0]
 
     def undefined(self, mask: Tensor, reason: str) -> None:
         """The measure has no value where ``mask`` (bool [M]) holds; whatever it returns there becomes NaN."""
         for model in torch.nonzero(mask).flatten().tolist():
             self.reasons.setdefault(model, reason)
 
+    def remark(self, mask: Tensor, what: str) -> None:
+        """The value stands where ``mask`` (bool [M]) holds, and its reader has to know something of it."""
+        for model in torch.nonzero(mask).flatten().tolist():
+            self.remarks.setdefault(model, what)
+
     @property
     def train(self) -> TrainData:
         """Training images and what is known of these models on them; its per-model arrays have M entries."""
         return cast(TrainData, self._view.train).take(np.arange(len(self)))
 
+    def statistic(self, name: str) -> Tensor:
+        """One of ``zoo_builder.training.STATISTICS`` as training recorded it, float64 [M]; infinite or NaN as there.
+
+        Raises:
+            NotApplicable: the zoo has no such record.
+        """
+        table = self._view.statistics
+        if table is None or name not in table:
+            raise NotApplicable(f"the zoo does not say {name} of its runs")
+        return torch.from_numpy(table[name].to_numpy(float, copy=True))
+
+    def groups(self, most: int | None = None) -> list[Group]:
+        """The models by their number of training images, at most ``most`` images of each: its first at random."""
+        train, groups = self.train, []
+        for size in np.unique(train.subset_size).tolist():
+            members = np.flatnonzero(train.subset_size == size)
+            subsets = [training_subset(int(train.subset_seed[model]), size, len(train.images)) for model in members]
+            groups.append(Group(members, self.stack.take(members), np.stack(subsets)[:, :most], train))
+        return groups
+
     @shared
     def parameters(self) -> dict[str, Tensor]:
         """{name: float64 [M, *shape]}, input to output, weight before bias."""
-        return _in_float64(self._stack)
+        return _in_float64(self._folded)
 
     @shared
     def initial(self) -> dict[str, Tensor]:
@@ -108,8 +171,7 @@ class MeasureContext:
     @shared
     def matrices(self) -> list[Tensor]:
         """The weights of each layer as float64 [M, out, rest], without biases."""
-        weighted = self.architecture.weighted
-        return [self._stack.parameters[f"{place.name}.weight"].double().flatten(2) for place in weighted]
+        return [self.parameters[f"{place.name}.weight"].flatten(2) for place in self.architecture.weighted]
 
     @shared
     def singular_values(self) -> list[Tensor]:
@@ -117,19 +179,30 @@ class MeasureContext:
         return [torch.linalg.svdvals(matrix) for matrix in self.matrices]
 
     @shared
+    def logits(self) -> list[Tensor]:
+        """The outputs on each model's own training images, in the order of ``groups``: M of float32 [n, classes]."""
+        outputs = [torch.empty(0)] * len(self)
+        for group in self.groups():
+            found = self.engine.logits(
+                group.stack.architecture, group.stack.parameters, self.train.images, group.indices
+            )
+            for model, logits in zip(group.members, found, strict=True):
+                outputs[model] = logits
+        return outputs
+
+    @shared
+    def labels(self) -> list[Tensor]:
+        """The labels that belong to ``logits``: M of int64 [n]."""
+        labels = [torch.empty(0)] * len(self)
+        for group in self.groups():
+            for model, own in zip(group.members, group.labels, strict=True):
+                labels[model] = own
+        return labels
+
+    @shared
     def margins(self) -> list[Tensor]:
-        """f_y - max_{j != y} f_j on each model's own training images: M tensors, float64 [subset size]."""
-        train, total = self.train, len(self.train.images)
-        margins = [torch.empty(0)] * len(self)
-        # Models with equally many images are computed together.
-        for size in np.unique(train.subset_size).tolist():
-            members = np.flatnonzero(train.subset_size == size)
-            subsets = [training_subset(int(train.subset_seed[model]), size, total) for model in members]
-            for model, values in zip(
-                members, _margins(self._stack.take(members), train, np.stack(subsets)), strict=True
-            ):
-                margins[model] = values
-        return margins
+        """f_y - max_{j != y} f_j on each model's own training images: M of float64 [n]."""
+        return [margins(logits, own) for logits, own in zip(self.logits, self.labels, strict=True)]
 
     @shared
     def margin(self) -> Tensor:
@@ -137,17 +210,12 @@ class MeasureContext:
         return torch.from_numpy(np.array([np.quantile(values.numpy(), 0.1) for values in self.margins]))
 
 
+def margins(logits: Tensor, labels: Tensor) -> Tensor:
+    """f_y - max_{j != y} f_j in float64: logits [..., classes], labels int64 [...] -> [...]."""
+    labels = labels[..., None]
+    others = logits.scatter(-1, labels, -torch.inf).amax(-1)
+    return (logits.gather(-1, labels)[..., 0] - others).double()
+
+
 def _in_float64(stack: Stack) -> dict[str, Tensor]:
     return {name: stack.parameters[name].double() for name in stack.architecture.parameters}
-
-
-def _margins(stack: Stack, train: TrainData, indices: np.ndarray) -> Tensor:
-    """Margins of each model at its own images ``indices`` (int64 [M, B]): float64 [M, B]."""
-    engine, blocks = TorchEngine(), []
-    for start in range(0, indices.shape[1], IMAGES_AT_ONCE):
-        block = indices[:, start : start + IMAGES_AT_ONCE]
-        logits = engine.logits(stack.architecture, stack.parameters, train.images, block)
-        labels = train.labels[torch.from_numpy(block)][..., None]
-        others = logits.scatter(2, labels, -torch.inf).amax(2)
-        blocks.append((logits.gather(2, labels)[..., 0] - others).double())
-    return torch.cat(blocks, dim=1)

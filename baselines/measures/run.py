@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 
 import numpy as np
@@ -10,6 +10,9 @@ import torch
 
 from baselines.interface import ACCESS, Measure, NotApplicable, Prediction, View
 from baselines.measures.context import MeasureContext
+from zoo_builder.architecture import Architecture
+from zoo_builder.engines.interface import Engine
+from zoo_builder.engines.torch_engine import TorchEngine
 from zoo_builder.errors import InputError
 from zoo_builder.networks import Stack
 
@@ -21,10 +24,12 @@ class MeasureResult(Prediction):
     """One measure's values, a reason for every NaN, and what it took.
 
     Attributes:
+        remarks: {row: what to know of its value}.
         seconds: time of the measure and of everything it read, as if it had been computed alone.
         log: what went wrong with the measure itself, with tracebacks; "" where nothing did.
     """
 
+    remarks: dict[int, str] = field(default_factory=dict)
     seconds: float = 0.0
     log: str = ""
 
@@ -34,6 +39,7 @@ def compute(
     measures: Iterable[Measure],
     *,
     stack_size: int = 64,
+    engine_of: Callable[[Architecture, int], Engine] = lambda architecture, models: TorchEngine(),
     progress: Callable[[int], object] = lambda models: None,
 ) -> dict[str, MeasureResult]:
     """Computes ``measures`` for every model of ``view``.
@@ -45,6 +51,7 @@ def compute(
         view: the models.
         measures: with distinct names; each with an access level that the view's level covers.
         stack_size: how many models are computed together.
+        engine_of: called with each architecture, as passes see it, and its number of models.
         progress: is told the number of models just finished, such as ``tqdm.update``.
 
     Returns:
@@ -62,6 +69,7 @@ def compute(
             )
     values = {measure.name: np.full(view.size, np.nan) for measure in measures}
     reasons: dict[str, dict[int, str]] = {measure.name: {} for measure in measures}
+    remarks: dict[str, dict[int, str]] = {measure.name: {} for measure in measures}
     seconds = dict.fromkeys(values, 0.0)
     logs = dict.fromkeys(values, "")
     for stack in view.stacks:
@@ -74,14 +82,20 @@ def compute(
         for start in range(0, len(rows), stack_size):
             chunk = rows[start : start + stack_size]
             context = MeasureContext(view.take(chunk))
+            if start == 0:
+                engine = engine_of(context.stack.architecture, len(rows))
+            context.engine = engine
             for measure in measures:
                 result = _evaluate(measure, context)
                 values[measure.name][chunk] = result.values
-                reasons[measure.name].update({int(chunk[model]): why for model, why in result.reasons.items()})
+                for found, said in ((reasons, result.reasons), (remarks, result.remarks)):
+                    found[measure.name].update({int(chunk[model]): what for model, what in said.items()})
                 seconds[measure.name] += result.seconds
                 logs[measure.name] += result.log
             progress(len(chunk))
-    return {name: MeasureResult(values[name], reasons[name], seconds[name], logs[name]) for name in values}
+    return {
+        name: MeasureResult(values[name], reasons[name], remarks[name], seconds[name], logs[name]) for name in values
+    }
 
 
 def _finite(stack: Stack) -> np.ndarray:
@@ -92,7 +106,8 @@ def _finite(stack: Stack) -> np.ndarray:
 def _evaluate(measure: Measure, context: MeasureContext) -> MeasureResult:
     """One measure on one stack; rows are the models of the stack."""
     values, log = np.full(len(context), np.nan), ""
-    context.reasons, borrowed, start = {}, context.borrowed, perf_counter()
+    context.reasons, context.remarks = {}, {}
+    borrowed, start = context.borrowed, perf_counter()
     try:
         returned = torch.as_tensor(measure.function(context)).detach().double()
         if returned.shape != (len(context),):
@@ -111,4 +126,5 @@ def _evaluate(measure: Measure, context: MeasureContext) -> MeasureResult:
             context.reasons[model] = f"the measure failed: it returned {values[model]} and gave no reason"
             log += f"{measure.name}: {context.reasons[model]}\n"
     values[list(context.reasons)] = np.nan
-    return MeasureResult(values, context.reasons, seconds, log)
+    remarks = {model: what for model, what in context.remarks.items() if model not in context.reasons}
+    return MeasureResult(values, context.reasons, remarks, seconds, log)

@@ -1,6 +1,7 @@
 """Small stacks and views of them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -8,6 +9,7 @@ from baselines.interface import ACCESS, TrainData, View
 from zoo_builder.architecture import Architecture
 from zoo_builder.families import small_cnn
 from zoo_builder.networks import Stack
+from zoo_builder.training import STATISTICS
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +40,7 @@ def draw_stack():
 def make_view():
     """make_view(stacks, access, labels, ...): 40 random images; each model has its own 7, 20 or all of them."""
 
-    def make(stacks: list[Stack], access: str = "train-data", labels: torch.Tensor | None = None, **content) -> View:
+    def make(stacks: list[Stack], access: str = "trajectory", labels: torch.Tensor | None = None, **content) -> View:
         size, architecture = sum(map(len, stacks)), stacks[0].architecture
         random = np.random.default_rng(1)
         images = torch.from_numpy(random.integers(0, 256, (40, *architecture.input_shape), dtype=np.uint8))
@@ -50,7 +52,8 @@ def make_view():
             loss=random.random(size),
             accuracy=random.random(size),
         )
-        content = {"stacks": stacks, "train": train, **content}
+        statistics = pd.DataFrame(random.uniform(1, 100, (size, len(STATISTICS))), columns=list(STATISTICS))
+        content = {"stacks": stacks, "train": train, "statistics": statistics, **content}
         return View(access=access, size=size, **{k: v for k, v in content.items() if k in ACCESS[access]})
 
     return make

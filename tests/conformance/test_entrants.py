@@ -15,6 +15,7 @@ from baselines.measures.run import compute
 from baselines.predictors import predictors
 from zoo_builder.families import small_cnn
 from zoo_builder.networks import Stack, forward
+from zoo_builder.training import STATISTICS
 
 CONFIGURATIONS, SEEDS, IMAGES = 12, 2, 24
 ENTRANTS: tuple[Callable[[], tuple], ...] = (measures, predictors, estimators)
@@ -57,6 +58,7 @@ def population(access: str, models: int = CONFIGURATIONS * SEEDS) -> View:
             accuracy=random.random(models),
         ),
         "target": TargetData(images=images, logits=logits),
+        "statistics": pd.DataFrame(random.uniform(1, 100, (models, len(STATISTICS))), columns=list(STATISTICS)),
     }
     return View(access=access, size=models, **{k: v for k, v in content.items() if k in ACCESS[access]})
 
