@@ -1,11 +1,13 @@
 """`gengap score`: scores a table made elsewhere, one row per model (CSV or Parquet).
 
-An empty (NaN) prediction is undefined for that model and costs coverage; an empty hyperparameter is a value of its own;
-everything else must be a finite number. Rows that are equal in all hyperparameters are seeds of one configuration.
+An empty (NaN) prediction is undefined for that model and costs coverage; an empty hyperparameter is a value of its own,
+"does not apply"; everything else must be a finite number, or a word where it is a hyperparameter. Rows that are equal in
+all hyperparameters are seeds of one configuration.
 """
 
 import argparse
 import json
+import math
 import os
 import re
 import shutil
@@ -302,9 +304,10 @@ def _settings(table: "pd.DataFrame", hyperparameters: list[str], path: Path) -> 
     settings = table[hyperparameters].astype(object)
     for column in hyperparameters:
         for row, value in enumerate(settings[column], start=1):
-            if not pd.api.types.is_scalar(value):
+            if not pd.api.types.is_scalar(value) or (isinstance(value, float) and math.isinf(value)):
                 raise InputError(
-                    f"{path}: row {row} of hyperparameter {column} is {value!r}, expected a number or a word"
+                    f"{path}: row {row} of hyperparameter {column} is {value!r}, expected a finite number or a word; "
+                    "leave it empty where the hyperparameter does not apply, or write a word for it"
                 )
     return settings.where(settings.notna(), None).to_numpy()
 

@@ -96,10 +96,12 @@ def test_without_hyperparameters_every_row_is_a_configuration(table, write):
 
 
 def test_an_empty_hyperparameter_is_a_value_of_its_own(table, write):
+    """Of the grid, and of what the regressor of partial tau sees."""
     table["hp.dropout"] = [0.5, None] * 20
-    scored = score_table(write(table), "gap", ["measure.good"], ["hp.dropout"], scores="tau,psi,k")
-    assert scored.configurations == 2
-    assert scored.card["psi"].entries[0].detail["cells"] == (1,)
+    scored = score_table(write(table), "gap", ["measure.good"], ["hp.width", "hp.dropout"], scores="psi,k,partial")
+    assert scored.configurations == 20
+    assert scored.card["psi"].entries[0].detail["cells"] == (2, 10)
+    assert scored.card["partial"].entries[0].value is not None
 
 
 def test_columns_come_once_and_a_wildcard_never_means_the_target_or_the_seed(table, grid, write):
@@ -303,8 +305,18 @@ def test_one_run_given_twice(grid, write):
 
 def test_hyperparameters_are_numbers_or_words(grid, write):
     grid["hp.list"] = [[1.0]] * 48
-    with pytest.raises(InputError, match=r"row 1 of hyperparameter hp.list is .*expected a number or a word"):
+    with pytest.raises(InputError, match=r"row 1 of hyperparameter hp.list is .*expected a finite number or a word"):
         score_table(write(grid, "table.parquet"), "gap", ["measure.good"], ["hp.*"])
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_an_infinite_hyperparameter_is_refused(grid, write, name, value):
+    """It would be a value of the grid for some scores, and no number for the regressor of another."""
+    grid.loc[4, "hp.dropout"] = value
+    words = f"row 5 of hyperparameter hp.dropout is {value}, expected a finite number or a word; leave it empty where"
+    with pytest.raises(InputError, match=words):
+        score_table(write(grid, name), "gap", ["measure.good"], ["hp.*"])
 
 
 def test_errors_are_one_line_and_nothing_is_written(grid, write, capsys, tmp_path, monkeypatch):
