@@ -1,6 +1,7 @@
 """The command `gengap`: thin verbs over the packages. Whatever is heavy is imported by the verb that needs it."""
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -41,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Said by the command itself, whose usage is the one that helps.
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
-        return options.run(options)
+        code = options.run(options)
+        print(end="", flush=True)  # where the output has no room, it is known here and not after the last line
+        return code
     except (InputError, ScoreError) as error:
         print(f"gengap: error: {error}", file=sys.stderr)
         return 2
@@ -49,15 +52,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\ngengap: interrupted; finished parts and records are kept, the same command goes on", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of our output (`| head`) has left. Python would complain once more when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output (`| head`) has left.
+        _drop_output()
         return 0
     except OSError as error:
+        if error.filename is None and error.errno == errno.ENOSPC:
+            _drop_output()
+            print("gengap: error: the output cannot be written: no space left; make room for it", file=sys.stderr)
+            return 2
         if error.filename is None:
             raise
         # A folder without permission, a file in a folder's place: whichever verb meets it, the file says where.
         print(f"gengap: error: {error.filename} cannot be used: {error.strerror}", file=sys.stderr)
         return 2
+
+
+def _drop_output() -> None:
+    """Python flushes once more when it ends, and would complain once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -316,3 +316,13 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     result = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert result.returncode == 0
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("arguments", [["tasks"], ["entrants", "--json"]])
+def test_output_that_finds_no_room_is_one_clear_error(arguments: list[str]) -> None:
+    """More than Python's buffer holds, and less."""
+    command = [sys.executable, "-m", "benchmark.cli", *arguments]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.stderr == "gengap: error: the output cannot be written: no space left; make room for it\n"
+    assert result.returncode == 2
