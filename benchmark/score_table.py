@@ -1,8 +1,8 @@
 """`gengap score`: scores a table made elsewhere, one row per model (CSV or Parquet).
 
 An empty (NaN) prediction is undefined for that model and costs coverage; an empty hyperparameter is a value of its own,
-"does not apply"; everything else must be a finite number, or a word where it is a hyperparameter. Rows that are equal in
-all hyperparameters are seeds of one configuration.
+"does not apply". Everything else must be a finite number, or a word where it is a hyperparameter. Rows that are equal
+in all hyperparameters are seeds of one configuration.
 """
 
 import argparse
@@ -189,6 +189,8 @@ def _scores(given: str) -> list[str]:
     if given == "all":
         return list(SCORES)
     names = [name.strip() for name in given.split(",")]
+    if "all" in names:
+        raise InputError(f"--scores {given}: give all alone, or names of {', '.join(SCORES)}")
     for name in names:
         if name not in SCORES:
             raise InputError(

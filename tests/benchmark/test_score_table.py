@@ -126,6 +126,10 @@ def test_those_with_gaps_are_compared_on_the_models_that_all_ranked_have(table, 
     assert set(scored.rankings["psi"].places) == {"unranked"}
 
 
+def test_a_score_that_is_named_twice_is_one(table, write):
+    assert list(score_table(write(table), "gap", ["measure.good"], scores="r2, tau,r2").card) == ["r2", "tau"]
+
+
 def test_all_scores(grid, write, capsys):
     options = ["--target", "gap", "--prediction", "measure.*", "--hyperparameters", "hp.*", "--seed", "seed"]
     path = write(grid)
@@ -259,6 +263,7 @@ def set_cell(row, column, value):
         (None, {"seed": "model"}, "--seed tells the runs of one configuration apart; name its --hyperparameters"),
         (None, {"predictions": ["model"]}, "row 1 of column model is 'model-0', expected a finite number"),
         (None, {"scores": "tau,pdgl"}, "no score 'pdgl' .did you mean 'pgdl'.*give all, or some of tau, psi, k"),
+        (None, {"scores": "tau,all"}, "--scores tau,all: give all alone, or names of tau, psi, k, pgdl"),
         (None, {"scores": ""}, "no score ''; give all, or some of tau"),
         (None, {"test_examples": 0}, "--test-examples is 0, expected a whole number of at least 1"),
         (set_cell(2, "measure.good", "high"), {}, "row 3 of column measure.good is 'high'"),
