@@ -41,7 +41,11 @@ def remove_temporaries(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    """Raises ValueError, which names the file, where ``value`` is none of JSON's, as NaN and infinity are not."""
+    try:
+        text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be written: {error}; write null, or leave it out") from error
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
