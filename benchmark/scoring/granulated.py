@@ -19,7 +19,15 @@ import numpy as np
 
 from benchmark.scoring import ScoreError
 from benchmark.scoring.bootstrap import BLOCK
-from benchmark.scoring.grid import checked, configuration_weights, configurations_of, labels, pairs_within, varied
+from benchmark.scoring.grid import (
+    checked,
+    configuration_weights,
+    configurations_of,
+    labels,
+    neighbour_sums,
+    pairs_within,
+    varied,
+)
 
 # Two means of equal sums that were added in different orders may differ by this share of their size.
 _ROUNDING = 1e-12
@@ -62,7 +70,7 @@ def granulated_tau(predictions: np.ndarray, target: np.ndarray, hyperparameters:
         cells[axis] = len(sizes)
         order = _signs(target, first, second)
         for row, prediction in zip(psi, predictions, strict=True):
-            row[axis] = (_sums(_signs(prediction, first, second) * order, sizes) / sizes).mean()
+            row[axis] = (neighbour_sums(_signs(prediction, first, second) * order, sizes) / sizes).mean()
     return [
         Granulated(
             float(row[axes].mean()),
@@ -106,13 +114,13 @@ def bootstrap_granulated(
         for start in range(0, drawn.shape[1], BLOCK):
             here = slice(start, start + BLOCK)
             pairs = drawn[first, here].astype(np.float64) * drawn[second, here]
-            totals = _sums(pairs, sizes)
+            totals = neighbour_sums(pairs, sizes)
             cells = np.count_nonzero(totals, axis=0)
             # 0 / 0 for a cell without a pair, which adds nothing, and for a draw without a cell, which is NaN.
             totals[totals == 0] = 1
             share = np.divide(1, cells * len(axes), out=np.full(len(cells), np.nan), where=cells > 0)
             for value, prediction in zip(values, predictions, strict=True):
-                agreements = _sums((_signs(prediction, first, second) * order)[:, None] * pairs, sizes)
+                agreements = neighbour_sums((_signs(prediction, first, second) * order)[:, None] * pairs, sizes)
                 value[here] += (agreements / totals).sum(axis=0) * share
     return values
 
@@ -131,10 +139,6 @@ def _cells(configurations: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarra
     first, second = pairs_within(groups)
     sizes = np.bincount(groups[first])
     return first, second, sizes[sizes > 0]
-
-
-def _sums(pairs: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    return np.add.reduceat(pairs, np.cumsum(sizes) - sizes)
 
 
 def _means(values: np.ndarray, runs: np.ndarray) -> np.ndarray:

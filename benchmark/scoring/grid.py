@@ -130,6 +130,11 @@ def counted(lengths: np.ndarray) -> np.ndarray:
     return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
+def neighbour_sums(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Sums over the first axis of ``values``, of ``lengths`` neighbours each; no length is 0."""
+    return np.add.reduceat(values, np.cumsum(lengths) - lengths)
+
+
 def checked_weights(weights: np.ndarray, n: int) -> np.ndarray:
     """``weights`` as they are; ScoreError where they are not whole numbers [n, D]."""
     weights = np.asarray(weights)

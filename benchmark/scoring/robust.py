@@ -31,6 +31,7 @@ from benchmark.scoring.grid import (
     configurations_of,
     counted,
     labels,
+    neighbour_sums,
     pairs_within,
     varied,
 )
@@ -208,16 +209,12 @@ def _seed_pairs(
         yield numbers[here], i, j, sizes[here]
 
 
-def _sums(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    return np.add.reduceat(values, np.cumsum(sizes) - sizes)
-
-
 def _effective_sample_sizes(weights: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     # Relative to the largest weight of an environment, so that no square of a small weight vanishes.
     largest = np.repeat(np.maximum.reduceat(weights, np.cumsum(sizes) - sizes), sizes)
     weights = np.divide(weights, largest, out=np.zeros_like(weights), where=largest > 0)
-    squares = _sums(weights**2, sizes)
-    return np.divide(_sums(weights, sizes) ** 2, squares, out=np.zeros_like(squares), where=squares > 0)
+    squares = neighbour_sums(weights**2, sizes)
+    return np.divide(neighbour_sums(weights, sizes) ** 2, squares, out=np.zeros_like(squares), where=squares > 0)
 
 
 def _sign_errors(
@@ -225,8 +222,8 @@ def _sign_errors(
 ) -> np.ndarray:
     """Weighted mean error of every entrant in every environment: float64 [E, environments]."""
     order = weights * np.sign(target[i] - target[j])
-    total = _sums(weights, sizes)
+    total = neighbour_sums(weights, sizes)
     errors = np.empty((len(predictions), len(sizes)))
     for error, prediction in zip(errors, predictions, strict=True):
-        error[:] = (1 - _sums(np.sign(prediction[i] - prediction[j]) * order, sizes) / total) / 2
+        error[:] = (1 - neighbour_sums(np.sign(prediction[i] - prediction[j]) * order, sizes) / total) / 2
     return np.clip(errors, 0, 1)
