@@ -95,7 +95,7 @@ def _column(scored: ScoredTable, score: Score) -> dict[str, Any]:
 def _cell(scored: ScoredTable, score: Score, e: int, axis: Axis) -> dict[str, Any]:
     entry, ranking = score.entries[e], scored.rankings[score.name]
     if entry.value is None:
-        return {"undefined": scored.reason(entry.undefined or ""), "facts": ""}
+        return {"undefined": scored.reason(entry.undefined), "facts": ""}
     low, high, ranks = finite(entry.low), finite(entry.high), ranking.ranks[e]
     facts = []
     if ranks:

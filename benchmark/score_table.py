@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -76,19 +75,15 @@ class ScoredTable:
     rankings: dict[str, Ranking]
     order: tuple[int, ...]
 
-    def reason(self, undefined: str) -> str:
+    def reason(self, undefined: str | None) -> str | None:
         """Why a score is undefined, in the words of the table and the command line."""
         from benchmark.scoring.grid import with_names
 
-        return with_names(undefined, self.hyperparameters) + HINTS.get(undefined, "")
+        return undefined and with_names(undefined, self.hyperparameters) + HINTS.get(undefined, "")
 
     def undefined(self, name: str) -> str | None:
-        """Why no prediction has this score, the most frequent of the reasons; None where one has it."""
-        entries = self.card[name].entries
-        if any(entry.value is not None for entry in entries):
-            return None
-        reasons = Counter(entry.undefined or "" for entry in entries)
-        return self.reason(reasons.most_common(1)[0][0])
+        """Why no prediction has this score; None where one has it."""
+        return self.reason(self.card[name].undefined)
 
 
 # Errors and their squares are finite up to here.

@@ -67,7 +67,7 @@ def _entry_json(scored: ScoredTable, name: str, entry: Entry, e: int) -> dict[st
         "place": ranking.places[e],
         "ranks": ranking.ranks[e],
         "flipped": entry.flipped,
-        "undefined": scored.reason(entry.undefined) if entry.undefined else None,
+        "undefined": scored.reason(entry.undefined),
         **detail,
     }
 

@@ -5,6 +5,7 @@ takes others along. Ranks and ties follow from the draws, which all scores and e
 ``bootstrap.interval``).
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -81,9 +82,9 @@ class Score:
 
     @property
     def undefined(self) -> str | None:
-        """The reason that all entrants share; None where one has a value or reasons differ."""
-        reasons = {entry.undefined for entry in self.entries}
-        return reasons.pop() if len(reasons) == 1 else None
+        """Why no entrant has this score, the most frequent of the reasons; None where one has it."""
+        reasons = Counter(entry.undefined for entry in self.entries)
+        return None if None in reasons or not reasons else reasons.most_common(1)[0][0]
 
 
 def scorecard(

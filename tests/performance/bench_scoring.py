@@ -10,7 +10,7 @@ import scipy.stats
 
 from benchmark.scoring.bootstrap import bootstrap_tau, resample
 from benchmark.scoring.conditional_mi import bootstrap_conditional_mi, conditional_mi
-from benchmark.scoring.floors import noise_floor
+from benchmark.scoring.floors import NoiseFloor, random_measures
 from benchmark.scoring.granulated import bootstrap_granulated, granulated_tau
 from benchmark.scoring.kendall import kendall_tau
 from benchmark.scoring.pgdl import bootstrap_pgdl, pgdl_score
@@ -52,7 +52,7 @@ def cases():
             "noise floor of tau, n = 1,500",
             None,
             5,
-            lambda: noise_floor(lambda m: kendall_tau(m, board_target).value, 1_500),
+            lambda: NoiseFloor.of([kendall_tau(m, board_target).value for m in random_measures(1_500)]),
         ),
         ("2,000 draws, 1 entrant, n = 300", None, 5, lambda: bootstrap_tau(small[None], small_target)),
         ("2,000 draws, 60 entrants, n = 1,500", 10, 3, lambda: bootstrap_tau(board, board_target)),

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmark.scoring.floors import NoiseFloor, noise_floor, random_measures
+from benchmark.scoring.floors import NoiseFloor, random_measures
 from benchmark.scoring.kendall import kendall_tau
 
 
@@ -12,22 +12,17 @@ def test_floor_of_tau_has_the_spread_that_theory_gives():
     n = 100
     target = np.random.default_rng(0).random(n)
     sigma = math.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1)))
-    floor = noise_floor(lambda measure: kendall_tau(measure, target).value, n, measures=2000)
+    taus = np.array([kendall_tau(measure, target).value for measure in random_measures(n, measures=2000)])
+    floor = NoiseFloor.of(taus)
     assert floor.median == pytest.approx(0, abs=0.1 * sigma)
     assert floor.p95 == pytest.approx(1.645 * sigma, rel=0.1)
-    two_sided = noise_floor(lambda measure: abs(kendall_tau(measure, target).value), n, measures=2000)
-    assert two_sided.p95 == pytest.approx(1.96 * sigma, rel=0.1)
+    assert NoiseFloor.of(abs(taus)).p95 == pytest.approx(1.96 * sigma, rel=0.1)
 
 
-def test_floor_is_fixed_by_its_seed():
-    floor = noise_floor(np.sum, 10)
-    assert noise_floor(np.sum, 10) == floor
-    assert noise_floor(np.sum, 10, seed=1) != floor
-
-
-def test_all_measures_at_once_are_the_same_measures():
-    together = NoiseFloor.of(random_measures(10).sum(axis=1))
-    assert together == noise_floor(np.sum, 10)
+def test_random_measures_are_fixed_by_their_seed():
+    measures = random_measures(10)
+    np.testing.assert_array_equal(measures, random_measures(10))
+    assert (measures != random_measures(10, seed=1)).all()
 
 
 def test_less_is_better():

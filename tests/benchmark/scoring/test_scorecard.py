@@ -9,7 +9,7 @@ import pytest
 from benchmark.scoring import ScoreError, scorecard
 from benchmark.scoring.bootstrap import bootstrap_tau, interval, resample
 from benchmark.scoring.conditional_mi import bootstrap_conditional_mi, conditional_mi
-from benchmark.scoring.floors import noise_floor, random_measures
+from benchmark.scoring.floors import NoiseFloor, random_measures
 from benchmark.scoring.granulated import bootstrap_granulated, granulated_tau
 from benchmark.scoring.kendall import kendall_tau
 from benchmark.scoring.partial import partial_tau, residuals
@@ -108,9 +108,10 @@ def test_the_flip_is_the_score_of_the_negated_prediction(zoo, card):
 
 
 def test_floors(zoo, card):
-    assert card["tau"].floor == noise_floor(lambda m: kendall_tau(m, zoo.target).value, 48, measures=20)
-    assert card["k"].floor == noise_floor(
-        lambda m: conditional_mi(m[None], zoo.target, zoo.hyperparameters)[0].value, 48, measures=20
+    noise = random_measures(48, measures=20)
+    assert card["tau"].floor == NoiseFloor.of([kendall_tau(measure, zoo.target).value for measure in noise])
+    assert card["k"].floor == NoiseFloor.of(
+        [score.value for score in conditional_mi(noise, zoo.target, zoo.hyperparameters)]
     )
     for name, score in card.items():
         assert score.lower_is_better == (name in ("robust", "mae"))
