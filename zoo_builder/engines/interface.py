@@ -36,13 +36,20 @@ class Engine(Protocol):
     def gradient(
         self,
         architecture: Architecture,
-        active: Active,
-        models: slice,
-        indices: np.ndarray,
+        weights: Tensor,
+        buffers: dict[str, Tensor],
         images: Tensor,
         labels: Tensor,
+        indices: np.ndarray,
     ) -> Tensor:
-        """The gradient [M, P] of each model's mean cross-entropy at its own images, int64 [M, B], in eval mode."""
+        """The gradient [M, P] of each model's mean cross-entropy at its own images, in eval mode.
+
+        Args:
+            weights: [M, P], each model's parameters flat, in the order of ``architecture.parameters``.
+            buffers: {name: [M, *shape]}, as ``architecture.buffers``.
+            images, labels: uint8 [N, C, H, W] and int64 [N], on the engine's device as the weights are.
+            indices: int64 [M, B], which of the images are each model's own.
+        """
         ...
 
     def logits(

@@ -256,7 +256,8 @@ class _Recorder:
         for batch in range(counts.max(initial=0)):
             models = slice(0, int((counts > batch).sum()))  # sizes fall along the models
             chosen = batches[models, batch * self.batch_size : (batch + 1) * self.batch_size]
-            gradient = self.engine.gradient(self.architecture, active, models, chosen, images, labels).double()
+            weights, buffers = active.weights[models], {k: v[models] for k, v in active.buffers.items()}
+            gradient = self.engine.gradient(self.architecture, weights, buffers, images, labels, chosen).double()
             off = gradient - mean[models]  # Welford's update
             mean[models] += off / (batch + 1)
             squares[models] += (off * (gradient - mean[models])).sum(1)

@@ -101,16 +101,14 @@ class TorchEngine:
     def gradient(
         self,
         architecture: Architecture,
-        active: Active,
-        models: slice,
-        indices: np.ndarray,
+        weights: Tensor,
+        buffers: dict[str, Tensor],
         images: Tensor,
         labels: Tensor,
+        indices: np.ndarray,
     ) -> Tensor:
         """See ``Engine.gradient``."""
         chosen = torch.as_tensor(indices, device=self.device)
-        buffers = {name: value[models] for name, value in active.buffers.items()}
-        weights = active.weights[models]
         return self.gradients(architecture, weights, images, labels, chosen, buffers=buffers, training=False)[1]
 
     @torch.no_grad()

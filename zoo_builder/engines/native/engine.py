@@ -61,7 +61,7 @@ class NativeEngine:
                 *(float(column[model]) for column in (runs.learning_rate, runs.l2, runs.momentum)),
                 float(runs.dropout[model]),
             )
-            buffers = _buffers(active, model)
+            buffers = _flat(active.buffers, model)
             order = np.ascontiguousarray(active.indices[model, :size])
             steps = train(
                 ctypes.byref(settings),
@@ -87,24 +87,18 @@ class NativeEngine:
     def gradient(
         self,
         architecture: Architecture,
-        active: Active,
-        models: slice,
-        indices: np.ndarray,
+        weights: Tensor,
+        buffers: dict[str, Tensor],
         images: Tensor,
         labels: Tensor,
+        indices: np.ndarray,
     ) -> Tensor:
         """See ``Engine.gradient``."""
-        gradients = torch.empty_like(active.weights[models])
-        for row, model in enumerate(range(*models.indices(len(active)))):
-            self.differentiate(
-                architecture,
-                active.weights[model],
-                _buffers(active, model),
-                images,
-                labels,
-                indices[row],
-                gradients[row],
-            )
+        weights, images, labels = weights.contiguous(), images.contiguous(), labels.contiguous()
+        gradients = torch.empty_like(weights)
+        for model, own in enumerate(weights):
+            running = _flat(buffers, model)
+            self.differentiate(architecture, own, running, images, labels, indices[model], gradients[model])
         return gradients
 
     def differentiate(
@@ -195,8 +189,8 @@ def _seeds(active: Active, model: int) -> np.ndarray:
     return np.array([int(seeds[model]) for seeds in active.runs.seeds.values()], dtype=np.int64)
 
 
-def _buffers(active: Active, model: int) -> Tensor:
-    return torch.cat([value[model] for value in active.buffers.values()] or [torch.empty(0)])
+def _flat(buffers: dict[str, Tensor], model: int) -> Tensor:
+    return torch.cat([value[model] for value in buffers.values()] or [torch.empty(0)])
 
 
 def _put_buffers(active: Active, model: int, flat: Tensor) -> None:
