@@ -193,6 +193,7 @@ class Measure:
         formula: one line.
         citation: where it is defined.
         control: a yardstick, shown on the board without a rank.
+        version: raised with every change of what it computes, so that stored values of the old one are not taken for it.
     """
 
     name: str
@@ -202,6 +203,7 @@ class Measure:
     formula: str
     citation: str
     control: bool = False
+    version: int = 1
 
 
 @runtime_checkable

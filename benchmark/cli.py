@@ -28,6 +28,9 @@ a first round, on one machine and without any download:
   gengap run all --zoo zoos/digits                 every built-in entrant on every task
   gengap leaderboard --zoo zoos/digits --html report.html
 
+complexity measures of a whole zoo, kept beside it:
+  gengap measure zoos/digits --measures all
+
 your own entrant is one Python file:
   gengap run generalization-gap my_measure.py:my_measure --zoo zoos/digits
 
@@ -130,6 +133,28 @@ def _parser() -> argparse.ArgumentParser:
     tasks.add_argument("--zoo", type=Path, metavar="DIR", help="also show the size of each split on this zoo")
     entrants = command(commands, "entrants", _entrants, "list the built-in entrants")
 
+    measures = command(commands, "measures", _measures, "list the complexity measures")
+    measure = command(
+        commands,
+        "measure",
+        _measure,
+        "compute complexity measures of a zoo and keep them beside it; the same command resumes",
+        epilog=MEASURE_EPILOG,
+    )
+    measure.add_argument("zoo", type=Path, metavar="DIR")
+    measure.add_argument(
+        "--measures",
+        nargs="+",
+        default=["fast"],
+        metavar="NAME",
+        help="names, families, all, or fast: what takes one pass over the training images at most (default: fast)",
+    )
+    measure.add_argument("--data", type=Path, metavar="PATH", help=DATA_HELP)
+    measure.add_argument(
+        "--device", default="cpu", choices=["auto", "cpu", "cuda"], help="who computes passes (default: cpu)"
+    )
+    measure.add_argument("--workers", type=_positive, metavar="N", help="processes on a CPU (default: one per core)")
+
     run = command(commands, "run", _run, "run entrants on a task and write a record of each")
     run.add_argument("task", help="test-accuracy, generalization-gap, complexity, unlabeled-accuracy, or all")
     run.add_argument(
@@ -165,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
     demo.add_argument("--workers", type=_positive, metavar="N", help="processes (default: one per core)")
 
-    for added in (build, plan, info, verify, tasks, entrants, run, board, demo):
+    for added in (build, plan, info, verify, tasks, entrants, measures, measure, run, board, demo):
         added.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -299,9 +324,15 @@ def _plan_text(plan: "Plan") -> str:
         ("architectures", f"{needs.architectures:,}"),
         ("parameters", f"{least:,} to {most:,} per model, median {median:,}"),
         ("on disk", f"{at_most}{files.size_text(needs.bytes)}"),
-        ("time", f"{at_most}{_duration(needs.seconds)} with {workers} of this machine, from a short calibration"),
-        ("", f"({needs.rate:,.0f} training samples x models per second and worker)"),
+        ("memory", f"at least {files.size_text(needs.memory)} for each worker, and the images"),
     ]
+    if needs.seconds is None:
+        rows.append(("time", "not known: this machine has too little memory to try"))
+    else:
+        rows += [
+            ("time", f"{at_most}{_duration(needs.seconds)} with {workers} of this machine, from a short calibration"),
+            ("", f"({needs.rate:,.0f} training samples x models per second and worker)"),
+        ]
     return _columns(rows)
 
 
@@ -417,6 +448,73 @@ def _entrants(options: argparse.Namespace) -> int:
     rows += [(e.name, "control" if e.control else e.kind, e.access, e.formula, e.citation) for e in entrants]
     _show(options, [vars(entrant) for entrant in entrants], _columns(rows))
     return 0
+
+
+def _measures(options: argparse.Namespace) -> int:
+    from baselines.measures import families
+
+    fields = ("formula", "access", "cost", "citation")
+    listed = [
+        {"name": measure.name, "family": family} | {field: getattr(measure, field) for field in fields}
+        for family, measures in families().items()
+        for measure in measures
+    ]
+    rows = [("measure", "family", "formula", "needs", "cost", "source")]
+    _show(options, listed, _columns(rows + [tuple(measure.values()) for measure in listed]))
+    return 0
+
+
+MEASURE_EPILOG = """\
+values lie in DIR/measures/part-*.parquet, one row per model and measure: value, status, reason, seconds;
+`gengap run complexity` scores them without computing them again
+
+  gengap measure zoos/digits                            what one pass gives, in minutes
+  gengap measure zoos/digits --measures sharpness       one family
+  gengap measure zoos/digits --measures all             searches too: hours for thousands of models
+"""
+
+
+def _measure(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from benchmark.measuring import measure, select
+    from zoo_builder.engines.torch_engine import resolve_device
+    from zoo_builder.store import Zoo
+
+    zoo, chosen = Zoo.open(options.zoo), select(options.measures)
+    with tqdm(unit=" values", dynamic_ncols=True) as bar:
+        table = measure(
+            zoo,
+            chosen,
+            data_root=options.data,
+            workers=options.workers or _cores(),
+            device=resolve_device(options.device),
+            start=bar.reset,
+            progress=bar.update,
+            note=lambda line: tqdm.write(line, file=sys.stderr),
+        )
+    summary = [
+        {
+            "measure": name,
+            "models": len(rows),
+            "defined": int(rows["value"].notna().sum()),
+            "median": float(rows["value"].median()) if rows["value"].notna().any() else None,
+            "seconds": float(rows["seconds"].sum()),
+            "reasons": {str(reason): int(count) for reason, count in rows["reason"].value_counts().items()},
+        }
+        for name, rows in table.groupby("measure", sort=False)
+    ]
+    lines = [("measure", "defined", "median", "s / model", "not defined, or with a remark")]
+    for row in summary:
+        reasons = "; ".join(f"{reason} ({count})" for reason, count in row["reasons"].items())
+        median = "" if row["median"] is None else f"{row['median']:.4g}"
+        defined = f"{row['defined']}/{row['models']}"
+        lines.append((row["measure"], defined, median, f"{row['seconds'] / row['models']:.3g}", reasons))
+    _show(options, summary, _columns(lines))
+    failed = table[table["status"] == "failed"]
+    for name, rows in failed.groupby("measure"):
+        _note(f"gengap: error: {name}: {rows['reason'].iloc[0]} ({len(rows)} models)")
+    return 2 if len(failed) else 0
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from baselines.interface import ACCESS, TargetData, TrainData, View
 from zoo_builder.architecture import Architecture
+from zoo_builder.datasets.dataset import Dataset
 from zoo_builder.networks import Stack
 from zoo_builder.store import Zoo
 from zoo_builder.training import STATISTICS, subset_seeds, subset_size
@@ -20,8 +21,11 @@ from zoo_builder.training import STATISTICS, subset_seeds, subset_size
 _TABLES = ("hyperparameters", "statistics")
 
 
-def make_view(zoo: Zoo, final: pd.DataFrame, access: str, data_root: str | Path | None = None) -> View:
+def make_view(zoo: Zoo, final: pd.DataFrame, access: str, data: Dataset | str | Path | None = None) -> View:
     """What ``access`` may read of the runs in ``final`` (rows of ``zoo.final``), numbered in that order.
+
+    Args:
+        data: the zoo's data set, or what ``Zoo.data`` finds it by.
 
     Raises:
         InputError: a part of the zoo, or the data set that the level needs, cannot be read.
@@ -41,7 +45,8 @@ def make_view(zoo: Zoo, final: pd.DataFrame, access: str, data_root: str | Path 
     if "statistics" in allowed:
         content["statistics"] = final[list(STATISTICS)].reset_index(drop=True)
     if "train" in allowed:
-        data = zoo.data(data_root)
+        if not isinstance(data, Dataset):
+            data = zoo.data(data)
         total = len(data.train_labels)
         content["train"] = TrainData(
             images=data.train_images,

@@ -186,7 +186,7 @@ class MeasureContext:
             found = self.engine.logits(
                 group.stack.architecture, group.stack.parameters, self.train.images, group.indices
             )
-            for model, logits in zip(group.members, found, strict=True):
+            for model, logits in zip(group.members, found.cpu(), strict=True):
                 outputs[model] = logits
         return outputs
 

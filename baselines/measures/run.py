@@ -16,6 +16,7 @@ from zoo_builder.engines.torch_engine import TorchEngine
 from zoo_builder.errors import InputError
 from zoo_builder.networks import Stack
 
+FAILED = "the measure failed"  # how the reason begins where it is the measure's own fault
 NOT_FINITE = "the model has weights that are not finite"
 
 
@@ -52,7 +53,7 @@ def compute(
         measures: with distinct names; each with an access level that the view's level covers.
         stack_size: how many models are computed together.
         engine_of: called with each architecture, as passes see it, and its number of models.
-        progress: is told the number of models just finished, such as ``tqdm.update``.
+        progress: is told the number of values just computed, such as ``tqdm.update``.
 
     Returns:
         {name: result}, in the order of ``measures``.
@@ -77,7 +78,7 @@ def compute(
         for row in stack.rows[~finite].tolist():
             for name in reasons:
                 reasons[name][row] = NOT_FINITE
-        progress(int((~finite).sum()))
+        progress(int((~finite).sum()) * len(measures))
         rows = stack.rows[finite]
         for start in range(0, len(rows), stack_size):
             chunk = rows[start : start + stack_size]
@@ -92,7 +93,7 @@ def compute(
                     found[measure.name].update({int(chunk[model]): what for model, what in said.items()})
                 seconds[measure.name] += result.seconds
                 logs[measure.name] += result.log
-            progress(len(chunk))
+                progress(len(chunk))
     return {
         name: MeasureResult(values[name], reasons[name], remarks[name], seconds[name], logs[name]) for name in values
     }
@@ -118,12 +119,12 @@ def _evaluate(measure: Measure, context: MeasureContext) -> MeasureResult:
     except NotApplicable as reason:
         context.reasons = dict.fromkeys(range(len(context)), str(reason))
     except Exception as error:  # noqa: BLE001 - a measure may come from anyone and raise anything
-        context.reasons = dict.fromkeys(range(len(context)), f"the measure failed: {type(error).__name__}: {error}")
+        context.reasons = dict.fromkeys(range(len(context)), f"{FAILED}: {type(error).__name__}: {error}")
         log = traceback.format_exc()
     seconds = perf_counter() - start + context.borrowed - borrowed
     for model in np.flatnonzero(~np.isfinite(values)).tolist():
         if model not in context.reasons:
-            context.reasons[model] = f"the measure failed: it returned {values[model]} and gave no reason"
+            context.reasons[model] = f"{FAILED}: it returned {values[model]} and gave no reason"
             log += f"{measure.name}: {context.reasons[model]}\n"
     values[list(context.reasons)] = np.nan
     remarks = {model: what for model, what in context.remarks.items() if model not in context.reasons}

@@ -1,0 +1,219 @@
+"""The built-in measures of a whole zoo, kept beside it: ZOO/measures/part-00000.parquet, one table per part of the zoo.
+
+A row is one measure of one model:
+
+    model_id, measure
+    version    of the measure's definition; a row of an older one is computed again
+    weights    sha256 of the file that held the part's weights; a row of other weights is computed again
+    value      float64; NaN where there is none
+    status     "ok", "qualified" (the value stands, with a remark), "undefined" or "failed"
+    reason     of any status but "ok"
+    seconds    what the value took, with all that it shares with others, as if it had been computed alone
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from baselines.folding import without_norms
+from baselines.interface import COSTS, Measure, NotApplicable
+from baselines.measures import families, measures
+from baselines.measures.run import FAILED, MeasureResult, compute
+from benchmark.views import make_view
+from zoo_builder import files
+from zoo_builder.architecture import Architecture
+from zoo_builder.engines.choice import engines
+from zoo_builder.engines.interface import Engine
+from zoo_builder.errors import InputError, nearest
+from zoo_builder.networks import Stack
+from zoo_builder.runner import Local
+from zoo_builder.store import Zoo
+
+if TYPE_CHECKING:
+    from zoo_builder.datasets.dataset import Dataset
+
+COLUMNS = ("model_id", "measure", "version", "weights", "value", "status", "reason", "seconds")
+# Those that need one pass over the training images, or none.
+FAST = COSTS[: COSTS.index("pass") + 1]
+# About how many images (forward and backward) the searches take a model through.
+SEARCH_PASSES = 200_000
+
+
+def select(names: Iterable[str]) -> list[Measure]:
+    """The measures that ``names`` stand for: measures, families, "fast" or "all".
+
+    Raises:
+        InputError: a name is none of these.
+    """
+    known, groups = {measure.name: (measure,) for measure in measures()}, families()
+    groups |= {"all": measures(), "fast": tuple(measure for measure in measures() if measure.cost in FAST)}
+    chosen: dict[str, Measure] = {}
+    for name in names:
+        if name not in known | groups:
+            raise InputError(
+                f"unknown measure {name!r}{nearest(name, [*known, *groups])}: give all, fast, a family "
+                f"({', '.join(families())}) or a name that `gengap measures` lists"
+            )
+        chosen |= {measure.name: measure for measure in (known | groups)[name]}
+    return list(chosen.values())
+
+
+def measure(
+    zoo: Zoo,
+    chosen: Sequence[Measure],
+    *,
+    data_root: str | Path | None = None,
+    workers: int = 1,
+    device: str | torch.device = "cpu",
+    start: Callable[[int], object] = lambda values: None,
+    progress: Callable[[int], object] = lambda values: None,
+    note: Callable[[str], object] = lambda line: None,
+) -> pd.DataFrame:
+    """Computes what is missing of the ``chosen`` measures, part by part, and returns all of their rows.
+
+    Args:
+        start: called once with how many values are missing.
+        progress: called with the number of values just computed.
+        note: called with a line for whatever is not as fast as it could be.
+
+    Raises:
+        InputError: the data cannot be read, the folder cannot be written, or workers were killed. Finished parts stay.
+    """
+    names = [measure.name for measure in chosen]
+    wanted = {number: _missing(zoo, number, chosen) for number in range(len(zoo.manifest["parts"]))}
+    wanted = {number: missing for number, missing in wanted.items() if missing}
+    start(sum(len(missing) * len(_runs(zoo, number)) for number, missing in wanted.items()))
+    if wanted:
+        data, device = zoo.data(data_root), torch.device(device)
+        costs = {measure.cost for measure in chosen if any(measure.name in missing for missing in wanted.values())}
+        chosen_engines = _engines(zoo, costs, len(data.train_labels), device, note)
+        jobs = [
+            partial(_measure_part, str(zoo.root), number, tuple(missing), chosen_engines)
+            for number, missing in wanted.items()
+        ]
+        for _ in Local(workers).run(jobs, data, progress, device.type == "cuda"):
+            pass
+    table = read(zoo)
+    return table[table["measure"].isin(names)]
+
+
+def _engines(
+    zoo: Zoo, costs: Collection[str], images: int, device: torch.device, note: Callable[[str], object]
+) -> dict[Architecture, Engine]:
+    """An engine for each architecture of the zoo, as passes see it."""
+    # Forward and backward passes count three times a forward pass alone.
+    examples = images * ("pass" in costs) // 3 + SEARCH_PASSES * ("search" in costs)
+    seen = {key: _without_norms(architecture) for key, architecture in zoo.architectures.items()}
+    found = engines("auto", device, seen, zoo.final, examples, note)
+    return {seen[key]: engine for key, engine in found.items()}
+
+
+def _without_norms(architecture: Architecture) -> Architecture:
+    """The architecture of such networks as ``MeasureContext.stack`` has them."""
+    none = {name: torch.empty(0, *shape) for name, shape in architecture.tensors.items()}
+    try:
+        return without_norms(Stack(architecture, none, np.empty(0, np.int64))).architecture
+    except NotApplicable:
+        return architecture
+
+
+def read(zoo: Zoo) -> pd.DataFrame:
+    """All rows that stand for this zoo's weights and the measures as they are defined now."""
+    tables = [_read_part(zoo, number) for number in range(len(zoo.manifest["parts"]))]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _path(zoo: Zoo, number: int) -> Path:
+    return zoo.root / "measures" / f"{zoo.manifest['parts'][number]['name']}.parquet"
+
+
+def _weights_hash(zoo: Zoo, number: int) -> str:
+    (found,) = (
+        e["sha256"] for name, e in zoo.manifest["parts"][number]["files"].items() if name.startswith("weights/")
+    )
+    return found
+
+
+def _runs(zoo: Zoo, number: int) -> pd.DataFrame:
+    """The rows of ``zoo.final`` that lie in one part."""
+    ends = np.cumsum([part["rows"] for part in zoo.manifest["parts"]])
+    return zoo.final[np.searchsorted(ends, zoo.final.index, side="right") == number]
+
+
+def _read_part(zoo: Zoo, number: int) -> pd.DataFrame:
+    path = _path(zoo, number)
+    if not path.is_file():
+        return pd.DataFrame(
+            {name: pd.Series(dtype=float if name in ("value", "seconds") else object) for name in COLUMNS}
+        )
+    try:
+        table = pd.read_parquet(path, columns=list(COLUMNS))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}): delete it, and `gengap measure` computes it again"
+        ) from error
+    current = table["measure"].map({measure.name: measure.version for measure in measures()})
+    return table[(table["version"] == current) & (table["weights"] == _weights_hash(zoo, number))]
+
+
+def _missing(zoo: Zoo, number: int, chosen: Sequence[Measure]) -> list[str]:
+    """The measures that a part lacks for some model, or that failed there."""
+    table = _read_part(zoo, number)
+    found = table.loc[table["status"] != "failed", "measure"].value_counts()
+    runs = len(_runs(zoo, number))
+    return [measure.name for measure in chosen if found.get(measure.name, 0) < runs]
+
+
+@cache
+def _opened(root: str) -> Zoo:
+    return Zoo.open(root)
+
+
+def _measure_part(
+    root: str,
+    number: int,
+    names: tuple[str, ...],
+    chosen_engines: dict[Architecture, Engine],
+    data: "Dataset",
+    progress: Callable[[int], object],
+) -> dict:
+    """Computes measures of one part and writes them beside what the part has; in any process."""
+    zoo = _opened(root)
+    runs, chosen = _runs(zoo, number), select(names)
+    results = compute(
+        make_view(zoo, runs, "trajectory", data),
+        chosen,
+        engine_of=lambda architecture, models: chosen_engines[architecture],
+        progress=progress,
+    )
+    new = pd.concat([_rows(runs, measure, results[measure.name]) for measure in chosen])
+    new["weights"] = _weights_hash(zoo, number)
+    old = _read_part(zoo, number)
+    table = pd.concat([old[~old["measure"].isin(names)], new[list(COLUMNS)]], ignore_index=True)
+    files.write_atomically(_path(zoo, number), lambda path: table.to_parquet(path, index=False))
+    return {"part": number, "values": len(new)}
+
+
+def _rows(runs: pd.DataFrame, measure: Measure, result: MeasureResult) -> pd.DataFrame:
+    """One measure of the models in ``runs``, without the column ``weights``."""
+    said = [result.reasons.get(model, result.remarks.get(model)) for model in range(len(runs))]
+    status = np.full(len(runs), "ok", dtype=object)
+    status[list(result.remarks)] = "qualified"
+    status[list(result.reasons)] = "undefined"
+    status[[model for model, reason in result.reasons.items() if reason.startswith(FAILED)]] = "failed"
+    return pd.DataFrame(
+        {
+            "model_id": runs["model_id"].to_numpy(),
+            "measure": measure.name,
+            "version": measure.version,
+            "value": result.values,
+            "status": status,
+            "reason": pd.Series(said, dtype=object).to_numpy(),
+            "seconds": result.seconds / len(runs),
+        }
+    )

@@ -1,0 +1,150 @@
+"""Measures of a whole zoo: the same values however they were computed, nothing lost, nothing stale."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from baselines import measures as families_of_measures
+from baselines.interface import Measure
+from baselines.measures import families, measures
+from baselines.measures.run import compute
+from benchmark import measuring
+from benchmark.cli import main
+from benchmark.measuring import measure, read, select
+from benchmark.views import make_view
+from zoo_builder.errors import InputError
+from zoo_builder.store import Zoo
+
+FAMILIES = ("norms", "path", "output")
+
+
+@pytest.fixture
+def zoo(small_zoo, tmp_path) -> Zoo:
+    """A copy of the small zoo, to write beside."""
+    shutil.copytree(small_zoo.root, tmp_path / "zoo")
+    return Zoo.open(tmp_path / "zoo")
+
+
+def sorted_values(table: pd.DataFrame) -> pd.DataFrame:
+    columns = ["model_id", "measure", "value", "status", "reason"]
+    return table[columns].sort_values(["measure", "model_id"], ignore_index=True)
+
+
+def part_files(zoo: Zoo) -> list:
+    return sorted((zoo.root / "measures").glob("*.parquet"))
+
+
+def test_the_table_holds_what_compute_gives(zoo):
+    chosen, told = select(FAMILIES), []
+    table = measure(zoo, chosen, workers=2, progress=told.append)
+    assert sum(told) == len(table) == len(chosen) * len(zoo.final)
+    truth = compute(make_view(zoo, zoo.final, "trajectory"), chosen, stack_size=7)
+    for name, rows in table.groupby("measure"):
+        rows = rows.set_index("model_id").loc[zoo.final["model_id"]]
+        np.testing.assert_allclose(rows["value"], truth[name].values, rtol=1e-4)
+        assert rows["value"].dtype == np.float64
+        assert (rows["status"] == "ok").tolist() == np.isfinite(truth[name].values).tolist()
+        found = [None if pd.isna(reason) else reason for reason in rows["reason"]]
+        assert found == [truth[name].reasons.get(model) for model in range(len(zoo.final))]
+        assert (rows["seconds"] >= 0).all()
+
+
+def test_only_what_is_missing_is_computed(zoo):
+    assert len(zoo.manifest["parts"]) > 1
+    measure(zoo, select(["norms"]))
+    whole = {path: path.read_bytes() for path in part_files(zoo)}
+    missing = []
+    measure(zoo, select(["norms"]), start=missing.append)
+    assert missing == [0]
+    assert {path: path.read_bytes() for path in part_files(zoo)} == whole
+    part_files(zoo)[0].unlink()
+    measure(zoo, select(["norms", "path-norm-identity"]), start=missing.append)
+    first = zoo.manifest["parts"][0]["runs"]
+    assert missing[1] == first * len(select(["norms"])) + len(zoo.final)
+    assert set(read(zoo)["measure"]) == {m.name for m in select(["norms", "path-norm-identity"])}
+    assert not read(zoo)[["model_id", "measure"]].duplicated().any()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_a_killed_run_goes_on(zoo, small_zoo):
+    command = [sys.executable, "-m", "benchmark.cli", "measure", str(zoo.root), "--workers", "1", "--measures"]
+    process = subprocess.Popen([*command, *FAMILIES], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not part_files(zoo) and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    table = measure(zoo, select(FAMILIES))
+    for path in (zoo.root / "measures").iterdir():
+        assert path in part_files(zoo) or re.fullmatch(r"\..*\.tmp", path.name)
+    shutil.rmtree(zoo.root / "measures")
+    pd.testing.assert_frame_equal(sorted_values(table), sorted_values(measure(zoo, select(FAMILIES))))
+
+
+def fails_for_a_while(context):
+    raise MemoryError("not now")
+
+
+def test_failed_measures_are_tried_again_and_old_versions_and_other_weights_count_for_nothing(zoo, monkeypatch):
+    row = Measure("moody", fails_for_a_while, "weights", "weights", "a test", "a test")
+    everything = families()
+
+    def use(measure: Measure) -> None:
+        for module in (measuring, families_of_measures):
+            monkeypatch.setattr(module, "families", lambda: {**everything, "moods": (measure,)})
+        monkeypatch.setattr(measuring, "measures", lambda: (*measures(), measure))
+
+    use(row)
+    table = measure(zoo, select(["moods"]))
+    assert set(table["status"]) == {"failed"}
+    assert set(table["reason"]) == {"the measure failed: MemoryError: not now"}
+    use(replace(row, function=lambda context: torch.ones(len(context))))
+    table = measure(zoo, select(["moods"]))
+    assert (set(table["status"]), set(table["value"])) == ({"ok"}, {1.0})
+    use(replace(row, function=lambda context: torch.zeros(len(context)), version=2))
+    assert read(zoo).empty
+    assert set(measure(zoo, select(["moods"]))["value"]) == {0.0}
+    stale = pd.read_parquet(part_files(zoo)[0]).assign(weights="0" * 64)
+    stale.to_parquet(part_files(zoo)[0], index=False)
+    assert len(read(zoo)) == len(zoo.final) - zoo.manifest["parts"][0]["runs"]
+
+
+def test_names_are_measures_families_fast_and_all():
+    assert [m.name for m in select(["all"])] == [m.name for m in measures()]
+    assert {m.cost for m in select(["fast"])} == {"free", "weights", "pass"}
+    assert [m.name for m in select(["weight-norm", "norms"])].count("weight-norm") == 1
+    with pytest.raises(InputError, match=r"unknown measure 'wieght-norm' \(did you mean 'weight-norm'\?\): give all"):
+        select(["wieght-norm"])
+
+
+def test_a_damaged_table_is_named(zoo):
+    measure(zoo, select(["weight-norm"]))
+    path = part_files(zoo)[0]
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match=f"{path.name} cannot be read .* delete it, and `gengap measure` computes it"):
+        measure(zoo, select(["weight-norm"]))
+
+
+def test_the_command_prints_a_line_per_measure(zoo, capsys):
+    assert main(["measure", str(zoo.root), "--measures", "norms", "inverse-margin", "--workers", "1"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"weight-norm +64/64 +\d", out)
+    assert "the 10th percentile of the training margins is not positive" in out
+    assert main(["measure", str(zoo.root), "--measures", "nroms"]) == 2
+    assert "unknown measure 'nroms' (did you mean 'norms'?)" in capsys.readouterr().err
+
+
+def test_measures_are_listed_with_their_sources(capsys):
+    assert main(["measures"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(measures())
+    assert lines[0].split() == ["measure", "family", "formula", "needs", "cost", "source"]
