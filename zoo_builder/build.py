@@ -13,10 +13,11 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from zoo_builder import files, grid
+from zoo_builder import files, grid, memory
 from zoo_builder.architecture import Architecture
 from zoo_builder.card import zoo_card
 from zoo_builder.datasets.dataset import Dataset
@@ -49,14 +50,12 @@ from zoo_builder.store import (
     write_manifest,
     write_part,
 )
+from zoo_builder.training import subset_size
 
 # Runs per part: small enough that an interruption costs minutes, large enough to fill the device.
 PART_RUNS = {"cpu": 32, "cuda": 512}
 _LOCK, _CARD = ".lock", "README.md"
 _IN_THIS_PROCESS = Local()
-# Of a number, and how often the weights of a part are in memory when it is written: as they were trained, joined by
-# architecture, as bytes of tensors, and as those of a file.
-_BYTES, _COPIES = 4, 4
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,8 @@ def build(
 
     Raises:
         InputError: ``out`` holds something else or cannot be written, another process is building it, the data cannot
-            be loaded or has changed, no such device or engine, a full disk, a worker that was killed.
+            be loaded or has changed, no such device or engine, too little memory, a full disk, a worker that was
+            killed.
     """
     root = Path(out)
     where = resolve_device(device)
@@ -120,6 +120,9 @@ def build(
             )
 
         left = [_runs_of(part, runs) for part in todo.values()]
+        for part in left if runner.here else ():
+            if short := memory.shortage(recipe, part, architectures, data, where):
+                raise InputError(short)
         needed = {key: architectures[key] for part in left for key in part["architecture"]}
         engines = choice.engines(engine, where, needed, runs, len(data.train_labels) * recipe.epochs, progress.note)
         with _full_disk_explained(root, missing_bytes):
@@ -135,7 +138,7 @@ def build(
             for part in todo.values():
                 mine = _runs_of(part, runs).reset_index(drop=True)
                 used = {key: (architectures[key], engines[key]) for key in mine["architecture"].unique()}
-                jobs.append(_Part(here, part, population, mine, used, recipe.checkpoints, recipe.stop_cross_entropy))
+                jobs.append(_Part(here, part, population, recipe, mine, used))
             for sidecar in runner.run(jobs, data, progress.advance, gpu=where.type == "cuda"):
                 finished[sidecar["name"]] = sidecar
                 del todo[sidecar["name"]]
@@ -159,7 +162,7 @@ def architectures_of(recipe: Recipe, runs: pd.DataFrame, data: Dataset) -> tuple
     """The key of every run's architecture, and the distinct architectures by key.
 
     Raises:
-        InputError: a network that its images do not fit, or that this machine's memory does not hold.
+        InputError: a network that its images do not fit, a norm that would see a single value.
     """
     names = [key.name for key in architecture_hyperparameters(recipe.family)]
     shape, classes = tuple(data.train_images.shape[1:]), len(data.classes)
@@ -172,39 +175,22 @@ def architectures_of(recipe: Recipe, runs: pd.DataFrame, data: Dataset) -> tuple
             made[settings] = grid.architecture_of(recipe.family, run, shape, classes)
         keys.append(made[settings].key)
     architectures = {architecture.key: architecture for architecture in made.values()}
-    _refuse_beyond_memory(recipe, runs.assign(architecture=keys), architectures, data)
+    for (key, batch_size), group in runs.groupby([np.array(keys), "batch_size"]):
+        sizes = (subset_size(fraction, len(data.train_labels)) for fraction in group["train_fraction"])
+        _refuse_single_values(architectures[key], sizes, batch_size)
     return keys, architectures
 
 
-def _refuse_beyond_memory(
-    recipe: Recipe, runs: pd.DataFrame, architectures: dict[str, Architecture], data: Dataset
-) -> None:
-    """Compares the least that a part needs with what there is: beyond it, allocators fail or the system kills.
-
-    Training takes a few times this, so what passes may still be too much; what is refused certainly is.
-    """
-    weights, units = ({key: float(getattr(a, of)) for key, a in architectures.items()} for of in ("size", "units"))
-    # Only norms need a whole batch at once.
-    whole = runs["architecture"].map({key: bool(architecture.buffers) for key, architecture in architectures.items()})
-    examples = np.where(whole, np.minimum(runs["batch_size"], len(data.train_labels) * runs["train_fraction"]), 1)
-    needed = pd.DataFrame(
-        {
-            "weights": _BYTES * _COPIES * len(recipe.checkpoints) * runs["architecture"].map(weights),
-            "activations": _BYTES * examples * runs["architecture"].map(units),
-        }
-    )
-    part = np.arange(len(runs)) // PART_RUNS["cpu"]
-    total = (parts := needed.groupby(part))["weights"].sum() + parts["activations"].max()
-    if total.max() > (memory := os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
-        members = part == total.idxmax()
-        largest = runs.loc[needed[members].sum(axis=1).idxmax()]
-        raise InputError(
-            f"recipe {recipe.name}: {grid.described(recipe.family, largest, data.train_images.shape[1:])} has "
-            f"{architectures[largest['architecture']].size:,} parameters and a batch_size of {largest['batch_size']}: "
-            f"{members.sum()} models that are stored together need at least {files.size_text(int(total.max()))} of "
-            f"memory, this machine has {files.size_text(memory)}; choose smaller networks or batches, fewer "
-            f"checkpoints, or a larger machine"
-        )
+def _refuse_single_values(architecture: Architecture, sizes: Iterable[int], batch_size: int) -> None:
+    """The variance of one value, which a norm would divide by, does not exist."""
+    single = [place.name for place in architecture.places if place.buffers and prod(place.input_shape[1:]) == 1]
+    for size in sizes if single else ():
+        if (size - 1) % batch_size == 0:
+            raise InputError(
+                f"a last batch of one image gives {single[0]} one value per channel, which has no variance: {size} "
+                f"training images are not to be cut into batches of {batch_size}; choose another batch_size or "
+                "train_fraction"
+            )
 
 
 @dataclass(frozen=True)
@@ -214,10 +200,9 @@ class _Part:
     root: Path
     plan: dict
     population: str
+    recipe: Recipe
     runs: pd.DataFrame
     architectures: dict[str, tuple[Architecture, Engine]]
-    checkpoints: tuple[int, ...]
-    stop_cross_entropy: float | None
 
     def __call__(self, data: Dataset, progress: Callable[[int], object]) -> dict:
         if not (self.root / _LOCK).exists():
@@ -225,12 +210,23 @@ class _Part:
                 f"{self.root} is not the folder here ({platform.node()}) that the build was started on: --out must be "
                 "on a file system that all nodes share, under one path"
             )
+        engines = [engine for _, engine in self.architectures.values()]
+        networks = {key: architecture for key, (architecture, _) in self.architectures.items()}
+        if short := memory.shortage(self.recipe, self.runs, networks, data, engines[0].device):
+            raise InputError(short)
         started = time.perf_counter()
         logits = torch.empty(len(self.runs), len(data.test_labels), len(data.classes), dtype=torch.float16)
         tables, weights = [], []
+        checkpoints, stop = self.recipe.checkpoints, self.recipe.stop_cross_entropy
         for (key, _), group in self.runs.groupby(["architecture", "batch_size"], sort=False):
             architecture, engine = self.architectures[key]
-            trained = loop.train(engine, architecture, group, data, self.checkpoints, self.stop_cross_entropy, progress)
+            try:
+                trained = loop.train(engine, architecture, group, data, checkpoints, stop, progress)
+            except torch.OutOfMemoryError as error:
+                raise InputError(
+                    f"the GPU's memory is short for a network of {architecture.size:,} parameters in batches of "
+                    f"{group['batch_size'].iloc[0]}: choose smaller networks or batches, a larger GPU, or --device cpu"
+                ) from error
             members = group.index.to_numpy(copy=True)
             tables.append(trained.table.assign(run=members[trained.table["run"]]))
             logits[torch.as_tensor(members)] = trained.logits
@@ -239,9 +235,7 @@ class _Part:
         notes = {
             **self.plan,
             "population": self.population,
-            "engines": sorted(
-                {f"{engine.name} ({engine.instruction_set})" for _, engine in self.architectures.values()}
-            ),
+            "engines": sorted({f"{engine.name} ({engine.instruction_set})" for engine in engines}),
             "seconds": round(time.perf_counter() - started, 3),
         }
         stacked = _by_architecture(weights, rows)
@@ -379,7 +373,11 @@ def _begun(
 
 @contextmanager
 def _only_builder(root: Path) -> Iterator[None]:
-    """Holds the folder for this process; a killed process lets go of it by itself."""
+    """Holds the folder for this process; a killed process lets go of it by itself.
+
+    A folder that was made for a build which is refused goes again.
+    """
+    new = not root.exists()
     try:
         root.mkdir(parents=True, exist_ok=True)
         lock = open(root / _LOCK, "a+", encoding="utf-8")  # noqa: SIM115 - closed below
@@ -400,6 +398,9 @@ def _only_builder(root: Path) -> Iterator[None]:
             yield
         finally:  # a worker that was ended in mid-write has left one
             files.remove_temporaries(root)
+            if new and list(root.glob("*")) == [root / _LOCK]:
+                (root / _LOCK).unlink()
+                root.rmdir()
 
 
 @contextmanager

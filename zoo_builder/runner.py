@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 
@@ -26,7 +26,9 @@ Part = Callable[[Dataset, Callable[[int], object]], dict]
 
 
 class Runner(Protocol):
-    """Where parts are trained."""
+    """Where parts are trained: ``here``, on this machine, or elsewhere."""
+
+    here: ClassVar[bool]
 
     def run(self, parts: Sequence[Part], data: Dataset, progress: Callable[[int], object], gpu: bool) -> Iterator[dict]:
         """Yields the sidecar of every part as it is committed.
@@ -45,6 +47,7 @@ class Local:
         InputError: fewer than one worker.
     """
 
+    here: ClassVar[bool] = True
     workers: int = 1
 
     def __post_init__(self) -> None:
@@ -138,6 +141,7 @@ class Ray:
             that runs on this machine, else one of this machine's cores that ends with the build.
     """
 
+    here: ClassVar[bool] = False
     address: str | None = None
 
     def run(self, parts: Sequence[Part], data: Dataset, progress: Callable[[int], object], gpu: bool) -> Iterator[dict]:

@@ -20,12 +20,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from zoo_builder import build as building
-from zoo_builder import files, grid
+from zoo_builder import files, grid, memory
 from zoo_builder.build import Progress, build
 from zoo_builder.datasets.dataset import scaled
+from zoo_builder.datasets.loading import load
 from zoo_builder.engines import choice
 from zoo_builder.errors import InputError
-from zoo_builder.plan import plan
 from zoo_builder.recipe import Recipe, load_recipe
 from zoo_builder.runner import Local
 from zoo_builder.store import Zoo, read_manifest, write_manifest
@@ -598,25 +598,90 @@ def test_a_cache_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: 
         build(load_recipe("mnist-gs").cut(4, 1), tmp_path / "zoo", device="cpu")
 
 
-@pytest.mark.parametrize(
-    ("family", "settings", "words"),
-    [
-        ("small-cnn", {"width": 10**6, "padding": 1}, r"width = 1000000, .* has 18,000,022,000,010 param"),
-        ("small-cnn", {"padding": 10**7}, r"padding = 10000000, .* has 4,970 parameters and a batch_size of 32: "),
-        ("fully-conv", {"width": 10**8, "depth": 1, "norm": "batch", "batch_size": 1437}, r"a batch_size of 1437: "),
-    ],
-)  # fmt: skip
-def test_what_no_memory_holds_is_refused_before_anything_is_written(
-    tmp_path: Path, family: str, settings: dict, words: str
-) -> None:
-    value = load_recipe("digits").to_json()
+def of_family(family: str, **settings: object) -> Recipe:
+    """The grid of digits with other networks."""
     fixed = {"optimizer": "adam", "initialization": "he-normal", "batch_size": 32} | settings
-    recipe = Recipe.from_json(value | {"architecture": {"family": family}, "fixed": fixed})
-    needed = r"need at least [\d,.]+ TiB of memory, this machine has [\d.]+ .iB; choose smaller networks or batches"
-    for make in (lambda: build(recipe, tmp_path / "zoo", device="cpu"), lambda: plan(recipe)):
-        with pytest.raises(InputError, match=f"recipe digits: {family} .*{words}.*{needed}"):
-            make()
+    return Recipe.from_json(load_recipe("digits").to_json() | {"architecture": {"family": family}, "fixed": fixed})
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        (of_family("small-cnn", width=10**6, padding=1), r"width = 1000000, .* has 18,000,022,000,010 parameters"),
+        (
+            of_family("small-cnn", padding=10**7),
+            r"padding = 10000000, .* has 4,970 parameters and a batch_size of 32: ",
+        ),
+        (of_family("fully-conv", width=10**8, depth=1, norm="batch", batch_size=1437), r"a batch_size of 1437: "),
+    ],
+)
+def test_what_no_memory_holds_is_refused_before_anything_is_written(tmp_path: Path, recipe: Recipe, words: str) -> None:
+    needed = (
+        r"32 models that are stored together need at least [\d,.]+ TiB of memory, this machine \(.*\) has [\d.]+ .iB"
+    )
+    with pytest.raises(InputError, match=f"recipe digits: .*{words}.*{needed}; choose smaller networks or batches"):
+        build(recipe, tmp_path / "zoo", device="cpu")
     assert not (tmp_path / "zoo").exists()
+    # Nor is a machine with a GPU asked to hold in its own memory what that one computes.
+    runs = grid.runs(recipe)
+    data = load("digits")
+    runs["architecture"], architectures = building.architectures_of(recipe, runs, data)
+    cpu, cuda = (memory.needed(recipe, runs, architectures, data, torch.device(name)) for name in ("cpu", "cuda"))
+    assert cuda == 4 * 4 * 6 * 256 * architectures[runs["architecture"][0]].size < cpu
+
+
+def test_a_finished_zoo_needs_no_memory(zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 1)
+    root = copy_of(zoo, tmp_path)
+    assert rebuilt(root) == (0, f"{root} is finished already: nothing to do")
+    with pytest.raises(InputError, match=r"6 models that are stored together need at least .* KiB of memory"):
+        build(tiny(16), root, device="cpu")
+    assert files_of(root) == files_of(zoo.root)
+
+
+def test_parts_that_are_trained_elsewhere_need_the_memory_there(
+    tmp_path: Path, small_parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Cluster:
+        """Its first machine is large enough and its second is not."""
+
+        here = False
+
+        def run(self, parts, data, progress, gpu):
+            for part, there in zip(parts, (2**30, 1), strict=False):
+                monkeypatch.setattr(memory, "available", lambda there=there: there)
+                yield part(data, progress)
+
+    monkeypatch.setattr(memory, "available", lambda: 1)
+    with pytest.raises(InputError, match=rf"this machine \({platform.node()}\) has 0.0 KiB; choose smaller networks"):
+        build(tiny(), tmp_path / "zoo", device="cpu", runner=Cluster())
+    assert [path.name for path in (tmp_path / "zoo" / "weights").iterdir()] == ["part-00000.safetensors"]
+
+
+def test_a_gpu_whose_memory_is_short_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(building.loop, "train", train)
+    with pytest.raises(
+        InputError, match=r"the GPU's memory is short for a network of 4,970 parameters in batches of 32"
+    ):
+        build(tiny(), tmp_path / "zoo", device="cpu")
+
+
+def test_a_norm_that_would_see_one_value_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    """On 8x8 images the third block of a network in network gives 1x1."""
+    words = r"a last batch of one image gives norm7 one value per channel, .*: 359 training images are not to be cut"
+    with pytest.raises(InputError, match=rf"{words} into batches of 2; choose another batch_size or train_fraction"):
+        build(of_family("nin", batch_size=2), tmp_path / "zoo", device="cpu")
+    assert not (tmp_path / "zoo").exists()
+
+
+def test_a_refused_build_leaves_an_empty_folder_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 1)
+    with pytest.raises(InputError, match="choose smaller networks"):
+        build(tiny(), tmp_path, device="cpu")
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_a_build_needs_a_worker(tmp_path: Path) -> None:

@@ -135,6 +135,8 @@ def test_a_node_that_does_not_share_the_folder_writes_nothing(tmp_path: Path) ->
     class Elsewhere:
         """Trains a part where the folder of the build is not to be seen."""
 
+        here = False
+
         def run(self, parts, data, progress, gpu):
             (tmp_path / "zoo").rename(tmp_path / "seen by the driver alone")
             yield parts[0](data, progress)

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from zoo_builder.architecture import Architecture
 from zoo_builder.datasets.dataset import Dataset
 from zoo_builder.engines.interface import Engine
-from zoo_builder.errors import InputError
 from zoo_builder.streams import numpy_stream
 from zoo_builder.training import (
     STATISTICS,
@@ -47,14 +46,10 @@ def train(
     Args:
         stop_cross_entropy: see ``Recipe``.
         progress: called with the number of models that begin an epoch.
-
-    Raises:
-        InputError: a norm that would see a single value.
     """
     images, labels = (values.to(engine.device).contiguous() for values in (data.train_images, data.train_labels))
     batch_size = int(runs["batch_size"].iloc[0])
     active = Active(architecture, runs, data, engine.device, engine.dtype)
-    _refuse_single_values(architecture, active.runs.sizes, batch_size)
     record = _Recorder(engine, architecture, data, batch_size, len(runs))
     if 0 in checkpoints:
         record.checkpoint(active, 0)
@@ -76,18 +71,6 @@ def train(
         elif epoch in checkpoints and len(active):
             record.checkpoint(active, epoch)
     return record.trained()
-
-
-def _refuse_single_values(architecture: Architecture, sizes: np.ndarray, batch_size: int) -> None:
-    """The variance of one value, which a norm would divide by, does not exist."""
-    single = [place.name for place in architecture.places if place.buffers and prod(place.input_shape[1:]) == 1]
-    left = sizes[(sizes - 1) % batch_size == 0]
-    if single and len(left):
-        raise InputError(
-            f"a last batch of one image gives {single[0]} one value per channel, which has no variance: "
-            f"{left[0]} training images are not to be cut into batches of {batch_size}; choose another batch_size or "
-            "train_fraction"
-        )
 
 
 def named(architecture: Architecture, flat: Tensor) -> dict[str, Tensor]:
