@@ -7,6 +7,7 @@ from torch import Tensor
 
 from baselines.interface import Measure, NotApplicable
 from baselines.measures.context import MeasureContext
+from baselines.measures.output import squared_margin
 from zoo_builder.architecture import Activation
 from zoo_builder.networks import forward
 
@@ -34,6 +35,20 @@ def path_norm_identity(context: MeasureContext) -> Tensor:
     return forward(replace(architecture, layers=layers), squared, ones).sum((1, 2))
 
 
+def path_norm_over_margin(context: MeasureContext) -> Tensor:
+    """The path norm over gamma^2; undefined where gamma <= 0.
+
+    Raises:
+        NotApplicable: an activation is not ReLU.
+    """
+    return path_norm(context) / squared_margin(context)
+
+
+def path_norm_identity_over_margin(context: MeasureContext) -> Tensor:
+    """``path_norm_identity`` over gamma^2; undefined where gamma <= 0."""
+    return path_norm_identity(context) / squared_margin(context)
+
+
 MEASURES = (
     Measure(
         name="path-norm",
@@ -50,5 +65,21 @@ MEASURES = (
         cost="weights",
         formula="sum_k f_{w^2}(1)_k with the identity as activation",
         citation="after Jiang et al. 2019, arXiv:1912.02178, eq. 44",
+    ),
+    Measure(
+        name="path-norm-over-margin",
+        function=path_norm_over_margin,
+        access="train-data",
+        cost="pass",
+        formula="sum_k f_{w^2}(1)_k / gamma^2; ReLU networks",
+        citation="Jiang et al. 2019, arXiv:1912.02178, eq. 43",
+    ),
+    Measure(
+        name="path-norm-identity-over-margin",
+        function=path_norm_identity_over_margin,
+        access="train-data",
+        cost="pass",
+        formula="sum_k f_{w^2}(1)_k / gamma^2 with the identity as activation",
+        citation="after Jiang et al. 2019, arXiv:1912.02178, eq. 43",
     ),
 )

@@ -43,15 +43,41 @@ def diagonal_view() -> View:
 GAMMA = 8.84
 GOLDEN = {
     "parameter-count": 12,
+    "vc-dim": 2 * np.log2(12) ** 3 * (2 * 3 + 2 * 3),
     "inverse-margin": 1 / GAMMA**2,
     "negative-margin": -GAMMA,
+    "negative-margin-q1": -9.2,
+    "negative-margin-median": -9.8,
+    "negative-margin-q3": -10.4,
+    "negative-margin-mean": -9.8,
+    # Of two classes with margin a: ln p1 = -ln(1 + e^-a), ln p2 = ln p1 - a.
+    "negative-entropy": np.mean([-np.log1p(np.exp(-a)) - a / (1 + np.exp(a)) for a in (11, 9.8, 8.6)]),
     "weight-norm": np.sqrt(9 + 16 + 1 + 4),
     "distance-from-initialization": np.sqrt(30),
     "log-prod-of-fro": np.log(25 * 5),
-    "log-prod-of-spec": np.log(16 * 4),
-    "log-prod-of-spec-over-margin": np.log(16 * 4) - 2 * np.log(GAMMA),
+    "log-prod-of-fro-over-margin": np.log(25 * 5) - 2 * np.log(GAMMA),
+    "log-sum-of-fro": np.log(2) + np.log(25 * 5) / 2,
+    "log-sum-of-fro-over-margin": np.log(2) + np.log(25 * 5) / 2 - np.log(GAMMA),
+    "frob-distance": 30,
+    "param-norm": 30,
+    **{
+        name + reading: value
+        for reading in ("", "-fft")
+        for name, value in {
+            "log-prod-of-spec": np.log(16 * 4),
+            "log-prod-of-spec-over-margin": np.log(16 * 4) - 2 * np.log(GAMMA),
+            "log-sum-of-spec": np.log(2) + np.log(16 * 4) / 2,
+            "log-sum-of-spec-over-margin": np.log(2) + np.log(16 * 4) / 2 - np.log(GAMMA),
+            "fro-over-spec": 25 / 16 + 5 / 4,
+            "spec-orig-main": np.log(16 * 4) - 2 * np.log(GAMMA) + np.log(25 / 16 + 5 / 4),
+            "spec-init-main": np.log(16 * 4) - 2 * np.log(GAMMA) + np.log(25 / 16 + 5 / 4),
+            "dist-spec-init": 16 + 4,
+        }.items()
+    },
     "path-norm": 9 * 1 + 16 * 4,
     "path-norm-identity": 9 * 1 + 16 * 4,
+    "path-norm-over-margin": (9 * 1 + 16 * 4) / GAMMA**2,
+    "path-norm-identity-over-margin": (9 * 1 + 16 * 4) / GAMMA**2,
     "steps-to-cross-entropy": 20,
     "steps-between-cross-entropies": 50,
     "gradient-noise-epoch-1": 0.5,
@@ -237,15 +263,42 @@ def rescaled(stack: Stack) -> Stack:
 # Measures that the rescaling of adjacent ReLU layers leaves unchanged. The products of layer norms do not see biases.
 RESCALING_INVARIANT = {
     "parameter-count": True,
+    "vc-dim": True,
     "inverse-margin": True,
     "negative-margin": True,
+    "negative-margin-q1": True,
+    "negative-margin-median": True,
+    "negative-margin-q3": True,
+    "negative-margin-mean": True,
+    "negative-entropy": True,
     "weight-norm": False,
     "distance-from-initialization": False,
     "log-prod-of-fro": True,
-    "log-prod-of-spec": True,
-    "log-prod-of-spec-over-margin": True,
+    "log-prod-of-fro-over-margin": True,
+    "log-sum-of-fro": True,
+    "log-sum-of-fro-over-margin": True,
+    "frob-distance": False,
+    "param-norm": False,
+    **{
+        name + reading: invariant
+        for reading in ("", "-fft")
+        for name, invariant in {
+            "log-prod-of-spec": True,
+            "log-prod-of-spec-over-margin": True,
+            "log-sum-of-spec": True,
+            "log-sum-of-spec-over-margin": True,
+            "fro-over-spec": True,
+            "spec-orig-main": True,
+            "spec-init-main": False,
+            "dist-spec-init": False,
+        }.items()
+    },
     "path-norm": True,
     "path-norm-identity": True,
+    "path-norm-over-margin": True,
+    "path-norm-identity-over-margin": True,
+    "mean-alpha": True,
+    "alpha-hat": False,
     "steps-to-cross-entropy": True,
     "steps-between-cross-entropies": True,
     "gradient-noise-epoch-1": True,
