@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from zoo_builder import files, grid
+from zoo_builder import files, grid, memory
 from zoo_builder.architecture import Architecture
 from zoo_builder.build import PART_RUNS, architectures_of
 from zoo_builder.datasets.dataset import Dataset
@@ -60,16 +60,18 @@ class Needs:
     Attributes:
         architectures: how many distinct ones.
         parameters: of a model: least, median, most.
+        memory: bytes of this machine's that one worker takes at the least; see ``zoo_builder.memory``.
         bytes: on disk; weights and outputs exactly, tables by estimate. At most: a run that stops early takes less.
         seconds: of training and evaluation with the plan's workers, every run to its last epoch.
-        rate: training samples x models per second of one worker.
+        rate: training samples x models per second of one worker. Both None where this machine has less memory.
     """
 
     architectures: int
     parameters: tuple[int, int, int]
+    memory: int
     bytes: int
-    seconds: float
-    rate: float
+    seconds: float | None = None
+    rate: float | None = None
 
 
 def plan(
@@ -82,10 +84,11 @@ def plan(
     """Looks at the first ``LIMIT`` runs, trains a few of them on a little of the data for some seconds, and scales up.
 
     Args:
+        data_root: see ``build``; where it is None and the data cannot be had, the plan says what can be said without.
         engine, note: see ``engines.choice``; what is compiled serves the build as well.
 
     Raises:
-        InputError: an architecture that its images do not fit; no such engine.
+        InputError: no such data in ``data_root``; an architecture that its images do not fit; no such engine.
     """
     axes = {name: ", ".join(map(str, values)) for name, values in recipe.grid.items()}
     for name, axis in recipe.sample.items():
@@ -103,16 +106,25 @@ def plan(
     try:
         data = load(recipe.data.name, data_root, recipe.data.colour)
     except InputError as error:
+        if data_root is not None:
+            raise
         return replace(made, problem=str(error))
     runs, architectures = _first_runs(recipe, data)
     sizes = runs["architecture"].map({key: architecture.size for key, architecture in architectures.items()})
+    parameters = (int(sizes.min()), int(sizes.median()), int(sizes.max()))
+    device = resolve_device("auto")
+    parts = [runs.iloc[first : first + PART_RUNS[device.type]] for first in range(0, len(runs), PART_RUNS[device.type])]
+    largest = max(parts, key=lambda part: memory.needed(recipe, part, architectures, data, device))
+    needed = memory.needed(recipe, largest, architectures, data, device)
+    needs = Needs(len(architectures), parameters, needed, _bytes(recipe, data, runs, architectures))
+    if short := memory.shortage(recipe, largest, architectures, data, device):
+        note(f"warning: {short}")
+        return replace(made, needs=needs)
     torch.set_num_threads(1)  # as a worker has
     examples = len(data.train_labels) * recipe.epochs
-    engines = choice.engines(engine, resolve_device("auto"), architectures, runs, examples, note)
+    engines = choice.engines(engine, device, architectures, runs, examples, note)
     seconds, rate = _calibrated(engines, runs, architectures, recipe, data)
-    parameters = (int(sizes.min()), int(sizes.median()), int(sizes.max()))
-    needs = Needs(len(architectures), parameters, _bytes(recipe, data), seconds * recipe.models / workers, rate)
-    return replace(made, needs=needs)
+    return replace(made, needs=replace(needs, seconds=seconds * recipe.models / workers, rate=rate))
 
 
 def refuse_large(recipe: Recipe, data_root: str | Path | None = None) -> None:
@@ -122,7 +134,8 @@ def refuse_large(recipe: Recipe, data_root: str | Path | None = None) -> None:
         InputError: the recipe has more than ``LIMIT`` models.
     """
     if recipe.models > LIMIT:
-        size = files.size_text(_bytes(recipe, load(recipe.data.name, data_root, recipe.data.colour)))
+        data = load(recipe.data.name, data_root, recipe.data.colour)
+        size = files.size_text(_bytes(recipe, data, *_first_runs(recipe, data)))
         raise InputError(
             f"{recipe.name} has {recipe.models:,} models, about {size} on disk, and more than {LIMIT:,} need a "
             f"confirmation: `gengap zoo plan` shows how long they take, --yes builds them, --models N builds fewer"
@@ -136,8 +149,7 @@ def _first_runs(recipe: Recipe, data: Dataset) -> tuple[pd.DataFrame, dict[str, 
     return runs, architectures
 
 
-def _bytes(recipe: Recipe, data: Dataset) -> int:
-    runs, architectures = _first_runs(recipe, data)
+def _bytes(recipe: Recipe, data: Dataset, runs: pd.DataFrame, architectures: dict[str, Architecture]) -> int:
     parts = ceil(len(runs) / PART_RUNS["cpu"])
     return expected_bytes(runs, architectures, recipe, data, parts) * recipe.models // len(runs)
 
@@ -193,9 +205,10 @@ def _spread(group: pd.DataFrame, count: int) -> pd.DataFrame:
 
 def _cost(engine: Engine, architecture: Architecture, some: pd.DataFrame, data: Dataset) -> _Cost:
     batch = int(some["batch_size"].iloc[0])
-    # A whole batch for the run with the smallest share of the images.
-    few = _first_images(data, ceil(batch / some["train_fraction"].min()))
-    samples = sum(subset_size(fraction, len(few.train_labels)) for fraction in some["train_fraction"])
+    # Whole batches alone: what is left of a share of few images may be a single one, which norms cannot be trained on.
+    few = _first_images(data, batch * ceil(1 / some["train_fraction"].mean()))
+    some = some.assign(train_fraction=1.0)
+    samples = len(some) * len(few.train_labels)
     tested = len(some) * len(few.test_labels)
 
     def train(images: Dataset, epochs: int) -> Trained:
@@ -211,6 +224,7 @@ def _cost(engine: Engine, architecture: Architecture, some: pd.DataFrame, data: 
 
 
 def _first_images(data: Dataset, count: int) -> Dataset:
+    count = min(count, len(data.train_labels))
     return replace(
         data,
         train_images=data.train_images[:count],

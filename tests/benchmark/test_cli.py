@@ -234,10 +234,18 @@ def test_a_plan_says_what_a_recipe_comes_to(
         assert re.search(words, text), words
     made = json.loads(said(capsys, "zoo", "plan", "digits", "--models", 64, "--json")[1])
     assert made["needs"]["parameters"] == [4970, 4970, 4970]
-    code, text, _ = said(capsys, "zoo", "plan", "mnist-gs", "--data", "/nowhere")
+    assert "/nowhere is not a folder" in refused(capsys, "zoo", "plan", "mnist-gs", "--data", "/nowhere")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")  # nothing is downloaded
+    code, text, _ = said(capsys, "zoo", "plan", "mnist-gs")
     assert code == 0
     assert "3,000 in 3,000 configurations" in text
-    assert "need the data, which is not at hand: /nowhere is not a folder" in text
+    assert "need the data, which is not at hand: mnist could not be downloaded" in text
+    monkeypatch.setattr("zoo_builder.memory.available", lambda: 2**20)
+    code, text, warning = said(capsys, "zoo", "plan", "digits")
+    assert code == 0
+    assert "memory            at least 14.6 MiB for each worker, and the images" in text
+    assert "time              not known: this machine has too little memory to try" in text
+    assert warning.startswith("warning: recipe digits: ")
 
 
 def test_a_gpu_that_is_not_there(
