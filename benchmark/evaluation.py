@@ -23,7 +23,7 @@ from benchmark.records import Record
 from benchmark.scoring.floors import MEASURES
 from benchmark.scoring.grid import with_names
 from benchmark.scoring.kendall import tie_ceiling, tie_fraction
-from benchmark.scoring.reliability import reliability
+from benchmark.scoring.reliability import Reliability, reliability
 from benchmark.scoring.scorecard import SCORES, Score, scorecard
 from benchmark.tasks import Split, Task, split
 from benchmark.views import make_view, save_view
@@ -127,7 +127,11 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="gengap-") as temporary:
         folder = Path(temporary)
         # The measures read one view, of the level that covers them all.
-        shared = max((entrant.access for entrant in measures), key=["weights", "train-data", "trajectory"].index, default="weights")
+        shared = max(
+            (entrant.access for entrant in measures),
+            key=["weights", "train-data", "trajectory"].index,
+            default="weights",
+        )
         levels = {shared if job is measures else job[0].access for job in (*jobs, *([measures] if measures else []))}
         for access in levels:
             (folder / access).mkdir()
@@ -232,27 +236,34 @@ class _TestModels:
     """What the test models are scored with.
 
     Attributes:
-        target: [n]. train_accuracy: [n], or None where the target is no gap.
+        target: [n].
         hyperparameters: those that vary in the zoo.
         clusters: [n] labels of the configurations.
-        correct: bool [n, examples], which test examples each model classifies rightly.
+        test_examples: how many examples the target was measured on.
+        reliability: of the target; None where a few models are all alike on half of the test set.
     """
 
     target: np.ndarray
-    train_accuracy: np.ndarray | None
     hyperparameters: pd.DataFrame
     clusters: np.ndarray
-    correct: np.ndarray
+    test_examples: int
+    reliability: Reliability | None
 
     @classmethod
     def of(cls, task: Task, zoo: Zoo, parts: Split, target: np.ndarray) -> "_TestModels":
         test = parts.final.iloc[parts.test]
+        correct = zoo.correct(test.index)
+        train_accuracy = test["train_accuracy"].to_numpy(float) if task.predicts_gap else None
+        try:
+            trust = reliability(correct, train_accuracy, seed=SEED)
+        except scoring.ScoreError:
+            trust = None
         return cls(
             target=target[parts.test],
-            train_accuracy=test["train_accuracy"].to_numpy(float) if task.predicts_gap else None,
             hyperparameters=test[[*zoo.recipe.grid, *zoo.recipe.sample]],
             clusters=pd.factorize(test["configuration"])[0],
-            correct=zoo.correct(test.index),
+            test_examples=correct.shape[1],
+            reliability=trust,
         )
 
     def scores(
@@ -264,7 +275,7 @@ class _TestModels:
             self.target,
             self.hyperparameters.to_numpy(object),
             self.clusters,
-            test_examples=self.correct.shape[1],
+            test_examples=self.test_examples,
             regressor=boosted_regression,
             scores=names,
             measures=measures,
@@ -274,14 +285,10 @@ class _TestModels:
     def reference(self) -> dict:
         """What scores of these models are to be compared with."""
         floors = {name: score.floor for name, score in self.scores(np.empty((0, len(self.target))), MEASURES).items()}
-        try:
-            halves = {"reliability": asdict(reliability(self.correct, self.train_accuracy, seed=SEED))}
-        except scoring.ScoreError:  # a few models that are all alike on half of the test set
-            halves = {}
         return {
             "tie_ceiling": tie_ceiling(self.target),
             "tie_fraction": tie_fraction(self.target),
-            **halves,
+            **({"reliability": asdict(self.reliability)} if self.reliability else {}),
             "noise_floors": {name: asdict(floor) for name, floor in floors.items() if floor},
         }
 
@@ -357,21 +364,10 @@ def _scores(answer: Answer, models: _TestModels) -> tuple[dict, dict, list[str]]
     for name, entry in entries.items():
         if entry.undefined is None:
             parts = {part: getattr(entry, part) for part in ("value", "low", "high", "flipped")}
-            scores[name] = parts | {"detail": _named(entry.detail, axes)}
+            scores[name] = parts | {"detail": entry.named_detail(axes)}
         else:
             undefined[name] = with_names(entry.undefined, axes)
     return scores, undefined, list(entries["tau"].detail["flags"])
-
-
-def _named(detail: dict, axes: list[str]) -> dict:
-    """``detail`` with the names of hyperparameters for their columns."""
-    named = dict(detail)
-    if "hyperparameters" in detail:
-        named["hyperparameters"] = [axes[column] for column in detail["hyperparameters"]]
-    for each in ("psi", "cells"):
-        if each in detail:
-            named[each] = dict(zip(axes, detail[each], strict=True))
-    return named
 
 
 def _environment(zoo: Zoo) -> dict:

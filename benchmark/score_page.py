@@ -6,16 +6,13 @@ The page's content security policy forbids every request and every script. Equal
 import math
 import re
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
 from baselines.predictors.boosting import PLAIN_WORDS
-from benchmark.leaderboard.words import number, percent
+from benchmark.leaderboard.pages import style, template
+from benchmark.leaderboard.words import TITLES, number, percent
 from benchmark.score_table import ScoredTable
-from benchmark.score_text import TITLES, finite, flip_differs, shortened, undefined_scores
+from benchmark.score_text import finite, flip_differs, shortened, undefined_scores
 from benchmark.scoring.comparison import POWER
 from benchmark.scoring.scorecard import Score
 
@@ -54,24 +51,15 @@ class Axis:
 
 def render_page(scored: ScoredTable) -> str:
     """One row per prediction, one column per score that is defined: a dot with its interval over the noise floor."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("benchmark.leaderboard"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": _number, "percent": percent}
     defined = [score for name, score in scored.card.items() if not scored.undefined(name)]
-    style = (files("benchmark.leaderboard") / "templates" / "page.css").read_text(encoding="utf-8")
-    return environment.get_template("scores.html.j2").render(
+    return template("scores.html.j2", number=_number, percent=percent).render(
         scored=scored,
         names=shortened(scored.predictions)[1],
         columns=[_column(scored, score) for score in defined],
-        undefined={", ".join(TITLES[name] for name in names): why for why, names in undefined_scores(scored).items()},
+        undefined=undefined_scores(scored),
         power=POWER,
         regressor=PLAIN_WORDS if any(score.name == "partial" for score in defined) else None,
-        style=Markup(style),
+        style=style(),
     )
 
 

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from baselines.predictors.boosting import PLAIN_WORDS
-from benchmark.leaderboard import words
+from benchmark.leaderboard.words import TITLES, by_reason
 from benchmark.score_table import ScoredTable
 from benchmark.scoring.comparison import POWER
 from benchmark.scoring.scorecard import Entry, Score
 
-TITLES = {"tau": "tau", **words.TITLES}
 # Scores that are a minimum over sets of hyperparameters.
 CONDITIONED = ("k", "pgdl")
 MARKS = {"best": "*", "tie": "=", "behind": " ", "unranked": "-"}
@@ -55,11 +54,6 @@ def _row_json(scored: ScoredTable, e: int) -> dict[str, Any]:
 
 def _entry_json(scored: ScoredTable, name: str, entry: Entry, e: int) -> dict[str, Any]:
     ranking = scored.rankings[name]
-    detail = dict(entry.detail)
-    for field in detail.keys() & {"psi", "cells"}:
-        detail[field] = dict(zip(scored.hyperparameters, detail[field], strict=True))
-    if "hyperparameters" in detail:
-        detail["hyperparameters"] = [scored.hyperparameters[column] for column in detail["hyperparameters"]]
     return {
         "value": entry.value,
         "low": finite(entry.low),
@@ -68,7 +62,7 @@ def _entry_json(scored: ScoredTable, name: str, entry: Entry, e: int) -> dict[st
         "ranks": ranking.ranks[e],
         "flipped": entry.flipped,
         "undefined": scored.reason(entry.undefined),
-        **detail,
+        **entry.named_detail(scored.hyperparameters),
     }
 
 
@@ -196,8 +190,8 @@ def _count(number: int, what: str) -> str:
 
 def _notes(scored: ScoredTable, names: list[str]) -> Iterable[str]:
     defined = [score for name, score in scored.card.items() if not scored.undefined(name)]
-    for reason, scores in undefined_scores(scored).items():
-        yield f"{', '.join(TITLES[name] for name in scores)}: undefined: {reason}"
+    for reason, titles in undefined_scores(scored).items():
+        yield f"{', '.join(titles)}: undefined: {reason}"
     for score in defined:
         for e in scored.order:
             if reason := score.entries[e].undefined:
@@ -232,9 +226,5 @@ def _notes(scored: ScoredTable, names: list[str]) -> Iterable[str]:
 
 
 def undefined_scores(scored: ScoredTable) -> dict[str, list[str]]:
-    """The scores that are undefined for all predictions, by their reason."""
-    reasons: dict[str, list[str]] = {}
-    for name in scored.card:
-        if reason := scored.undefined(name):
-            reasons.setdefault(reason, []).append(name)
-    return reasons
+    """Why a score does not exist for any prediction -> the titles of such scores."""
+    return by_reason((name, scored.undefined(name)) for name in scored.card)

@@ -10,18 +10,16 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import groupby
 
-import jinja2
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from benchmark.leaderboard.boards import Board, Row
+from benchmark.leaderboard.pages import TEMPLATES, style, template
 from benchmark.leaderboard.words import (
-    LOWER_IS_BETTER,
     TITLES,
     duration,
     number,
@@ -31,6 +29,7 @@ from benchmark.leaderboard.words import (
     undefined_scores,
     with_interval,
 )
+from benchmark.scoring.scorecard import SCORES
 
 # A hyperparameter with at most this many values is drawn as groups, one with more as an axis.
 GROUPS = 8
@@ -82,14 +81,6 @@ class Scale:
 
 def render_html(boards: Sequence[Board], zoos: Sequence[ZooSummary] = ()) -> str:
     """The whole page. A population without its ``ZooSummary`` is shown without the section on the zoo."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("benchmark.leaderboard"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "signed": signed, "duration": duration, "percent": percent}
     summaries = {zoo.weights_hash: zoo for zoo in zoos}
     populations = [
         {"zoo": zoo, "weights_hash": weights, "summary": summaries.get(weights), "boards": list(group)}
@@ -99,13 +90,13 @@ def render_html(boards: Sequence[Board], zoos: Sequence[ZooSummary] = ()) -> str
         "boards": {board_id(board): _board_data(board) for board in boards},
         "zoos": {zoo["weights_hash"]: _zoo_data(zoo["summary"]) for zoo in populations if zoo["summary"]},
     }
-    templates = files("benchmark.leaderboard") / "templates"
-    scripts = [get_plotlyjs(), (templates / "page.js").read_text(encoding="utf-8")]
-    return environment.get_template("page.html.j2").render(
+    scripts = [get_plotlyjs(), (TEMPLATES / "page.js").read_text(encoding="utf-8")]
+    page = template("page.html.j2", number=number, signed=signed, duration=duration, percent=percent)
+    return page.render(
         populations=populations,
         entrants=len({row.record.entrant for board in boards for row in board.rows}),
         data=data,
-        style=Markup((templates / "page.css").read_text(encoding="utf-8")),
+        style=style(),
         scripts=[Markup(script) for script in scripts],
         script_hashes=[_integrity(script) for script in scripts],
         board_id=board_id,
@@ -113,7 +104,7 @@ def render_html(boards: Sequence[Board], zoos: Sequence[ZooSummary] = ()) -> str
         score_names=score_names,
         undefined_scores=undefined_scores,
         titles=TITLES,
-        lower_is_better=LOWER_IS_BETTER,
+        lower_is_better=[name for name, kind in SCORES.items() if kind.lower_is_better],
     )
 
 

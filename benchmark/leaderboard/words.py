@@ -1,9 +1,12 @@
-"""How both forms of the leaderboard write numbers."""
+"""How boards and scored tables write names and numbers."""
+
+from collections.abc import Iterable
 
 from benchmark.leaderboard.boards import Board
 
-# How the scores beside tau are headed, in the order they are shown in.
+# How scores are headed, in the order they are shown in.
 TITLES = {
+    "tau": "tau",
     "psi": "Psi",
     "k": "K",
     "pgdl": "PGDL",
@@ -12,7 +15,6 @@ TITLES = {
     "r2": "R²",
     "mae": "MAE, points",
 }
-LOWER_IS_BETTER = ("robust", "mae")
 
 
 def number(value: float) -> str:
@@ -54,10 +56,19 @@ def score_names(board: Board) -> list[str]:
 
 def undefined_scores(board: Board) -> dict[str, list[str]]:
     """Why a score does not exist for any entrant of the board -> the titles of such scores."""
+    undefined = [row.record.undefined for row in board.rows]
+    missing = TITLES.keys() - score_names(board)
+    return by_reason(
+        (name, next((reasons[name] for reasons in undefined if name in reasons), None))
+        for name in TITLES
+        if name in missing
+    )
+
+
+def by_reason(undefined: Iterable[tuple[str, str | None]]) -> dict[str, list[str]]:
+    """Reasons -> titles of scores, from names of scores, each with the reason why it does not exist if it does not."""
     reasons: dict[str, list[str]] = {}
-    held = score_names(board)
-    for name, title in TITLES.items():
-        given = [row.record.undefined[name] for row in board.rows if name in row.record.undefined]
-        if given and name not in held:
-            reasons.setdefault(given[0], []).append(title)
+    for name, reason in undefined:
+        if reason:
+            reasons.setdefault(reason, []).append(TITLES[name])
     return reasons

@@ -63,6 +63,15 @@ class Entry:
     detail: dict[str, Any]
     undefined: str | None = None
 
+    def named_detail(self, hyperparameters: Sequence[str]) -> dict[str, Any]:
+        """``detail`` with these names of the hyperparameters for their columns."""
+        named = dict(self.detail)
+        for part in named.keys() & {"psi", "cells"}:
+            named[part] = dict(zip(hyperparameters, named[part], strict=True))
+        if "hyperparameters" in named:
+            named["hyperparameters"] = [hyperparameters[column] for column in named["hyperparameters"]]
+        return named
+
 
 @dataclass(frozen=True, eq=False)
 class Score:
