@@ -114,7 +114,7 @@ def test_every_measure_against_a_loop_over_layers(draw_stack, make_view, name):
         fft = name.endswith("-fft") and layer in sizes
         return np.linalg.norm(circular_matrix(weight, *sizes[layer]) if fft else weight.reshape(len(weight), -1), 2)
 
-    def slow(model: int) -> np.floating:
+    def slow(model: int):
         layers = [place.name for place in architecture.weighted]
         w, w0 = (
             {layer: s.parameters[f"{layer}.weight"][model].double().numpy() for layer in layers}

@@ -1,0 +1,64 @@
+"""Sums and products of Frobenius norms, and path norms over the margin, against loops over layers."""
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.measures import measures
+from baselines.measures.output import NO_POSITIVE_MARGIN
+from baselines.measures.run import compute
+from zoo_builder.architecture import Activation, Architecture, Conv, Linear
+from zoo_builder.networks import module
+
+ALL = {measure.name: measure for measure in measures()}
+NETWORK = Architecture((2, 6, 5), (Conv(3, 3, 2, padding=1), Activation("relu"), Conv(4, 2), Linear(3)))
+
+
+@pytest.fixture
+def stack(draw_stack):
+    """Four networks, of which a large bias gives the first two a positive margin."""
+    stack = draw_stack(NETWORK, 4)
+    stack.parameters["linear1.bias"][:2, 0] += 1e4
+    return stack
+
+
+@pytest.mark.parametrize(
+    ("name", "slow"),
+    [
+        ("log-prod-of-fro", lambda f, f0, path, gamma: np.log(np.prod(f))),
+        ("log-prod-of-fro-over-margin", lambda f, f0, path, gamma: np.log(np.prod(f) / gamma**2)),
+        ("log-sum-of-fro", lambda f, f0, path, gamma: np.log(3 * np.prod(f) ** (1 / 3))),
+        ("log-sum-of-fro-over-margin", lambda f, f0, path, gamma: np.log(3 * (np.prod(f) / gamma**2) ** (1 / 3))),
+        ("frob-distance", lambda f, f0, path, gamma: np.sum(f0)),
+        ("param-norm", lambda f, f0, path, gamma: np.sum(f)),
+        ("path-norm-over-margin", lambda f, f0, path, gamma: path / gamma**2),
+        ("path-norm-identity-over-margin", lambda f, f0, path, gamma: path / gamma**2),
+    ],
+)
+def test_against_a_loop_over_layers(stack, draw_stack, make_view, name, slow):
+    initial = draw_stack(NETWORK, 4, seed=1)
+    view = make_view([stack], labels=torch.zeros(40, dtype=torch.int64), initial=[initial])
+    gamma = -compute(view, [ALL["negative-margin"]])["negative-margin"].values
+    truth = []
+    for model in range(4):
+        w, w0 = ({k: v[model].double() for k, v in s.parameters.items()} for s in (stack, initial))
+        layers = [key for key in w if key.endswith("weight")]
+        f = [float((w[key].numpy() ** 2).sum()) for key in layers]
+        f0 = [float(((w[key] - w0[key]).numpy() ** 2).sum()) for key in layers]
+        squared = module(NETWORK, {key: value.square() for key, value in w.items()})
+        path = squared(torch.ones(1, *NETWORK.input_shape, dtype=torch.float64)).sum().item()
+        truth.append(slow(f, f0, path, gamma[model]) if gamma[model] > 0 or "margin" not in name else np.nan)
+    result = compute(view, [ALL[name]])[name]
+    np.testing.assert_allclose(result.values, truth, rtol=1e-9)
+    assert result.reasons == (dict.fromkeys([2, 3], NO_POSITIVE_MARGIN) if "margin" in name else {})
+
+
+def test_the_frobenius_distance_needs_the_initialization(stack, make_view):
+    result = compute(make_view([stack]), [ALL["frob-distance"]])["frob-distance"]
+    assert set(result.reasons.values()) == {"the zoo has no epoch-0 checkpoints, so the initialization is unknown"}
+
+
+def test_the_path_norm_over_the_margin_is_that_of_relu_networks(tanh_network, draw_stack, make_view):
+    view = make_view([draw_stack(tanh_network, 2)])
+    result = compute(view, [ALL["path-norm-over-margin"]])["path-norm-over-margin"]
+    assert result.reasons == dict.fromkeys(range(2), "defined for ReLU networks, and this one has tanh")

@@ -1,0 +1,68 @@
+"""Margins and entropies against single modules in float64, image by image."""
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.interface import View
+from baselines.measures import measures
+from baselines.measures.run import compute
+from zoo_builder.datasets.dataset import scaled
+from zoo_builder.networks import module
+from zoo_builder.training import training_subset
+
+ALL = {measure.name: measure for measure in measures()}
+
+
+def slow_outputs(view: View, model: int) -> tuple[np.ndarray, np.ndarray]:
+    """One model's outputs on its own training images, and their labels."""
+    (stack,), train = view.stacks, view.train
+    assert train is not None
+    network = module(stack.architecture, {name: value[model].double() for name, value in stack.parameters.items()})
+    indices = training_subset(int(train.subset_seed[model]), int(train.subset_size[model]), len(train.images))
+    with torch.no_grad():
+        return network(scaled(train.images[indices], torch.float64)).numpy(), train.labels[indices].numpy()
+
+
+@pytest.mark.parametrize(
+    ("name", "summary"),
+    [
+        ("negative-margin-q1", lambda margins: np.percentile(margins, 25)),
+        ("negative-margin-median", np.median),
+        ("negative-margin-q3", lambda margins: np.percentile(margins, 75)),
+        ("negative-margin-mean", np.mean),
+    ],
+)
+def test_summaries_of_margins(relu_network, draw_stack, make_view, name, summary):
+    view = make_view([draw_stack(relu_network, 6)])
+    truth = []
+    for model in range(6):
+        outputs, labels = slow_outputs(view, model)
+        truth.append(summary([row[y] - np.delete(row, y).max() for row, y in zip(outputs, labels, strict=True)]))
+    result = compute(view, [ALL[name]])[name]
+    np.testing.assert_allclose(-result.values, truth, rtol=1e-4, atol=1e-5)
+    assert result.reasons == {}
+
+
+def test_the_entropy_of_softmax_outputs(relu_network, draw_stack, make_view):
+    stack = draw_stack(relu_network, 6)
+    for value in stack.parameters.values():
+        value.mul_(0.4)  # outputs that are not all certain
+    view = make_view([stack])
+    truth = []
+    for model in range(6):
+        outputs, _ = slow_outputs(view, model)
+        p = np.exp(outputs) / np.exp(outputs).sum(1, keepdims=True)
+        truth.append((p * np.log(p)).sum(1).mean())
+    result = compute(view, [ALL["negative-entropy"]])["negative-entropy"]
+    np.testing.assert_allclose(result.values, truth, rtol=1e-4)
+    assert (result.values < -0.05).all()
+
+
+def test_the_entropy_of_outputs_that_are_all_equal_and_of_certain_ones(relu_network, draw_stack, make_view):
+    stack = draw_stack(relu_network, 2)
+    for value in stack.parameters.values():
+        value.zero_()
+    stack.parameters["linear1.bias"][1, 0] = 1e6  # the other probabilities are 0 in float64
+    result = compute(make_view([stack]), [ALL["negative-entropy"]])["negative-entropy"]
+    np.testing.assert_allclose(result.values, [-np.log(3), 0], rtol=1e-12)
