@@ -35,6 +35,15 @@ def finite(values: np.ndarray, name: str) -> np.ndarray:
     return values
 
 
+def require_fractions(target: np.ndarray) -> None:
+    """ScoreError where ``target`` [n] cannot be accuracies, or differences of two, as fractions."""
+    if (largest := np.abs(target).max(initial=0)) > 1:
+        raise ScoreError(
+            f"undefined: targets of up to {largest:.3g} in size are no accuracies or gaps as fractions; divide "
+            "percentages by 100"
+        )
+
+
 def finite_pair(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both as float64 [n]; ScoreError where one is not finite or their lengths differ."""
     prediction, target = finite(prediction, "prediction"), finite(target, "target")

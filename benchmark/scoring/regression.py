@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.scoring import ScoreError, finite, finite_pair
+from benchmark.scoring import ScoreError, finite, finite_pair, require_fractions
 from benchmark.scoring.bootstrap import DRAWS, resample, stacked
 
 POINTS = 100  # accuracies and gaps are fractions; errors are reported in accuracy points
@@ -27,11 +27,12 @@ def mean_absolute_error(prediction: np.ndarray, target: np.ndarray) -> float:
     """Mean absolute error in accuracy points, of accuracies or gaps given as fractions [n].
 
     Raises:
-        ScoreError: no models, different lengths, NaN or infinity.
+        ScoreError: no models, different lengths, NaN or infinity, or a target above 1 in size.
     """
     prediction, target = finite_pair(prediction, target)
     if not len(target):
         raise ScoreError("a mean absolute error of no models; give at least one")
+    require_fractions(target)
     return POINTS * float(np.abs(prediction - target).mean())
 
 

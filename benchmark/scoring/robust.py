@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmark.scoring import ScoreError
+from benchmark.scoring import ScoreError, require_fractions
 from benchmark.scoring.bootstrap import BLOCK
 from benchmark.scoring.grid import (
     checked,
@@ -70,8 +70,8 @@ def robust_sign_error(
             that differ in their seed. test_examples: how many examples the target was measured on.
 
     Raises:
-        ScoreError: wrong shapes, NaN or infinity, fewer than 2 models, a target without variation, no test examples, or
-            no environment with a sufficient effective sample size.
+        ScoreError: wrong shapes, NaN or infinity, fewer than 2 models, a target without variation or above 1 in size,
+            no test examples, or no environment with a sufficient effective sample size.
         NoGrid: the models form no grid.
     """
     predictions, target, codes = checked(predictions, target, hyperparameters)
@@ -150,6 +150,7 @@ def _kept_environments(
 ) -> _Environments:
     if test_examples < 1:
         raise ScoreError(f"the target was measured on {test_examples} test examples; give at least 1")
+    require_fractions(target)
     configurations, runs = configurations_of(codes)
     first, second = _environments(configurations)
     candidates = len(first)

@@ -46,7 +46,7 @@ def test_equals_its_definition_environment_by_environment(seed, test_examples, b
     grid = np.array(list(product(range(3), range(2), [7])))
     hyperparameters = np.repeat(grid, rng.integers(1, most + 1, size=len(grid)), axis=0)
     hyperparameters = rng.permutation(hyperparameters)
-    target = rng.integers(30, size=len(hyperparameters)) / 20
+    target = rng.integers(30, size=len(hyperparameters)) / 20 - 0.5
     prediction = rng.integers(6, size=len(target))
     assume(np.ptp(target) > 0)
     errors, candidates = brute_force(prediction, target, hyperparameters, test_examples)
@@ -124,7 +124,8 @@ def test_environments_need_twelve_effective_pairs():
         ([[1, 2]], [3, 3], [[0], [1]], 100, "target is 3.0 for all 2 models"),
         ([[1, 2]], [1, 2], [[4], [4]], 100, "no grid; all hyperparameters have one value"),
         ([[1, 2]], [1, 2], [[0], [1]], 0, "measured on 0 test examples; give at least 1"),
-        ([[1, 2]], [1, 2], [[0], [1]], 100, "the largest is 1; it takes 4 seeds each"),
+        ([[1, 2]], [0.1, 0.9], [[0], [1]], 100, "the largest is 1; it takes 4 seeds each"),
+        ([[1, 2]], [0.5, -26.7], [[0], [1]], 100, "up to 26.7 in size are no .* fractions; divide percentages by 100"),
     ],
 )
 def test_what_has_no_score_is_an_error(predictions, target, hyperparameters, examples, words):

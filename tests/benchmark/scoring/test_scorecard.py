@@ -273,6 +273,18 @@ def test_a_hyperparameter_that_every_model_has_another_value_of_is_not_condition
         np.testing.assert_array_equal(with_it.draws, without.draws)
 
 
+def test_percentages_leave_undefined_what_thinks_in_fractions(zoo):
+    percent = scorecard.scorecard(
+        zoo.predictions, 100 * zoo.target, zoo.hyperparameters, test_examples=EXAMPLES, draws=30, measures=20
+    )
+    for name, score in percent.items():
+        if name in ("robust", "mae"):
+            assert score.undefined.endswith("are no accuracies or gaps as fractions; divide percentages by 100")
+            assert score.floor is None
+        elif name != "partial":
+            assert score.undefined is None
+
+
 def test_numbers_too_large_to_be_summed_are_undefined():
     target = np.random.default_rng(10).random(20)
     huge = np.linspace(1e306, 1.7e308, 20)[None]
