@@ -109,7 +109,8 @@ def score_table(
         predictions: column names or wildcards ("measure.*"), oriented like the target: larger says larger.
         hyperparameters: column names or wildcards; rows that are equal in all of these are seeds of one configuration
             and are resampled together. Without any, every row is a configuration of its own.
-        scores: names from ``benchmark.scoring.scorecard.SCORES``, separated by commas, or "all".
+        scores: names from ``benchmark.scoring.scorecard.SCORES``, separated by commas, or "all", which is all but mae:
+            of predictions that are not on the target's own scale, as measures are not, it is noise.
         seed: the column that tells the runs of one configuration apart. Without it, rows that are equal in
             hyperparameters, target and predictions count as one run given twice, which is an error.
         test_examples: how many examples the target was measured on; ``robust`` needs it.
@@ -182,15 +183,14 @@ def _scores(given: str) -> list[str]:
     from benchmark.scoring.scorecard import SCORES
 
     if given == "all":
-        return list(SCORES)
+        return [name for name in SCORES if name != "mae"]
     names = [name.strip() for name in given.split(",")]
+    known = ", ".join(SCORES)
     if "all" in names:
-        raise InputError(f"--scores {given}: give all alone, or names of {', '.join(SCORES)}")
+        raise InputError(f"--scores {given}: give all alone (all but mae), or names of {known}")
     for name in names:
         if name not in SCORES:
-            raise InputError(
-                f"there is no score {name!r}{nearest(name, SCORES)}; give all, or some of {', '.join(SCORES)}"
-            )
+            raise InputError(f"there is no score {name!r}{nearest(name, SCORES)}; give all, or some of {known}")
     return list(dict.fromkeys(names))
 
 
@@ -341,7 +341,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scores",
         default="tau",
         metavar="NAMES",
-        help="all, or some of tau,psi,k,pgdl,robust,partial,r2,mae (default: tau); docs/scores.md explains them",
+        help="some of tau,psi,k,pgdl,robust,partial,r2,mae (default: tau), or all: all but mae, which is for predictions "
+        "on the target's own scale; docs/scores.md explains them",
     )
     parser.add_argument("--seed", metavar="COLUMN", help="the column that tells the runs of one configuration apart")
     parser.add_argument(

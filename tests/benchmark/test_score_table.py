@@ -130,10 +130,14 @@ def test_a_score_that_is_named_twice_is_one(table, write):
     assert list(score_table(write(table), "gap", ["measure.good"], scores="r2, tau,r2").card) == ["r2", "tau"]
 
 
+def test_all_scores_are_all_that_need_no_common_scale(grid, write):
+    assert "mae" not in score_table(write(grid), "gap", ["measure.good"], ["hp.*"], scores="all").card
+
+
 def test_all_scores(grid, write, capsys):
     options = ["--target", "gap", "--prediction", "measure.*", "--hyperparameters", "hp.*", "--seed", "seed"]
     path = write(grid)
-    report = command(capsys, path, *options, "--scores", "all", "--test-examples", 10_000, "--json")
+    report = command(capsys, path, *options, "--scores", ",".join(SCORES), "--test-examples", 10_000, "--json")
     assert (report["configurations"], report["test_examples"], report["regressor"]) == (12, 10_000, PLAIN_WORDS)
     assert list(report["scores"]) == list(SCORES)
     for name, score in report["scores"].items():
@@ -263,7 +267,7 @@ def set_cell(row, column, value):
         (None, {"seed": "model"}, "--seed tells the runs of one configuration apart; name its --hyperparameters"),
         (None, {"predictions": ["model"]}, "row 1 of column model is 'model-0', expected a finite number"),
         (None, {"scores": "tau,pdgl"}, "no score 'pdgl' .did you mean 'pgdl'.*give all, or some of tau, psi, k"),
-        (None, {"scores": "tau,all"}, "--scores tau,all: give all alone, or names of tau, psi, k, pgdl"),
+        (None, {"scores": "tau,all"}, "--scores tau,all: give all alone .all but mae., or names of tau, psi, k, pgdl"),
         (None, {"scores": ""}, "no score ''; give all, or some of tau"),
         (None, {"test_examples": 0}, "--test-examples is 0, expected a whole number of at least 1"),
         (set_cell(2, "measure.good", "high"), {}, "row 3 of column measure.good is 'high'"),
