@@ -8,9 +8,35 @@ if TYPE_CHECKING:
 
 def families() -> "dict[str, tuple[Measure, ...]]":
     """{family: its measures}, every built-in one."""
-    from baselines.measures import controls, counts, heavy_tails, norms, optimization, output, path, spectral
+    from baselines.measures import (
+        augmentation,
+        controls,
+        counts,
+        heavy_tails,
+        jacobian,
+        mixup,
+        norms,
+        optimization,
+        output,
+        path,
+        representation,
+        spectral,
+    )
 
-    modules = (counts, output, norms, spectral, path, heavy_tails, optimization, controls)
+    modules = (
+        counts,
+        output,
+        norms,
+        spectral,
+        path,
+        heavy_tails,
+        optimization,
+        representation,
+        mixup,
+        augmentation,
+        jacobian,
+        controls,
+    )
     return {module.__name__.rpartition(".")[2].replace("_", "-"): module.MEASURES for module in modules}
 
 

@@ -11,6 +11,7 @@ import torch
 
 from baselines.interface import AccessError, Measure, NotApplicable, TrainData, View
 from baselines.measures import measures
+from baselines.measures.augmentation import COLOURED, PENALTIES
 from baselines.measures.context import MeasureContext, shared
 from baselines.measures.run import NOT_FINITE, compute
 from zoo_builder.architecture import Architecture, Conv, Linear
@@ -78,6 +79,19 @@ GOLDEN = {
     "path-norm-identity": 9 * 1 + 16 * 4,
     "path-norm-over-margin": (9 * 1 + 16 * 4) / GAMMA**2,
     "path-norm-identity-over-margin": (9 * 1 + 16 * 4) / GAMMA**2,
+    # One label, of which everything is classified as such.
+    "penultimate-label-variation": 0,
+    "mixup-error": 0,
+    "gi-score-intra-input": 0,
+    "gi-score-intra-hidden": 0,
+    "pal-score-intra-input": -84,
+    "pal-score-intra-hidden": -84,
+    "penultimate-norm-variance": np.var([np.hypot(3 * x, 4) for x in (1, 0.6, 0.2)]),
+    # Mixtures have margins 10.4, 9.8, 9.2 and the gradient (1, -2); 3 x1 has variance 0.24 and 4 x2 has none.
+    "mixup-margin": -9.8 / np.sqrt(5) / np.sqrt(0.24 / 2),
+    # J = diag(3, 8); the rows of S J are p1 p2 (3, -8) and its opposite.
+    "input-jacobian-norm": np.sqrt(73),
+    "input-jacobian-norm-softmax": np.mean([np.sqrt(2 * 73) / (2 + 2 * np.cosh(a)) for a in (11, 9.8, 8.6)]),
     "steps-to-cross-entropy": 20,
     "steps-between-cross-entropies": 50,
     "gradient-noise-epoch-1": 0.5,
@@ -299,6 +313,21 @@ RESCALING_INVARIANT = {
     "path-norm-identity-over-margin": True,
     "mean-alpha": True,
     "alpha-hat": False,
+    "davies-bouldin": True,
+    "davies-bouldin-mixup": True,
+    "penultimate-norm-variance": True,  # of a layer that is not rescaled here
+    "penultimate-label-variation": True,
+    "mixup-error": True,
+    "mixup-margin": True,
+    **{
+        f"{score}-{kind}-{layer}": True
+        for score, kind, layer in product(("gi-score", "pal-score"), ("intra", "inter"), ("input", "hidden"))
+    },
+    "always-generalize": True,
+    **{f"{alteration}-penalty": True for alteration in PENALTIES},
+    "augmentation-margin": True,
+    "input-jacobian-norm": True,
+    "input-jacobian-norm-softmax": True,
     "steps-to-cross-entropy": True,
     "steps-between-cross-entropies": True,
     "gradient-noise-epoch-1": True,
@@ -309,32 +338,40 @@ RESCALING_INVARIANT = {
 }
 
 
-def invariance_view(stack: Stack, initial: Stack, make_view) -> View:
+# Measures that have no value where all images have one label, and those that have none on grey images.
+OF_SEVERAL_LABELS = {"davies-bouldin", "davies-bouldin-mixup", *(name for name in ALL if "-inter-" in name)}
+OF_COLOURS = {f"{alteration}-penalty" for alteration in COLOURED}
+
+
+def invariance_view(name: str, stack: Stack, initial: Stack, make_view) -> View:
     """All images are of class 0, which a large bias makes right for half of the models: margins of both signs."""
     stack.parameters["linear1.bias"][::2, 0] += 100
     initial.parameters["linear1.bias"][::2, 0] += 100
-    return make_view([stack], labels=torch.zeros(40, dtype=torch.int64), initial=[initial])
+    labels = None if name in OF_SEVERAL_LABELS else torch.zeros(40, dtype=torch.int64)
+    return make_view([stack], labels=labels, initial=[initial])
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_hidden_permutation_changes_nothing(relu_network, draw_stack, make_view, name):
+    relu_network = replace(relu_network, input_shape=(3, 6, 6)) if name in OF_COLOURS else relu_network
     stacks = [draw_stack(relu_network, 6, seed) for seed in (0, 1)]
-    before = compute(invariance_view(*stacks, make_view), [ALL[name]])[name]
+    before = compute(invariance_view(name, *stacks, make_view), [ALL[name]])[name]
     stacks = [permuted(draw_stack(relu_network, 6, seed), 9) for seed in (0, 1)]
     assert not torch.equal(
         stacks[0].parameters["conv1.weight"], draw_stack(relu_network, 6, 0).parameters["conv1.weight"]
     )
-    after = compute(invariance_view(*stacks, make_view), [ALL[name]])[name]
+    after = compute(invariance_view(name, *stacks, make_view), [ALL[name]])[name]
     assert before.reasons == after.reasons
     np.testing.assert_allclose(after.values, before.values, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_rescaling_of_adjacent_relu_layers(relu_network, draw_stack, make_view, name):
+    relu_network = replace(relu_network, input_shape=(3, 6, 6)) if name in OF_COLOURS else relu_network
     stack, initial = draw_stack(relu_network, 6), draw_stack(relu_network, 6, seed=1)
-    before = compute(invariance_view(stack, initial, make_view), [ALL[name]])[name]
+    before = compute(invariance_view(name, stack, initial, make_view), [ALL[name]])[name]
     stack, initial = draw_stack(relu_network, 6), draw_stack(relu_network, 6, seed=1)
-    after = compute(invariance_view(rescaled(stack), initial, make_view), [ALL[name]])[name]
+    after = compute(invariance_view(name, rescaled(stack), initial, make_view), [ALL[name]])[name]
     assert before.reasons == after.reasons
     defined = np.isfinite(before.values)
     assert defined.any()

@@ -1,0 +1,250 @@
+"""Mixtures of training images: are they classified as what they are mixed from?
+
+A mixture of strength a of an image with another is (1 - a) image + a other, of the pixels or of what the first hidden
+layer makes of them. Nothing is drawn: a model's training images stand in an order that is already random, and an image
+is mixed with the next one of its label (cyclically; with itself where there is none), or with the next of another.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import product
+
+import torch
+from scipy.stats import trim_mean
+from torch import Tensor
+from torch.nn import functional as F
+
+from baselines.interface import Measure
+from baselines.measures.context import Group, MeasureContext, margins
+from baselines.measures.passes import Pieces, at_first_hidden_layer, blocks, pieces, portions
+from zoo_builder.datasets.dataset import scaled
+from zoo_builder.networks import forward
+
+MIXUP_IMAGES = 1000
+CURVE_IMAGES = 500
+# Strengths of a curve, as shares of the largest, at which both images count the same.
+STRENGTHS = torch.linspace(0, 1, 11, dtype=torch.float64)
+LAYERS = ["input", "hidden"]
+ONE_LABEL = "its training images have one label only"
+
+
+def next_of_same_label(labels: Tensor) -> Tensor:
+    """For each position the next one, cyclically, that has the same label: int64 [M, n] -> int64 [M, n]."""
+    order = labels.argsort(dim=1, stable=True)
+    ranked = labels.gather(1, order)
+    first = order.gather(1, torch.searchsorted(ranked, ranked))
+    following = torch.where(ranked == ranked.roll(-1, 1), order.roll(-1, 1), first)
+    return torch.empty_like(labels).scatter_(1, order, following)
+
+
+def next_of_other_label(labels: Tensor) -> Tensor:
+    """For each position the next one, cyclically, that has another label; itself where there is none."""
+    count = labels.shape[1]
+    positions = torch.arange(2 * count).expand(len(labels), -1)
+    last_of_run = (labels != labels.roll(-1, 1)).repeat(1, 2)
+    ends = torch.where(last_of_run, positions, 2 * count).flip(1).cummin(1).values.flip(1)[:, :count]
+    return torch.where(ends < 2 * count, (ends + 1) % count, positions[:, :count])
+
+
+def mean_over_labels(values: Tensor, labels: Tensor) -> Tensor:
+    """The mean over labels of the mean within each: [M, n] of any dtype, int64 [M, n] -> float64 [M]."""
+    member = F.one_hot(labels).double()
+    counts = member.sum(1)
+    return ((values.double()[..., None] * member).sum(1) / counts).nanmean(1)
+
+
+def mixup_error(context: MeasureContext) -> Tensor:
+    """1 - the accuracy on even mixtures of two training images of a label, which should be classified as it."""
+    return context.once(error_on_mixtures)
+
+
+@torch.no_grad()
+def error_on_mixtures(context: MeasureContext) -> Tensor:
+    """``mixup_error``."""
+    errors = torch.empty(len(context), dtype=torch.float64)
+    pixels = context.train.images
+    for group in context.groups(MIXUP_IMAGES):
+        own, labels = torch.from_numpy(group.indices), group.labels
+        other = own.gather(1, next_of_same_label(labels))
+        wrong = torch.empty_like(labels, dtype=torch.bool)
+        for at, stack in pieces(group.stack, own.shape[1]):
+            mixed = (scaled(pixels[own[at]]) + scaled(pixels[other[at]])) / 2
+            wrong[at] = forward(stack.architecture, stack.parameters, mixed).argmax(-1) != labels[at]
+        errors[group.members] = mean_over_labels(wrong, labels)
+    return errors
+
+
+def mixup_margin(context: MeasureContext) -> Tensor:
+    """Minus the mean margin (see ``hidden_margin``) of even mixtures of two training images of a label."""
+    pixels = context.train.images
+
+    def mixtures(group: Group) -> Callable[[Pieces], Tensor]:
+        own = torch.from_numpy(group.indices)
+        other = own.gather(1, next_of_same_label(group.labels))
+        return lambda at: (scaled(pixels[own[at]]) + scaled(pixels[other[at]])) / 2
+
+    return -hidden_margin(context, mixtures)
+
+
+def hidden_margin(context: MeasureContext, altered: Callable[[Group], Callable[[Pieces], Tensor]]) -> Tensor:
+    """The mean normalized margin of altered training images at the first hidden layer h, float64 [M].
+
+    An image's margin is (f_y - f_j) / ||grad_h (f_y - f_j)||, j the best other class, so that it is negative where the
+    image is misclassified; an image whose gradient is zero has none. All are divided by the square root of the variance
+    of h over images, averaged over its units without the lowest and the highest 5 %. After the code of Natekar & Sharma
+    2020 (arXiv:2012.02775), which adds 1e-7 to both denominators.
+
+    Args:
+        altered: altered(group)(at) is float32 [m, B, C, H, W], what has become of some images of some models.
+    """
+    halves = at_first_hidden_layer(context.stack.architecture)
+    means, widths = torch.empty(2, len(context), dtype=torch.float64)
+    for group in context.groups(MIXUP_IMAGES):
+        labels, images = group.labels, altered(group)
+        distances = torch.empty(labels.shape, dtype=torch.float64)
+        for models, stack in portions(group.stack):
+            values = squares = torch.zeros(1)
+            origin = None
+            for block in blocks(labels.shape[1]):
+                at = models, block
+                with torch.no_grad():
+                    hidden = halves.hidden(stack, images(at))
+                hidden.requires_grad_()
+                margin = margins(halves.logits(stack, hidden), labels[at])
+                (gradient,) = torch.autograd.grad(margin.sum(), hidden)
+                distances[at] = margin.detach() / gradient.flatten(2).double().norm(dim=2)
+                flat = hidden.detach().flatten(2).double()
+                # The variance of what is constant is exactly 0 then.
+                origin = flat[:, :1] if origin is None else origin
+                values, squares = values + (flat - origin).sum(1), squares + (flat - origin).square().sum(1)
+            variances = squares / labels.shape[1] - (values / labels.shape[1]).square()
+            widths[group.members[models]] = torch.from_numpy(trim_mean(variances.numpy(), 0.05, axis=1)).sqrt()
+        distances[~distances.isfinite()] = torch.nan
+        means[group.members] = distances.nanmean(1)
+    context.undefined(widths == 0, "the first hidden layer gives the same for every image")
+    context.undefined(means.isnan(), "the outputs do not depend on the first hidden layer")
+    return means / widths
+
+
+@torch.no_grad()
+def curves(context: MeasureContext) -> dict[tuple[str, str], Tensor]:
+    """Accuracy against the strength of mixing: {("intra" or "inter", "input" or "hidden"): float64 [M, strengths]}.
+
+    An image is mixed with one of its label ("intra") or of another ("inter"), and has to be classified as itself; NaN
+    where there is no other label.
+    """
+    halves = at_first_hidden_layer(context.stack.architecture)
+    partners = {"intra": next_of_same_label, "inter": next_of_other_label}
+    pixels = context.train.images
+    keys = [(kind, layer) for kind in partners for layer in LAYERS]
+    found = {key: torch.empty(len(context), len(STRENGTHS), dtype=torch.float64) for key in keys}
+    for group in context.groups(CURVE_IMAGES):
+        own, labels = torch.from_numpy(group.indices), group.labels
+        others = {kind: own.gather(1, partner(labels)) for kind, partner in partners.items()}
+        right = {key: torch.zeros(len(labels), len(STRENGTHS), dtype=torch.float64) for key in keys}
+        for at, stack in pieces(group.stack, labels.shape[1]):
+            image = scaled(pixels[own[at]])
+            hidden = halves.hidden(stack, image)
+            unmixed = halves.logits(stack, hidden)
+            for kind, other in others.items():
+                mate = scaled(pixels[other[at]])
+                hidden_mate = halves.hidden(stack, mate)
+                for number, share in enumerate((STRENGTHS / 2).tolist()):
+                    outputs = {"input": unmixed, "hidden": unmixed}
+                    if share:
+                        mixed = torch.lerp(image, mate, share)
+                        outputs["input"] = forward(stack.architecture, stack.parameters, mixed)
+                        outputs["hidden"] = halves.logits(stack, torch.lerp(hidden, hidden_mate, share))
+                    for layer, logits in outputs.items():
+                        right[kind, layer][at[0], number] += (logits.argmax(-1) == labels[at]).sum(1)
+        single = (labels == labels[:, :1]).all(1)
+        for (kind, layer), table in right.items():
+            if kind == "inter":
+                table[single] = torch.nan
+            found[kind, layer][group.members] = table / labels.shape[1]
+    return found
+
+
+def gi_score(accuracy: Tensor) -> Tensor:
+    """The area between the cumulated curves of a network that nothing perturbs and of this one: [M, strengths] -> [M].
+
+    integral over t in [0, 1] of t - P(t), where P(t) is the integral of the accuracy up to strength t (trapezoidal).
+    """
+    return torch.trapezoid(STRENGTHS - cumulated(accuracy), STRENGTHS)
+
+
+def pal_ratio(accuracy: Tensor) -> Tensor:
+    """The area below P (see ``gi_score``) of the strongest 60 % of perturbations by that of the weakest 10 %."""
+    strong, weak = STRENGTHS >= 0.4 - 1e-9, STRENGTHS <= 0.1 + 1e-9
+    below = cumulated(accuracy)
+    areas = [torch.trapezoid(below[:, part], STRENGTHS[part]) for part in (strong, weak)]
+    return areas[0] / areas[1]
+
+
+def cumulated(accuracy: Tensor) -> Tensor:
+    """P at every strength: the integral of the accuracy from 0."""
+    return F.pad(torch.cumulative_trapezoid(accuracy, STRENGTHS), (1, 0))
+
+
+def gi(context: MeasureContext, *, kind: str, layer: str) -> Tensor:
+    """``gi_score`` of one of the ``curves``."""
+    return gi_score(_curve(context, kind, layer))
+
+
+def pal(context: MeasureContext, *, kind: str, layer: str) -> Tensor:
+    """Minus ``pal_ratio`` of one of the ``curves``; undefined where no weak mixture is classified correctly."""
+    accuracy = _curve(context, kind, layer)
+    context.undefined((accuracy[:, :2] == 0).all(1), "no image is classified correctly under the weakest perturbations")
+    return -pal_ratio(accuracy)
+
+
+def _curve(context: MeasureContext, kind: str, layer: str) -> Tensor:
+    accuracy = context.once(curves)[kind, layer]
+    context.undefined(accuracy.isnan().any(1), ONE_LABEL)
+    return accuracy
+
+
+_CITATION = "Natekar & Sharma 2020, arXiv:2012.02775"
+_CURVES = {
+    "intra": "one of its label",
+    "inter": "one of another label",
+    "input": "pixels",
+    "hidden": "the first hidden layer",
+}
+_SCORES = {
+    "gi-score": (gi, "integral of t - P(t)"),
+    "pal-score": (pal, "-(area below P for t >= .4) / (area below P for t <= .1)"),
+}
+
+MEASURES = (
+    Measure(
+        name="mixup-error",
+        function=mixup_error,
+        access="train-data",
+        cost="passes",
+        formula="1 - accuracy (mean over labels) on (x + x')/2, x' the next of x's label; first 1,000 training images",
+        citation=f"{_CITATION}, label-wise mixup",
+    ),
+    Measure(
+        name="mixup-margin",
+        function=mixup_margin,
+        access="train-data",
+        cost="passes",
+        formula="-mean margin / width at the first hidden layer of (x + x')/2, x' the next of x's label; first 1,000 "
+        "training images",
+        citation=f"{_CITATION}, mixup margin",
+    ),
+    *(
+        Measure(
+            name=f"{score}-{kind}-{layer}",
+            function=partial(function, kind=kind, layer=layer),
+            access="train-data",
+            cost="passes",
+            formula=f"{formula}; P(t) = integral of accuracy up to mixing strength t; x with {_CURVES[kind]}, "
+            f"{_CURVES[layer]}; first 500 training images",
+            citation="Schiff et al. 2021, arXiv:2106.04765 (first arXiv:2104.03469)",
+        )
+        for score, (function, formula) in _SCORES.items()
+        for kind, layer in product(("intra", "inter"), LAYERS)
+    ),
+)

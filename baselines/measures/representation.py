@@ -1,0 +1,177 @@
+"""Measures of hidden representations: how labels lie in them."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from baselines.interface import Measure
+from baselines.measures.context import MeasureContext
+from baselines.measures.mixup import ONE_LABEL, mixup_error
+from baselines.measures.passes import at_first_hidden_layer, at_last_hidden_layer, blocks, portions
+from zoo_builder.datasets.dataset import scaled
+
+IMAGES = 1000
+GRAPH_IMAGES = 500
+# Squared distances of unit vectors that count as the same: their rounding errors are far below.
+SAME_DISTANCE = 1e-6
+
+
+def davies_bouldin(context: MeasureContext) -> Tensor:
+    """The Davies-Bouldin index of the first hidden layer, labels as clusters; images max-pooled by 4 x 4."""
+    index = context.once(index_of_first_hidden_layer)
+    context.undefined(index.isnan(), ONE_LABEL)
+    context.undefined(index.isinf(), "two labels have the same mean representation")
+    return index
+
+
+@torch.no_grad()
+def index_of_first_hidden_layer(context: MeasureContext) -> Tensor:
+    """``davies_bouldin_index`` of it."""
+    halves = at_first_hidden_layer(context.stack.architecture)
+    size = min(4, *halves.upper.input_shape[1:])
+    pixels = context.train.images
+    index = torch.empty(len(context), dtype=torch.float64)
+    for group in context.groups(IMAGES):
+        own, labels = torch.from_numpy(group.indices), group.labels
+        for models, stack in portions(group.stack):
+            points = []
+            for block in blocks(own.shape[1]):
+                hidden = halves.hidden(stack, scaled(pixels[own[models, block]]))
+                points.append(F.max_pool2d(hidden.flatten(0, 1), size).view(*hidden.shape[:2], -1))
+            index[group.members[models]] = davies_bouldin_index(torch.cat(points, 1), labels[models])
+    return index
+
+
+def davies_bouldin_index(points: Tensor, labels: Tensor) -> Tensor:
+    """mean_a max_{b != a} (s_a + s_b) / |c_a - c_b|, c the mean of a label's points, s their mean distance to it.
+
+    Args:
+        points: [M, n, D].
+        labels: int64 [M, n].
+
+    Returns:
+        float64 [M]; infinite where two means coincide, NaN where all points have one label.
+    """
+    points, member = points.double(), F.one_hot(labels).double()
+    counts = member.sum(1)
+    means = torch.einsum("mnd,mnk->mkd", points, member) / counts.clamp(min=1)[..., None]
+    away = (points - means.gather(1, labels[..., None].expand_as(points))).norm(dim=2)
+    spread = torch.einsum("mn,mnk->mk", away, member) / counts.clamp(min=1)
+    between = torch.cdist(means, means, compute_mode="donot_use_mm_for_euclid_dist")
+    ratios = (spread[:, :, None] + spread[:, None, :]) / between
+    ratios = torch.where(between == 0, torch.inf, ratios)
+    present = counts > 0
+    others = present[:, :, None] & present[:, None, :] & ~torch.eye(counts.shape[1], dtype=torch.bool)
+    worst = ratios.masked_fill(~others, -torch.inf).amax(2)
+    index = torch.where(present, worst, 0).sum(1) / present.sum(1)
+    return torch.where(present.sum(1) > 1, index, torch.nan)
+
+
+def davies_bouldin_mixup(context: MeasureContext) -> Tensor:
+    """The Davies-Bouldin index times 1 - the accuracy on mixtures within a label."""
+    return davies_bouldin(context) * mixup_error(context)
+
+
+@torch.no_grad()
+def penultimate_norm_variance(context: MeasureContext) -> Tensor:
+    """The variance over training images of the Euclidean norm of what the last layer reads."""
+    halves = at_last_hidden_layer(context.stack.architecture)
+    pixels = context.train.images
+    variances = torch.empty(len(context), dtype=torch.float64)
+    for group in context.groups(IMAGES):
+        own = torch.from_numpy(group.indices)
+        for models, stack in portions(group.stack):
+            hidden = [halves.hidden(stack, scaled(pixels[own[models, block]])) for block in blocks(own.shape[1])]
+            norms = torch.cat([some.flatten(2).double().norm(dim=2) for some in hidden], 1)
+            variances[group.members[models]] = norms.var(dim=1, correction=0)
+    return variances
+
+
+@torch.no_grad()
+def penultimate_label_variation(context: MeasureContext) -> Tensor:
+    """The label variation of mixed images in the graph of nearest neighbours before the last layer.
+
+    Each image is mixed with another, (1 - a) x + a x' and its label likewise, a from Beta(2, 2), the same draws for
+    every model. Team BrAIn's VPM (arXiv:2011.12737), as their code has it: one neighbour, edges not made symmetric.
+    """
+    halves = at_last_hidden_layer(context.stack.architecture)
+    pixels = context.train.images
+    variations = torch.empty(len(context), dtype=torch.float64)
+    for group in context.groups(GRAPH_IMAGES):
+        own = torch.from_numpy(group.indices)
+        share, partner = mixing_draws(own.shape[1])
+        labels = F.one_hot(group.labels).double()
+        labels = torch.lerp(labels, labels[:, partner], share[:, None])
+        for models, stack in portions(group.stack):
+            points = []
+            for block in blocks(own.shape[1]):
+                images, mates = scaled(pixels[own[models, block]]), scaled(pixels[own[models][:, partner[block]]])
+                mixed = torch.lerp(images, mates, share[block, None, None, None].float())
+                points.append(halves.hidden(stack, mixed).flatten(2))
+            variations[group.members[models]] = label_variation(torch.cat(points, 1), labels[models])
+    return variations
+
+
+def mixing_draws(count: int) -> tuple[Tensor, Tensor]:
+    """For each of ``count`` positions a share from Beta(2, 2), float64, and another's position, a permutation."""
+    stream = torch.Generator().manual_seed(0)
+    # The middle one of three uniform numbers.
+    share = torch.rand(count, 3, generator=stream, dtype=torch.float64).median(1).values
+    return share, torch.randperm(count, generator=stream)
+
+
+def label_variation(points: Tensor, labels: Tensor) -> Tensor:
+    """The mean over points of <y, y - y'>, y' the label of its nearest neighbour (the mean of several as near).
+
+    Neighbours are by angle; a zero vector stays one.
+
+    Args:
+        points: [M, n, D].
+        labels: float64 [M, n, classes], what share of a point is of each class.
+    """
+    unit = F.normalize(points.double(), dim=2)
+    distances = torch.cdist(unit, unit).square()
+    distances.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+    near = (distances <= distances.amin(2, keepdim=True) + SAME_DISTANCE).double()
+    neighbours = near @ labels / near.sum(2, keepdim=True)
+    return (labels * (labels - neighbours)).sum(2).mean(1)
+
+
+_CITATION = "Natekar & Sharma 2020, arXiv:2012.02775"
+
+MEASURES = (
+    Measure(
+        name="davies-bouldin",
+        function=davies_bouldin,
+        access="train-data",
+        cost="passes",
+        formula="Davies-Bouldin index of the first hidden layer (max-pooled 4x4), labels as clusters; first 1,000 "
+        "training images",
+        citation=_CITATION,
+    ),
+    Measure(
+        name="davies-bouldin-mixup",
+        function=davies_bouldin_mixup,
+        access="train-data",
+        cost="passes",
+        formula="davies-bouldin x mixup-error",
+        citation=f"{_CITATION}, winner of PGDL",
+    ),
+    Measure(
+        name="penultimate-norm-variance",
+        function=penultimate_norm_variance,
+        access="train-data",
+        cost="passes",
+        formula="variance over images of ||h||, h = input of the last layer; first 1,000 training images",
+        citation="a simple companion of penultimate-label-variation",
+    ),
+    Measure(
+        name="penultimate-label-variation",
+        function=penultimate_label_variation,
+        access="train-data",
+        cost="passes",
+        formula="mean <y, y - y'>, y' = label of the nearest neighbour at the input of the last layer; first 500 "
+        "training images, mixed",
+        citation="Lassance et al. 2020, arXiv:2011.12737 (VPM, team BrAIn of PGDL)",
+    ),
+)
