@@ -13,7 +13,7 @@ from itertools import pairwise
 from math import prod
 from typing import ClassVar
 
-from zoo_builder.errors import InputError, nearest
+from zoo_builder.errors import InputError, one_of
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "leaky-relu", "gelu", "silu")
 NORM_EPSILON, NORM_MOMENTUM = 1e-5, 0.1  # torch's defaults
@@ -52,9 +52,7 @@ class Activation:
     word: ClassVar[str] = "activation"
 
     def __post_init__(self) -> None:
-        if self.kind not in ACTIVATIONS:
-            hint = nearest(self.kind, ACTIVATIONS)
-            raise InputError(f"unknown activation {self.kind!r}{hint}: use one of {', '.join(ACTIVATIONS)}")
+        one_of("activation", self.kind, ACTIVATIONS)
 
     def output_shape(self, shape: Shape) -> Shape:
         return shape

@@ -19,7 +19,7 @@ from zoo_builder.architecture import (
     Residual,
     Shape,
 )
-from zoo_builder.errors import InputError, nearest
+from zoo_builder.errors import InputError, one_of
 
 NORMS = ("none", "batch")
 RESIDUALS = ("none", "add")
@@ -76,7 +76,7 @@ def fully_conv(
     4 and 5 of PGDL (arXiv:2012.07976).
     """
     widths = [max(1, width * number // depth) for number in range(1, depth + 1)]
-    if _one_of("widest", widest, WIDEST) == "first":
+    if one_of("widest", widest, WIDEST) == "first":
         widths.reverse()
     layers = [(*_convolution(channels, norm=norm), Dropout()) for channels in widths]
     return _architecture(input_shape, *layers, Conv(classes, kernel=1), GlobalAveragePool())
@@ -122,7 +122,7 @@ def park(
     The first three convolutions have stride 2, and all are padded. With ``residual`` = "add" each but the first adds
     its input to its output, before the activation. After the CNN Wild Park of Kofinas et al. 2024 (arXiv:2403.12143).
     """
-    shortcut = (Residual(1),) if _one_of("residual", residual, RESIDUALS) == "add" else ()
+    shortcut = (Residual(1),) if one_of("residual", residual, RESIDUALS) == "add" else ()
     layers = [
         (
             Conv(width, kernel, stride=2 if number < 3 else 1, padding=kernel // 2),
@@ -148,16 +148,10 @@ FAMILIES: dict[str, Callable[..., Architecture]] = {
 
 def _convolution(channels: int, kernel: int = 3, stride: int = 1, *, norm: str) -> tuple[Layer, ...]:
     """A convolution that keeps the size of the image at stride 1, its norm, and ReLU."""
-    norms = (Norm(),) if _one_of("norm", norm, NORMS) == "batch" else ()
+    norms = (Norm(),) if one_of("norm", norm, NORMS) == "batch" else ()
     return Conv(channels, kernel, stride, kernel // 2), *norms, Activation("relu")
 
 
 def _architecture(input_shape: Iterable[int], *pieces: Layer | tuple[Layer, ...]) -> Architecture:
     layers = [layer for piece in pieces for layer in (piece if isinstance(piece, tuple) else (piece,))]
     return Architecture(tuple(input_shape), tuple(layers))
-
-
-def _one_of(name: str, value: str, words: tuple[str, ...]) -> str:
-    if value not in words:
-        raise InputError(f"unknown {name} {value!r}{nearest(value, words)}: use one of {', '.join(words)}")
-    return value

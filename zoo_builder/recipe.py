@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo_builder.architecture import ACTIVATIONS
-from zoo_builder.errors import InputError, nearest
+from zoo_builder.errors import InputError, one_of
 from zoo_builder.families import FAMILIES, NORMS, RESIDUALS, WIDEST
 
 OPTIMIZERS = ("sgd", "adam", "rmsprop")
@@ -61,10 +61,7 @@ class Key:
             InputError: wrong type, out of range, or not one of the words.
         """
         if isinstance(self.expected, tuple):
-            if value in self.expected:
-                return value
-            hint = nearest(str(value), self.expected)
-            raise InputError(f"unknown {self.name} {value!r} in {section}{hint}: use one of {', '.join(self.expected)}")
+            return one_of(self.name, value, self.expected, f" in {section}")
         if _is_a(self.kind, value) and self.holds(value):
             return self.kind(value)
         too_large = isinstance(value, int | float) and abs(value) >= 2**63
@@ -267,12 +264,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     path = Path(name_or_path)
     if path.suffix != ".toml":
         recipes, name = builtin_recipes(), str(name_or_path)
-        if name not in recipes:
-            hint = nearest(name, recipes)
-            raise InputError(
-                f"unknown recipe {name!r}{hint}: use one of {', '.join(recipes)}, or the path of a .toml file"
-            )
-        path = recipes[name]
+        path = recipes[one_of("recipe", name, recipes, otherwise=", or the path of a .toml file")]
     try:
         with path.open("rb") as file:
             table = tomllib.load(file)
@@ -316,10 +308,7 @@ def _refuse_unknown(table: Any, allowed: Collection[str], section: str) -> None:
     if not isinstance(table, dict):
         raise InputError(f"{section} is {table!r}: it must be a section of `key = value` lines")
     for name in table:
-        if name not in allowed:
-            raise InputError(
-                f"unknown key {name!r} in {section}{nearest(name, allowed)}: use one of {', '.join(allowed)}"
-            )
+        one_of("key", name, allowed, f" in {section}")
 
 
 def _placed(table: dict[str, Any], keys: dict[str, Key]) -> tuple[dict, dict, dict]:
@@ -362,12 +351,7 @@ def _sampled(key: Key, value: Any) -> Sampled:
             "{ uniform = [low, high] }, { log_uniform = [low, high] } or { choice = [...] }"
         )
     [(distribution, values)] = value.items()
-    if distribution not in DISTRIBUTIONS:
-        hint = nearest(distribution, DISTRIBUTIONS)
-        raise InputError(
-            f"unknown distribution {distribution!r} of [sample] {key.name}{hint}: use one of {', '.join(DISTRIBUTIONS)}"
-        )
-    if distribution == "choice":
+    if one_of("distribution", distribution, DISTRIBUTIONS, f" of [sample] {key.name}") == "choice":
         return Sampled(distribution, _distinct(key, values, "[sample]"))
     if key.kind is not float:
         raise InputError(f"[sample] {key.name} cannot be {distribution}, it is not continuous: use choice")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from zoo_builder.datasets import digits, folder, known, parquet, torchvision_sets
 from zoo_builder.datasets.dataset import COLOURS, Dataset, Split, in_colour
-from zoo_builder.errors import InputError, nearest
+from zoo_builder.errors import InputError, nearest, one_of
 
 # What can be had without a folder.
 NAMES = ("digits", *torchvision_sets.SETS)
@@ -24,8 +24,7 @@ def load(name: str, root: str | Path | None = None, colour: str = "grey") -> Dat
         InputError: an unknown name or colour; files that are missing or broken (named, with the row); other images
             than those of a well-known name.
     """
-    if colour not in COLOURS:
-        raise InputError(f"unknown colour {colour!r}{nearest(colour, COLOURS)}: use one of {', '.join(COLOURS)}")
+    one_of("colour", colour, COLOURS)
     classes, train, test = _read(name, None if root is None else Path(root))
     images = [in_colour(split.images, colour) for split in (train, test)]
     return Dataset(name, colour, classes, images[0], train.labels, images[1], test.labels)
@@ -39,11 +38,7 @@ def _read(name: str, root: Path | None) -> tuple[tuple[str, ...], Split, Split]:
             )
         return digits.read()
     if root is None:
-        if name not in NAMES:
-            raise InputError(
-                f"unknown data set {name!r}{nearest(name, NAMES)}: use one of {', '.join(NAMES)}, or pass the folder "
-                f"it lies in with --data"
-            )
+        one_of("data set", name, NAMES, otherwise=", or pass the folder it lies in with --data")
         return torchvision_sets.read(name, torchvision_sets.download(name))
     if not root.is_dir():
         raise InputError(f"{root} is not a folder: pass the folder in which {name} lies")

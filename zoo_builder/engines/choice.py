@@ -13,7 +13,7 @@ from zoo_builder.engines.native import compiler
 from zoo_builder.engines.native.engine import NativeEngine
 from zoo_builder.engines.native.generate import known
 from zoo_builder.engines.torch_engine import TorchEngine
-from zoo_builder.errors import InputError
+from zoo_builder.errors import InputError, one_of
 from zoo_builder.training import subset_size
 
 ENGINES = ("auto", "native", "torch")
@@ -44,8 +44,7 @@ def engines(
     Raises:
         InputError: an unknown name; "native" where it cannot be had.
     """
-    if name not in ENGINES:
-        raise InputError(f"unknown engine {name!r}: use one of {', '.join(ENGINES)}")
+    one_of("engine", name, ENGINES)
     work = {
         key: 3 * architectures[key].multiplications * sum(subset_size(fraction, examples) for fraction in fractions)
         for key, fractions in runs.groupby("architecture")["train_fraction"]

@@ -10,7 +10,7 @@ from zoo_builder.architecture import Architecture
 from zoo_builder.datasets.dataset import scaled
 from zoo_builder.dropout import Dropout
 from zoo_builder.engines.loop import Active, cross_entropy, named, segments
-from zoo_builder.errors import InputError
+from zoo_builder.errors import InputError, one_of
 from zoo_builder.networks import forward
 from zoo_builder.training import ADAM_BETAS, ADAM_EPSILON, RMSPROP_EPSILON, RMSPROP_SMOOTHING
 
@@ -28,12 +28,10 @@ def resolve_device(device: str) -> torch.device:
     Raises:
         InputError: a GPU was asked for and torch finds none.
     """
-    if device == "auto":
+    if one_of("device", device, ("auto", *_BYTES_AT_ONCE)) == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch finds no CUDA device on this machine; use --device cpu or auto")
-    if device not in _BYTES_AT_ONCE:
-        raise InputError(f"unknown device {device!r}: use auto, cpu or cuda")
     return torch.device(device)
 
 
