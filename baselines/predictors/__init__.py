@@ -9,8 +9,9 @@ if TYPE_CHECKING:
 def predictors() -> "tuple[Predictor, ...]":
     """Every built-in predictor, with its default settings."""
     from baselines.predictors.hyperparameters import Hyperparameters
+    from baselines.predictors.margin_signature import margin_signatures
     from baselines.predictors.neural_functionals.predictor import NeuralFunctional
     from baselines.predictors.weight_statistics import WeightStatisticsBoosting, WeightStatisticsMLP
 
     functionals = (NeuralFunctional("np"), NeuralFunctional("hnp"))
-    return (Hyperparameters(), WeightStatisticsBoosting(), WeightStatisticsMLP(), *functionals)
+    return (Hyperparameters(), WeightStatisticsBoosting(), WeightStatisticsMLP(), *margin_signatures(), *functionals)

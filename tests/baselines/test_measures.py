@@ -89,6 +89,14 @@ GOLDEN = {
     "penultimate-norm-variance": np.var([np.hypot(3 * x, 4) for x in (1, 0.6, 0.2)]),
     # Mixtures have margins 10.4, 9.8, 9.2 and the gradient (1, -2); 3 x1 has variance 0.24 and 4 x2 has none.
     "mixup-margin": -9.8 / np.sqrt(5) / np.sqrt(0.24 / 2),
+    # f_y - f_j = 3 x1 - 8 x2 = h1 - 2 h2; x1 has variance 0.32 / 3, h1 = 3 x1.
+    "negative-layer-margin-input": -9.8 / np.sqrt(73) / np.sqrt(0.32 / 3),
+    **{f"negative-layer-margin-{layer}": -9.8 / np.sqrt(5) / np.sqrt(0.96) for layer in ("first", "middle", "last")},
+    # The images come in the order (.2, -1), (1, -1), (.6, -1): halves of one image, 3 (1 - .2) apart.
+    **{
+        f"k-variance-{margin}-{layer}": -9.8 / np.sqrt(5) / 2.4
+        for margin, layer in product(("margin", "gn-margin"), ("first", "last"))
+    },
     # J = diag(3, 8); the rows of S J are p1 p2 (3, -8) and its opposite.
     "input-jacobian-norm": np.sqrt(73),
     "input-jacobian-norm-softmax": np.mean([np.sqrt(2 * 73) / (2 + 2 * np.cosh(a)) for a in (11, 9.8, 8.6)]),
@@ -317,6 +325,8 @@ RESCALING_INVARIANT = {
     "davies-bouldin-mixup": True,
     "penultimate-norm-variance": True,  # of a layer that is not rescaled here
     "penultimate-label-variation": True,
+    **{f"negative-layer-margin-{layer}": True for layer in ("input", "first", "middle", "last")},
+    **{f"k-variance-{margin}-{layer}": True for margin, layer in product(("margin", "gn-margin"), ("first", "last"))},
     "mixup-error": True,
     "mixup-margin": True,
     **{

@@ -1,0 +1,305 @@
+"""Margins at the input, hidden layers and the output: how far a layer's values are from a tie of the two best classes.
+
+For the correct class y and the best other class j, an image is (f_y - f_j) / ||grad_h (f_y - f_j)|| away from a tie at
+the layer h, to first order (Jiang et al. 2018, arXiv:1810.00113). Distances of layers compare after division by a width
+of the layer: the square root of its total variation (the variance over images, summed over units), or its k-variance,
+what it costs to carry one half of the images of a label to where the other half is (Chuang et al. 2021,
+arXiv:2106.03314). Margins keep their sign: a misclassified image has a negative one.
+
+Everything is computed on a model's first 2,000 training images; they are in a random order.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from baselines.interface import Measure, NotApplicable
+from baselines.measures.context import MeasureContext, margins
+from baselines.measures.passes import blocks, portions
+from zoo_builder.architecture import Activation, Architecture, GlobalAveragePool, Residual
+from zoo_builder.datasets.dataset import scaled
+from zoo_builder.networks import Stack, forward
+
+IMAGES = 2000
+LAYERS = ("input", "first", "lower", "middle", "last", "output")
+CONSTANT_LAYER = "a layer gives the same for every image"
+
+
+def layer_rows(architecture: Architecture) -> dict[str, int]:
+    """Where ``LAYERS`` are: {name: how many rows of the architecture come before it}.
+
+    Hidden layers are the outputs of activations (in a linear network, of weights) that no shortcut passes by. "first"
+    is the first of them; "lower", "middle" and "last" are the last ones of each third of them, so that they are all
+    three of three, and the ends of the blocks of a network in network of three blocks, as in DEMOGEN. Where there are
+    fewer than three, some coincide.
+
+    Raises:
+        NotApplicable: there is none.
+    """
+    places = architecture.places
+    passed_by = {
+        row
+        for number, layer in enumerate(architecture.layers)
+        if isinstance(layer, Residual)
+        for row in range(number - layer.span, number)
+    }
+    activations = [row for row, place in enumerate(places) if isinstance(place.layer, Activation)]
+    hidden = activations or [places.index(place) for place in architecture.weighted[:-1]]
+    hidden = [row + 1 for row in hidden if row not in passed_by]
+    if not hidden:
+        raise NotApplicable("the networks have no hidden layer that all paths go through")
+    ends = [hidden[-(-len(hidden) * third // 3) - 1] for third in (1, 2, 3)]
+    return dict(zip(LAYERS, (0, hidden[0], *ends, len(places)), strict=True))
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The rows between two layers that all paths go through. A vector comes in and goes out as an image of 1 x 1.
+
+    Attributes:
+        rows: they themselves, and average pooling after an image: ``forward`` ends with a vector.
+        layer: the name of the last one.
+        names: {tensor: its name in the whole network}.
+    """
+
+    rows: Architecture
+    layer: str
+    names: dict[str, str]
+
+    @classmethod
+    def between(cls, architecture: Architecture, start: int, end: int) -> "Segment":
+        originals = architecture.places[start:end]
+        channels, *size = originals[0].input_shape
+        pooling = (GlobalAveragePool(),) if len(originals[-1].output_shape) == 3 else ()
+        rows = Architecture((channels, *(size or (1, 1))), (*architecture.layers[start:end], *pooling))
+        names = {
+            new: old
+            for place, original in zip(rows.places, originals, strict=False)
+            for new, old in zip(
+                (*place.parameters, *place.buffers), (*original.parameters, *original.buffers), strict=True
+            )
+        }
+        return cls(rows, rows.places[end - start - 1].name, names)
+
+    def __call__(self, stack: Stack, hidden: Tensor) -> Tensor:
+        """[M, B, C, H, W] -> [M, B, C, H, W]; differentiable."""
+        features: dict[str, Tensor] = {}
+        # Of rows without weights, the others say how many models there are.
+        tensors = stack.parameters | {name: stack.parameters[old] for name, old in self.names.items()}
+        forward(self.rows, tensors, hidden, features=features)
+        found = features[self.layer]
+        return found if found.dim() == 5 else found[..., None, None]
+
+
+@dataclass(frozen=True)
+class ImageMargins:
+    """What a model's n images have at its layers.
+
+    Attributes:
+        labels: int64 [n]. margins: float64 [n], f_y - f_j.
+        slopes: {layer: float64 [n], the norm of the gradient of f_y - f_j there}.
+        variations: {layer: its total variation}.
+    """
+
+    labels: Tensor
+    margins: Tensor
+    slopes: dict[str, Tensor]
+    variations: dict[str, float]
+
+    def distances(self, layer: str) -> Tensor:
+        """Jiang's normalized distances, float64 [n]: with 1e-6 added to the squared slope; NaN at constant layers."""
+        variation = self.variations[layer] or torch.nan
+        return self.margins / (1e-6 + self.slopes[layer].square()).sqrt() / variation**0.5
+
+
+def image_margins(context: MeasureContext) -> list[ImageMargins]:
+    """M of them. One pass forward and one back serve all layers: images do not see each other."""
+    places = layer_rows(context.stack.architecture)
+    cuts = sorted(set(places.values()))
+    number_of = {layer: cuts.index(row) for layer, row in places.items()}
+    segments = [Segment.between(context.stack.architecture, *ends) for ends in pairwise(cuts)]
+    pixels = context.train.images
+    found: dict[int, ImageMargins] = {}
+    for group in context.groups(IMAGES):
+        labels, own = group.labels, torch.from_numpy(group.indices)
+        differences = torch.empty(labels.shape, dtype=torch.float64)
+        slopes = torch.empty(len(cuts), *labels.shape, dtype=torch.float64)
+        variations = torch.empty(len(cuts), len(labels), dtype=torch.float64)
+        for models, stack in portions(group.stack):
+            spreads = [_Spread() for _ in cuts]
+            for block in blocks(labels.shape[1]):
+                at = models, block
+                states = [scaled(pixels[own[at]]).requires_grad_()]
+                for segment in segments:
+                    states.append(segment(stack, states[-1]))
+                difference = margins(states[-1].flatten(2), labels[at])
+                gradients = torch.autograd.grad(difference.sum(), states)
+                differences[at] = difference.detach()
+                for number, gradient in enumerate(gradients):
+                    slopes[number][at] = torch.linalg.vector_norm(gradient, dim=(2, 3, 4)).double()
+                    spreads[number].add(states[number].detach())
+            for number, spread in enumerate(spreads):
+                variations[number, models] = spread.total_variation()
+        for position, model in enumerate(group.members.tolist()):
+            found[model] = ImageMargins(
+                labels[position],
+                differences[position],
+                {layer: slopes[number, position] for layer, number in number_of.items()},
+                {layer: float(variations[number, position]) for layer, number in number_of.items()},
+            )
+    return [found[model] for model in range(len(context))]
+
+
+class _Spread:
+    """Sums up values [m, B, C, H, W] of a layer, a block of images at a time."""
+
+    def __init__(self) -> None:
+        self.origin: Tensor | None = None
+        self.count = 0
+
+    def add(self, values: Tensor) -> None:
+        if self.origin is None:
+            # From one of the images: small where the layer varies little, and exactly 0 where it is constant.
+            self.origin = values[:, :1].clone()
+            self.sums, self.squares = torch.zeros_like(self.origin[:, 0], dtype=torch.float64), 0
+        values = values - self.origin
+        self.count += values.shape[1]
+        self.sums += values.sum(1)
+        self.squares = self.squares + torch.linalg.vector_norm(values, dim=(1, 2, 3, 4)).double().square()
+
+    def total_variation(self) -> Tensor:
+        """Float64 [m]."""
+        mean = self.sums / self.count
+        return (self.squares / self.count - mean.square().sum((1, 2, 3))).clamp(min=0)
+
+
+@torch.no_grad()
+def k_variances(context: MeasureContext) -> dict[str, Tensor]:
+    """{"first" and "last": float64 [M, classes]}, the k-variance of each label's images there; NaN of less than two.
+
+    That is the Wasserstein-1 distance, costs Euclidean, between the features of the first k images of the label and of
+    the next k, k = half their number.
+    """
+    places = layer_rows(context.stack.architecture)
+    cuts = sorted({0, places["first"], places["last"]})
+    segments = [Segment.between(context.stack.architecture, *ends) for ends in pairwise(cuts)]
+    pixels, classes = context.train.images, context.stack.architecture.classes
+    found = torch.full((2, len(context), classes), torch.nan, dtype=torch.float64)
+    for group in context.groups(IMAGES):
+        for position, model in enumerate(group.members.tolist()):
+            stack, labels = group.stack.take(np.array([position])), group.labels[position]
+            for label in labels.unique().tolist():
+                own = torch.from_numpy(group.indices[position])[labels == label]
+                half = len(own) // 2
+                if not half:
+                    continue
+                states = [scaled(pixels[own[: 2 * half]])[None]]
+                for segment in segments:
+                    states.append(segment(stack, states[-1]))
+                for layer, state in enumerate((states[1], states[-1])):
+                    found[layer, model, label] = transport_cost(*state[0].flatten(1).split(half))
+    return dict(zip(("first", "last"), found, strict=True))
+
+
+def transport_cost(one: Tensor, other: Tensor) -> float:
+    """The Wasserstein-1 distance, costs Euclidean, between points [k, F] and [k, F] of weight 1/k; infinite of such."""
+    # Distances come from inner products, which are exact only near the origin.
+    distances = torch.cdist(one - one[:1], other - one[:1]).double().numpy()
+    if not np.isfinite(distances).all():
+        return np.inf
+    return float(distances[linear_sum_assignment(distances)].mean())
+
+
+def k_variance_margin(context: MeasureContext, layer: str) -> Tensor:
+    """-median(f_y - f_j) / sum_c p_c V_c L_c, p_c the share of label c, V_c its k-variance, L_c its largest slope."""
+    images = context.once(image_margins)
+    classes = context.stack.architecture.classes
+    largest = torch.zeros(len(context), classes, dtype=torch.float64)
+    for model, one in enumerate(images):
+        largest[model].scatter_reduce_(0, one.labels, one.slopes[layer], "amax")
+    return _over_k_variance(context, [one.margins for one in images], layer, largest)
+
+
+def k_variance_gn_margin(context: MeasureContext, layer: str) -> Tensor:
+    """-median((f_y - f_j) / (slope + 1e-6)) / sum_c p_c V_c."""
+    values = [one.margins / (one.slopes[layer] + 1e-6) for one in context.once(image_margins)]
+    return _over_k_variance(context, values, layer, torch.ones(()))
+
+
+def _over_k_variance(context: MeasureContext, values: list[Tensor], layer: str, factors: Tensor) -> Tensor:
+    variances = context.once(k_variances)[layer]
+    known = ~variances.isnan()
+    context.undefined(~known.any(1), "no two of its training images have the same label")
+    labels = [one.labels for one in context.once(image_margins)]
+    counts = torch.stack([own.bincount(minlength=variances.shape[1]) for own in labels]) * known
+    widths = (counts * variances.nan_to_num() * factors).sum(1) / counts.sum(1)
+    context.undefined(widths == 0, "the layer gives the same for all images of a label, or does not change the outputs")
+    context.undefined(~widths.isfinite(), "what the layer gives is too large for its numbers")
+    return -_medians(values) / widths
+
+
+def negative_median_distance(context: MeasureContext, layer: str) -> Tensor:
+    """-median of Jiang's normalized distance at a layer; undefined where the layer is constant."""
+    images = context.once(image_margins)
+    context.undefined(torch.tensor([one.variations[layer] == 0 for one in images]), CONSTANT_LAYER)
+    return -_medians([one.distances(layer) for one in images])
+
+
+def _medians(values: list[Tensor]) -> Tensor:
+    return torch.from_numpy(np.array([np.median(own.numpy()) for own in values]))
+
+
+_SAMPLE = "first 2,000 training images"
+_WHERE = {
+    "input": "h the image",
+    "first": "h the first activation's output",
+    "middle": "h an activation's output in the middle",
+    "last": "h the last activation's output",
+}
+
+
+def _rows(
+    name: str, function: Callable[..., Tensor], layers: tuple[str, ...], formula: str, citation: str
+) -> list[Measure]:
+    return [
+        Measure(
+            name=f"{name}-{layer}",
+            function=partial(function, layer=layer),
+            access="train-data",
+            cost="passes",
+            formula=f"{formula}, {_WHERE[layer]}; {_SAMPLE}",
+            citation=citation,
+        )
+        for layer in layers
+    ]
+
+
+MEASURES = (
+    *_rows(
+        "negative-layer-margin",
+        negative_median_distance,
+        ("input", "first", "middle", "last"),
+        "-median of (f_y - f_j) / sqrt(1e-6 + ||grad_h (f_y - f_j)||^2) / sqrt(total variation of h)",
+        "Jiang et al. 2018, arXiv:1810.00113",
+    ),
+    *_rows(
+        "k-variance-margin",
+        k_variance_margin,
+        ("first", "last"),
+        "-median(f_y - f_j) / sum_c p_c V_c max_c ||grad_h (f_y - f_j)||, V_c = W1 between halves of label c's h",
+        "Chuang et al. 2021, arXiv:2106.03314, kV-Margin",
+    ),
+    *_rows(
+        "k-variance-gn-margin",
+        k_variance_gn_margin,
+        ("first", "last"),
+        "-median((f_y - f_j) / (||grad_h (f_y - f_j)|| + 1e-6)) / sum_c p_c V_c, V_c as above",
+        "Chuang et al. 2021, arXiv:2106.03314, kV-GN-Margin",
+    ),
+)
