@@ -20,6 +20,13 @@ NORM_EPSILON, NORM_MOMENTUM = 1e-5, 0.1  # torch's defaults
 Shape = tuple[int, ...]
 
 
+class InPlace:
+    """A layer that gives the shape it reads."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return shape
+
+
 @dataclass(frozen=True)
 class Conv:
     """A square 2-D convolution with bias."""
@@ -35,17 +42,14 @@ class Conv:
 
 
 @dataclass(frozen=True)
-class Norm:
+class Norm(InPlace):
     """Batch normalization of each channel, with weight and bias; constants as in ``torch.nn.BatchNorm2d``."""
 
     word: ClassVar[str] = "norm"
 
-    def output_shape(self, shape: Shape) -> Shape:
-        return shape
-
 
 @dataclass(frozen=True)
-class Activation:
+class Activation(InPlace):
     """Elementwise; "leaky-relu" has slope 0.01 below 0, "gelu" is the exact one."""
 
     kind: str
@@ -54,22 +58,16 @@ class Activation:
     def __post_init__(self) -> None:
         one_of("activation", self.kind, ACTIVATIONS)
 
-    def output_shape(self, shape: Shape) -> Shape:
-        return shape
-
 
 @dataclass(frozen=True)
-class Dropout:
+class Dropout(InPlace):
     """Elementwise (inverted) dropout; the rate belongs to the model, not to the architecture."""
 
     word: ClassVar[str] = "dropout"
 
-    def output_shape(self, shape: Shape) -> Shape:
-        return shape
-
 
 @dataclass(frozen=True)
-class Residual:
+class Residual(InPlace):
     """Adds the input of the ``span`` rows before it to their output.
 
     Where that input is a larger image or has fewer channels, it is subsampled and filled up with zero channels: the
@@ -78,9 +76,6 @@ class Residual:
 
     span: int
     word: ClassVar[str] = "residual"
-
-    def output_shape(self, shape: Shape) -> Shape:
-        return shape
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from zoo_builder.architecture import (
     Conv,
     Dropout,
     GlobalAveragePool,
+    InPlace,
     Linear,
     MaxPool,
     Norm,
@@ -87,7 +88,7 @@ class _Source:
         for row, place in enumerate(places):
             seen.append(len(self.states) - 1)
             self.states[-1].source |= row in starts
-            in_place = isinstance(place.layer, Norm | Activation | Dropout | Residual)
+            in_place = isinstance(place.layer, InPlace)
             needed = self.states[-1].source and not isinstance(place.layer, Conv | Linear)
             if in_place and not isinstance(place.layer, Dropout):
                 needed |= self.states[-1].holds_activation
@@ -109,7 +110,7 @@ class _Source:
 
     def _layer(self, row: int, place: Place, seen: list[int]) -> None:
         at = len(self.states) - 1
-        before = at if isinstance(place.layer, Norm | Activation | Dropout | Residual) else at - 1
+        before = at if isinstance(place.layer, InPlace) else at - 1
         name, value, slope = f"Layer{row}", _value(at), _slope(at)
         kept = f"kept_{name} + e * {name}::KEPT"
         match place.layer:
