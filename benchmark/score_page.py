@@ -12,7 +12,7 @@ from baselines.predictors.boosting import PLAIN_WORDS
 from benchmark.leaderboard.pages import style, template
 from benchmark.leaderboard.words import TITLES, number, percent
 from benchmark.score_table import ScoredTable
-from benchmark.score_text import finite, flip_differs, shortened, undefined_scores
+from benchmark.score_text import finite, flip_differs, shortened, table_caveats, undefined_scores
 from benchmark.scoring.comparison import POWER
 from benchmark.scoring.scorecard import Score
 
@@ -56,6 +56,7 @@ def render_page(scored: ScoredTable) -> str:
         scored=scored,
         names=shortened(scored.predictions)[1],
         columns=[_column(scored, score) for score in defined],
+        caveats=table_caveats(scored),
         undefined=undefined_scores(scored),
         power=POWER,
         regressor=PLAIN_WORDS if any(score.name == "partial" for score in defined) else None,

@@ -341,8 +341,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scores",
         default="tau",
         metavar="NAMES",
-        help="some of tau,psi,k,pgdl,robust,partial,r2,mae (default: tau), or all: all but mae, which is for predictions "
-        "on the target's own scale; docs/scores.md explains them",
+        help="some of tau,psi,k,pgdl,robust,partial,r2,mae (default: tau), or all: all but mae, which is of "
+        "predictions on the target's scale; docs/scores.md explains them",
     )
     parser.add_argument("--seed", metavar="COLUMN", help="the column that tells the runs of one configuration apart")
     parser.add_argument(
@@ -375,5 +375,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(to_json(scored), indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        print(format_text(scored, shutil.get_terminal_size((110, 40)).columns))
+        print(format_text(scored, shutil.get_terminal_size((120, 55)).columns))
     return 0

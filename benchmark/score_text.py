@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from baselines.predictors.boosting import PLAIN_WORDS
-from benchmark.leaderboard.words import TITLES, by_reason
+from benchmark.leaderboard.words import TITLES, by_reason, caveats
 from benchmark.score_table import ScoredTable
 from benchmark.scoring.comparison import POWER
 from benchmark.scoring.scorecard import Entry, Score
@@ -108,7 +108,7 @@ def printable(name: str) -> str:
 
 def _column(scored: ScoredTable, score: Score) -> list[str]:
     """The lines of one score: its title, its cells in the table's order, and its noise floor."""
-    entries, places = score.entries, scored.rankings[score.name].places
+    entries, ranking = score.entries, scored.rankings[score.name]
     digits = 2 if score.name == "mae" else 3
 
     def figures(values: Iterable[float | None]) -> list[str]:
@@ -117,11 +117,16 @@ def _column(scored: ScoredTable, score: Score) -> list[str]:
     floor = score.floor.p95 if score.floor else None
     *values, floor = figures([*(entries[e].value for e in scored.order), floor])
     lows, highs = (figures(finite(getattr(entries[e], end)) for e in scored.order) for end in ("low", "high"))
+    marks = [MARKS[ranking.places[e]] for e in scored.order]
     cells = [
-        f"{MARKS[places[e]]}{value} [{low}, {high}]" if entries[e].value is not None else f"{MARKS[places[e]]}undefined"
-        for e, value, low, high in zip(scored.order, values, lows, highs, strict=True)
+        f"{mark}{value} [{low}, {high}]" if entries[e].value is not None else f"{mark}undefined"
+        for e, mark, value, low, high in zip(scored.order, marks, values, lows, highs, strict=True)
     ]
-    extras = []
+    extras = ["ranks"]
+    cells = _joined(_left(cells), _left([_span(ranking.ranks[e]) for e in scored.order]), " ")
+    if score.name == "r2":
+        extras.append("fold R²")
+        cells = _joined(cells, figures(entries[e].detail.get("fold_r2") for e in scored.order), " ")
     if score.name in CONDITIONED:
         extras.append("set")
         cells = _joined(_left(cells), [_set(entries[e]) for e in scored.order], " ")
@@ -137,7 +142,14 @@ def _set(entry: Entry) -> str:
 
 
 def _letter(hyperparameter: int) -> str:
-    return chr(ord("a") + hyperparameter)
+    """a to z, then a1 to z1, and so on: in a row of these, each begins with its letter."""
+    again, letter = divmod(hyperparameter, 26)
+    return chr(ord("a") + letter) + (str(again) if again else "")
+
+
+def _span(ranks: tuple[int, int] | None) -> str:
+    """ "2-5", or "2" """
+    return "-".join(map(str, sorted(set(ranks)))) if ranks else "-"
 
 
 def flip_differs(entry: Entry) -> bool:
@@ -217,12 +229,21 @@ def _notes(scored: ScoredTable, names: list[str]) -> Iterable[str]:
     ]
     if needed:
         yield f"models to tell the best two apart ({POWER:.0%} power): {'; '.join(needed)}"
-    yield "[ ] 95 % bootstrap interval, by configuration; noise floor: 95 % of random measures do no better"
+    yield from table_caveats(scored)
+    if any(score.name == "r2" for score in defined):
+        yield "fold R²: of lines fitted without the models that they are judged on"
+    yield "[ ] 95 % bootstrap interval, by configuration; ranks: best and worst, 95 % probable for all at once"
+    yield "noise floor: 95 % of random measures do no better"
     yield "* best, = statistical tie with it (the paired interval of the difference contains 0)" + (
         ", - unranked (defined for under 95 % of the models)"
         if any("unranked" in scored.rankings[score.name].places for score in defined)
         else ""
     )
+
+
+def table_caveats(scored: ScoredTable) -> list[str]:
+    scores = ((name, vars(entry)) for name, score in scored.card.items() for entry in score.entries)
+    return caveats(scored.coverage, scores)
 
 
 def undefined_scores(scored: ScoredTable) -> dict[str, list[str]]:

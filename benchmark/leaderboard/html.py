@@ -21,6 +21,7 @@ from benchmark.leaderboard.boards import Board, Row
 from benchmark.leaderboard.pages import TEMPLATES, style, template
 from benchmark.leaderboard.words import (
     TITLES,
+    board_caveats,
     duration,
     number,
     percent,
@@ -103,6 +104,7 @@ def render_html(boards: Sequence[Board], zoos: Sequence[ZooSummary] = ()) -> str
         scale=Scale.of,
         score_names=score_names,
         undefined_scores=undefined_scores,
+        caveats=board_caveats,
         titles=TITLES,
         lower_is_better=[name for name, kind in SCORES.items() if kind.lower_is_better],
     )
@@ -139,7 +141,7 @@ def _entrant_data(row: Row) -> dict:
         "Source": record.citation,
         "Undefined for": f"{undefined} of {record.models} models" if undefined else "",
         "Remarks": ", ".join(record.flags),
-        "Cost": f"{duration(record.seconds)}, {record.peak_memory_mib:,.0f} MiB",
+        "Cost": duration(record.seconds) + (f", {memory:,.0f} MiB" if (memory := record.peak_memory_mib) else ""),
         "Run": f"{record.time:%Y-%m-%d}, gengap {record.package_version}"
         + (f", commit {record.commit[:10]}" if record.commit else ""),
     }

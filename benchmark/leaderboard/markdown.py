@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from benchmark.leaderboard.boards import Board, Difference, Row
 from benchmark.leaderboard.words import (
     TITLES,
+    board_caveats,
     duration,
     number,
     percent,
@@ -95,7 +96,7 @@ def _other_scores(board: Board) -> list[str]:
         f"Undefined here: {', '.join(titles)}: {_escaped(reason)}."
         for reason, titles in undefined_scores(board).items()
     ]
-    return parts
+    return parts + board_caveats(board)
 
 
 def _score(score: dict | None) -> str:

@@ -16,6 +16,9 @@ TITLES = {
     "mae": "MAE, points",
 }
 
+# An end of an interval and its score are summed in different orders.
+ROUNDING = 1e-9
+
 
 def number(value: float) -> str:
     """Three decimals and a real minus sign; no minus on a rounded zero."""
@@ -62,6 +65,34 @@ def undefined_scores(board: Board) -> dict[str, list[str]]:
         (name, next((reasons[name] for reasons in undefined if name in reasons), None))
         for name in TITLES
         if name in missing
+    )
+
+
+def caveats(coverage: Iterable[float], scores: Iterable[tuple[str, dict]]) -> list[str]:
+    """Sentences on noise floors of other models than a score, and on intervals without their score; often none.
+
+    Args:
+        coverage: of each entrant. scores: names, and what has "value", "low" and "high".
+    """
+    said = []
+    if min(coverage, default=1) < 1:
+        said.append("Noise floors are on all models: on the fewer that some are defined for, chance reaches further.")
+    outside = {
+        TITLES.get(name, name): None
+        for name, score in scores
+        if score["value"] is not None and not score["low"] - ROUNDING <= score["value"] <= score["high"] + ROUNDING
+    }
+    if outside:
+        titles = ", ".join(outside)
+        said.append(f"Intervals of {titles} can leave out their own score: draws of fewer different models bias it.")
+    return said
+
+
+def board_caveats(board: Board) -> list[str]:
+    records = [row.record for row in board.rows]
+    return caveats(
+        (record.coverage for record in records),
+        ((name, score) for record in records for name, score in record.scores.items()),
     )
 
 

@@ -248,6 +248,22 @@ def test_scores_beside_tau_stand_with_floors_and_undefined_ones_with_reasons(bla
     assert "95 % of random measures do not reach 0.345" in render_html([board])
 
 
+def test_intervals_without_their_score_and_floors_of_other_models_are_explained(blank, tmp_path):
+    target = np.linspace(0, 1, 40)
+    (board,) = small(blank, tmp_path / "whole", {"x": target}, target, [f"{i}" for i in range(40)])
+    for text in (render_markdown([board]), render_html([board])):
+        assert "leave out their own score" not in text
+        assert "Noise floors are on all models" not in text
+    gaps = np.where(target < 0.5, target, np.nan)
+    small(blank, tmp_path, {"x": gaps}, target, [f"{i}" for i in range(40)])
+    (record,) = read_records(tmp_path)
+    scores = record.scores | {name: {"value": 0.001, "low": 0.002, "high": 0.2} for name in ("k", "pgdl")}
+    (board,) = boards([replace(record, scores=scores)])
+    for text in (render_markdown([board]), render_html([board])):
+        assert "Intervals of K, PGDL can leave out their own score: draws of fewer different models bias it." in text
+        assert "Noise floors are on all models: on the fewer that some are defined for, chance reaches further." in text
+
+
 HOSTILE = 'x|y\n</script><script>document.title="owned"</script><img src=x onerror=alert(1)>{{7*7}} [a](http://b) `'
 
 

@@ -54,6 +54,7 @@ def test_every_prediction_has_a_dot_for_every_score_that_is_defined(page, scored
     assert (places[0], places[6], set(places[12:])) == ("best", "tie", {"unranked"})
     assert body.count('class="beyond"') == 1  # the error of the noise, a hundred times that of chance
     assert "<b>robust sign error</b>: no number of test examples was given" in page
+    assert "Noise floors are on all models: on the fewer that some are defined for, chance reaches further." in page
 
 
 def test_the_page_asks_for_nothing_and_runs_nothing(page, scored):

@@ -1,7 +1,9 @@
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from baselines.predictors.boosting import PLAIN_WORDS
 from benchmark import cli
 from benchmark.score_table import score_table
-from benchmark.score_text import format_text, to_json
+from benchmark.score_text import _letter, format_text, to_json
 from benchmark.scoring import ScoreError
 from benchmark.scoring.bootstrap import bootstrap_tau, interval
 from benchmark.scoring.kendall import kendall_tau
@@ -174,12 +176,43 @@ def test_text(table, write):
 
 def test_all_scores_fit_the_screen(grid, write):
     scored = score_table(write(grid), "gap", ["measure.*"], ["hp.*"], scores="all")
-    for width, blocks in ((90, 3), (110, 2), (200, 1)):
+    for width, blocks in ((90, 3), (110, 2), (220, 1)):
         text = format_text(scored, width)
         assert max(map(len, text.splitlines())) <= width
         assert text.count("good") == blocks
         assert text.count("undefined: no number of test examples was given (--test-examples N)") == 1
         assert "a width, b optimizer, c dropout" in text
+    assert "leave out their own score" not in text
+    assert "Noise floors are on all models" not in text
+
+
+def test_ranks_and_the_fit_out_of_fold_stand_beside_the_intervals(table, write):
+    table["measure.none"] = None
+    scored = score_table(write(table), "gap", ["measure.*"], ["hp.*"], scores="tau,r2")
+    text = format_text(scored, 120)
+    rows = {line.split()[0]: line for line in text.splitlines() if line.startswith(("twin", "good", "random", "none"))}
+    assert "tau (ranks)" in text
+    assert "R² (ranks, fold R²)" in text
+    assert re.search(r"\*1\.000 \[ *1\.000, +1\.000\] 1 +\*1\.000 \[1\.000, 1\.000\] 1 +1\.000$", rows["twin"])
+    assert re.search(r"\] 3 .*\] 3 +-\.\d{3}$", rows["random"])
+    assert re.search(r"-undefined +- +-undefined +- +-$", rows["none"])
+
+
+def test_an_interval_that_leaves_out_its_score_and_floors_of_other_models_are_explained(table, write):
+    table.loc[:3, "measure.random"] = None
+    scored = score_table(write(table), "gap", ["measure.*"], scores="tau,r2")
+    assert "Noise floors are on all models: on the fewer that some are defined for" in format_text(scored, 200)
+    first, *others = scored.card["r2"].entries
+    outside = replace(scored.card["r2"], entries=(replace(first, value=0.1, low=0.2), *others))
+    text = format_text(replace(scored, card=scored.card | {"r2": outside}), 200)
+    assert "Intervals of R² can leave out their own score: draws of fewer different models bias it." in text
+
+
+def test_more_hyperparameters_than_letters():
+    letters = [_letter(number) for number in range(80)]
+    assert letters[25:28] == ["z", "a1", "b1"]
+    assert re.findall(r"[a-z]\d*", "".join(letters)) == letters
+    assert len(set(letters)) == 80
 
 
 def test_a_reason_stands_once_though_predictions_are_defined_for_different_models(grid, write):
