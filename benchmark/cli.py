@@ -538,15 +538,19 @@ def _records(
     Entrants that are refused do not keep the others from running, unless there are no others.
     """
     from benchmark.evaluation import evaluate, find_entrants
+    from benchmark.measuring import not_at_hand
     from benchmark.tasks import TASKS, find_task
 
     tasks = list(TASKS) if task_name == "all" else [find_task(task_name, zoo.name)]
     refused: list[InputError] = []
-    chosen = [(task, find_entrants(entrants, task, refused.append)) for task in tasks]
+    slow = not_at_hand(zoo)
+    chosen = [(task, find_entrants(entrants, task, refused.append, left_out=slow)) for task in tasks]
     if not any(found for _, found in chosen):
         raise refused[0]
     for message in dict.fromkeys(map(str, refused)):
         _note(f"gengap: error: {message}")
+    if slow and "all" in entrants and any("measure" in task.kinds for task in tasks):
+        _note(f"left out: {len(slow)} measures that take many passes; `gengap measure {zoo.root} --measures all` first")
     written = []
     for task, found in chosen:
         _note(f"{zoo.name}/{task.name}: {len(found)} entrants")

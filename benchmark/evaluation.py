@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from baselines.predictors.boosting import PLAIN_WORDS, boosted_regression
-from benchmark import records, scoring
+from benchmark import measuring, records, scoring
 from benchmark.entrants import Entrant, builtin_entrants, describe, load_object
 from benchmark.records import Record
 from benchmark.scoring.floors import MEASURES
@@ -48,7 +48,7 @@ class Answer:
     reason: str | None
     log: str | None
     seconds: float
-    peak_memory_mib: float
+    peak_memory_mib: float | None
     values: np.ndarray | None = None
     reasons: list[str | None] | None = None
 
@@ -58,11 +58,15 @@ def _raise(error: InputError) -> None:
 
 
 def find_entrants(
-    references: Sequence[str], task: Task, refused: Callable[[InputError], object] = _raise
+    references: Sequence[str],
+    task: Task,
+    refused: Callable[[InputError], object] = _raise,
+    left_out: Collection[str] = (),
 ) -> list[Entrant]:
     """The entrants that ``references`` name: built-ins, a user's own, or "all" for the task's usual built-ins.
 
     Args:
+        left_out: names of built-ins that "all" does not stand for.
         refused: what is done about an entrant that is unknown or cannot be loaded, that cannot enter the task, or that
             is a user's own under a built-in's name. Where it does not raise, the entrant is left out.
     """
@@ -71,7 +75,7 @@ def find_entrants(
     for reference in references:
         if reference == "all":
             usual = (entrant for entrant in known.values() if entrant.control or entrant.kind in task.kinds)
-            chosen |= {entrant.name: entrant for entrant in usual if not task.refuses(entrant)}
+            chosen |= {e.name: e for e in usual if e.name not in left_out and not task.refuses(e)}
             continue
         try:
             entrant = _entrant(reference, task, known)
@@ -102,7 +106,9 @@ def evaluate(
     timeout: float = 3600,
     done: Callable[[Record], object] = lambda record: None,
 ) -> list[Record]:
-    """Runs ``entrants``, each in a process of its own (all built-in measures share one), and writes a record of each.
+    """Runs ``entrants``, each in a process of its own, and writes a record of each.
+
+    Built-in measures share a process; those whose values lie beside the zoo are read from there.
 
     Args:
         results: the folder for records.
@@ -119,11 +125,25 @@ def evaluate(
         raise InputError(f"all test models of {zoo.root} have the same {task.target}: there is nothing to order")
     models = _TestModels.of(task, zoo, parts, target)
     reference = models.reference()
+    stored, read = measuring.read(zoo), []
     measures = [entrant for entrant in entrants if entrant.kind == "measure" and entrant.builtin]
-    jobs = [[entrant] for entrant in entrants if entrant not in measures]
+    for entrant in measures:
+        if answer := _stored(entrant, stored, parts.final["model_id"].iloc[parts.test]):
+            read.append(answer)
+    known = [answer.entrant for answer in read]
+    measures = [entrant for entrant in measures if entrant not in known]
+    jobs = [[entrant] for entrant in entrants if entrant not in measures + known]
     # Both hold the answers: the zoo its accuracies, the records their targets.
     closed = [str(zoo.root), str(results)]
     written = []
+
+    def write(answer: Answer) -> None:
+        record, predictions = _record(task, zoo, parts, models, reference, answer)
+        written.append(Record.load(records.write(record, predictions, Path(results))))
+        done(written[-1])
+
+    for answer in read:
+        write(answer)
     with tempfile.TemporaryDirectory(prefix="gengap-") as temporary:
         folder = Path(temporary)
         # The measures read one view, of the level that covers them all.
@@ -145,12 +165,21 @@ def evaluate(
             ]
             for future in as_completed(futures):
                 for answer in future.result():
-                    record, predictions = _record(task, zoo, parts, models, reference, answer)
-                    path = records.write(record, predictions, Path(results))
-                    written.append(Record.load(path))
-                    done(written[-1])
+                    write(answer)
     order = [entrant.name for entrant in entrants]
     return sorted(written, key=lambda record: order.index(record.entrant))
+
+
+def _stored(entrant: Entrant, table: pd.DataFrame, models: pd.Series) -> Answer | None:
+    """The values of a measure that ``gengap measure`` has computed for all ``models`` (their ids)."""
+    rows = table[(table["measure"] == entrant.name) & (table["status"] != "failed")].set_index("model_id")
+    if not models.isin(rows.index).all():
+        return None
+    rows = rows.loc[models]
+    reasons = [
+        reason if status == "undefined" else None for status, reason in zip(rows["status"], rows["reason"], strict=True)
+    ]
+    return Answer(entrant, "ok", None, None, float(rows["seconds"].sum()), None, rows["value"].to_numpy(float), reasons)
 
 
 def _answers(

@@ -128,6 +128,13 @@ def read(zoo: Zoo) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
+def not_at_hand(zoo: Zoo) -> list[str]:
+    """The measures that take more than one pass over the training images and have not been computed for this zoo."""
+    table = read(zoo)
+    found = table.loc[table["status"] != "failed", "measure"].value_counts()
+    return [m.name for m in measures() if m.cost not in FAST and found.get(m.name, 0) < len(zoo.final)]
+
+
 def _path(zoo: Zoo, number: int) -> Path:
     return zoo.root / "measures" / f"{zoo.manifest['parts'][number]['name']}.parquet"
 

@@ -39,7 +39,7 @@ class Record:
         control: the entrant is a yardstick, shown on the board without a rank.
         zoo_manifest, weights_hash, split_hash: SHA-256 of what was scored.
         created: ISO 8601 time with its offset.
-        seconds, peak_memory_mib: cost of the run.
+        seconds, peak_memory_mib: cost of the run; the memory is None for values that were computed before.
         status: "ok", "failed", "timeout" or "not applicable"; all but "ok" have a reason.
         log: the end of what a failed entrant printed.
         models: number of test models; coverage: the share of them that has a prediction.
@@ -72,7 +72,7 @@ class Record:
     environment: dict
     created: str
     seconds: float
-    peak_memory_mib: float
+    peak_memory_mib: float | None
     status: str
     reason: str | None
     log: str | None

@@ -20,7 +20,9 @@ from baselines.measures import families, measures
 from baselines.measures.run import compute
 from benchmark import measuring
 from benchmark.cli import main
-from benchmark.measuring import measure, read, select
+from benchmark.evaluation import evaluate, find_entrants
+from benchmark.measuring import measure, not_at_hand, read, select
+from benchmark.tasks import find_task
 from benchmark.views import make_view
 from zoo_builder.errors import InputError
 from zoo_builder.store import Zoo
@@ -141,6 +143,34 @@ def test_the_command_prints_a_line_per_measure(zoo, capsys):
     assert "the 10th percentile of the training margins is not positive" in out
     assert main(["measure", str(zoo.root), "--measures", "nroms"]) == 2
     assert "unknown measure 'nroms' (did you mean 'norms'?)" in capsys.readouterr().err
+
+
+def test_scores_read_what_was_measured(zoo, tmp_path, monkeypatch):
+    """The records are those of values computed in a process of their own, and no process is started."""
+    task = find_task("complexity", "small")
+    entrants = find_entrants(["path-norm", "negative-margin"], task)
+    computed = evaluate(task, entrants, zoo, tmp_path / "computed")
+    measure(zoo, select(["path", "output"]))
+    monkeypatch.setattr("benchmark.evaluation._answers", None)
+    for record, before in zip(evaluate(task, entrants, zoo, tmp_path / "read"), computed, strict=True):
+        assert record.scores == before.scores
+        assert record.coverage == before.coverage
+        assert (record.peak_memory_mib, before.peak_memory_mib is None) == (None, False)
+        pd.testing.assert_frame_equal(record.predictions(), before.predictions(), rtol=1e-4)
+
+
+def test_all_stands_for_slow_measures_where_they_have_been_measured(zoo, monkeypatch):
+    slow = Measure("slow", lambda context: torch.ones(len(context)), "weights", "search", "a test", "a test")
+    everything = families()
+    for module in (measuring, families_of_measures):
+        monkeypatch.setattr(module, "families", lambda: {**everything, "slow-ones": (slow,)})
+    monkeypatch.setattr(measuring, "measures", lambda: (*measures(), slow))
+    assert "slow" in not_at_hand(zoo)
+    measure(zoo, [slow])
+    assert "slow" not in not_at_hand(zoo)
+    task = find_task("complexity", "small")
+    assert "path-norm" in [entrant.name for entrant in find_entrants(["all"], task)]
+    assert "path-norm" not in [entrant.name for entrant in find_entrants(["all"], task, left_out=["path-norm"])]
 
 
 def test_measures_are_listed_with_their_sources(capsys):
