@@ -1,0 +1,126 @@
+"""PAC-Bayes and sharpness measures whose perturbations grow with the weights.
+
+sigma' and alpha' are those of ``searches`` with ``aware``, m the number of training images, omega that of weights and
+biases, eps = ``searches.EPSILON``. For a way d from a prior's center to the weights and noise of variance
+(size^2 d_i^2 + eps^2)/c, the best of all spherical Gaussian priors is at the Kullback-Leibler divergence
+1/2 sum_i ln((eps^2 + (size^2 + c) ||d||^2/omega)/(eps^2 + size^2 d_i^2)): with c = 1 for noise, and with
+c = 4 ln(2 omega) for a box, all these measures are half of it. (With a probability delta: ln(2 omega/delta).)
+
+So d = w where the prior is around 0 and d = w - w0 where it is around the initialization, in both places.
+The code of arXiv:2010.11924 has w - w0 in the denominator also where the numerator has w, in eq. 57: it is no such
+divergence, and needs the initialization, which that measure is to do without.
+"""
+
+from math import log
+
+import torch
+from torch import Tensor
+
+from baselines.interface import Measure
+from baselines.measures.context import MeasureContext
+from baselines.measures.searches import EPSILON, largest_box, largest_noise, sample_term, searched
+
+
+def pac_bayes_mag_init(context: MeasureContext) -> Tensor:
+    """Half the divergence for d = w - w0 and sigma', + ln(m/sigma') + 10; undefined without the initialization."""
+    return _noise_bound(context, _flat(context.parameters) - _flat(context.initial))
+
+
+def pac_bayes_mag_orig(context: MeasureContext) -> Tensor:
+    """Half the divergence for d = w and sigma', + ln(m/sigma') + 10."""
+    return _noise_bound(context, _flat(context.parameters))
+
+
+def pac_bayes_mag_flatness(context: MeasureContext) -> Tensor:
+    """1/sigma'^2."""
+    return searched(context, largest_noise, True).square().reciprocal()
+
+
+def sharpness_mag_init(context: MeasureContext) -> Tensor:
+    """Half the divergence for d = w - w0 and alpha', + ln(m/alpha') + 10; undefined without the initialization."""
+    return _box_bound(context, _flat(context.parameters) - _flat(context.initial))
+
+
+def sharpness_mag_orig(context: MeasureContext) -> Tensor:
+    """Half the divergence for d = w and alpha', + ln(m/alpha') + 10."""
+    return _box_bound(context, _flat(context.parameters))
+
+
+def sharpness_mag_flatness(context: MeasureContext) -> Tensor:
+    """1/alpha'^2."""
+    return searched(context, largest_box, True).square().reciprocal()
+
+
+def _noise_bound(context: MeasureContext, way: Tensor) -> Tensor:
+    return _bound(context, way, searched(context, largest_noise, True), 1)
+
+
+def _box_bound(context: MeasureContext, way: Tensor) -> Tensor:
+    return _bound(context, way, searched(context, largest_box, True), 4 * log(2 * context.architecture.size))
+
+
+def _bound(context: MeasureContext, way: Tensor, size: Tensor, c: float) -> Tensor:
+    """float64 [M] for d = ``way`` [M, omega]; see the top."""
+    squares, scale = way.square(), size.square()[:, None]
+    prior = EPSILON**2 + (scale + c) * squares.mean(1, keepdim=True)
+    half = (prior / (EPSILON**2 + scale * squares)).log().sum(1) / 4
+    return half + sample_term(context, size)
+
+
+def _flat(parameters: dict[str, Tensor]) -> Tensor:
+    """[M, omega]."""
+    return torch.cat([value.flatten(1) for value in parameters.values()], dim=1)
+
+
+MEASURES = (
+    Measure(
+        name="pac-bayes-mag-init",
+        function=pac_bayes_mag_init,
+        access="train-data",
+        cost="search",
+        formula="1/4 sum_i ln((eps^2 + (sigma'^2 + 1) ||d||^2/omega)/(eps^2 + sigma'^2 d_i^2)) + ln(m/sigma') + 10, "
+        "d = w - w0",
+        citation="Jiang et al. 2019, arXiv:1912.02178, eq. 56",
+    ),
+    Measure(
+        name="pac-bayes-mag-orig",
+        function=pac_bayes_mag_orig,
+        access="train-data",
+        cost="search",
+        formula="pac-bayes-mag-init with d = w",
+        citation="Jiang et al. 2019, arXiv:1912.02178, eq. 57 with w throughout",
+    ),
+    Measure(
+        name="pac-bayes-mag-flatness",
+        function=pac_bayes_mag_flatness,
+        access="train-data",
+        cost="search",
+        formula="1/sigma'^2, noise of variance sigma'^2 w^2 + eps^2 costs .1 accuracy",
+        citation="Jiang et al. 2019, arXiv:1912.02178, eq. 61",
+    ),
+    Measure(
+        name="sharpness-mag-init",
+        function=sharpness_mag_init,
+        access="train-data",
+        cost="search",
+        formula="1/4 sum_i ln((eps^2 + (alpha'^2 + 4 ln(2 omega)) ||d||^2/omega)/(eps^2 + alpha'^2 d_i^2)) + "
+        "ln(m/alpha') + 10, d = w - w0",
+        citation="Jiang et al. 2019, arXiv:1912.02178, eq. 58",
+    ),
+    Measure(
+        name="sharpness-mag-orig",
+        function=sharpness_mag_orig,
+        access="train-data",
+        cost="search",
+        formula="sharpness-mag-init with d = w",
+        citation="Jiang et al. 2019, arXiv:1912.02178, eq. 59 with w throughout",
+    ),
+    Measure(
+        name="sharpness-mag-flatness",
+        function=sharpness_mag_flatness,
+        access="train-data",
+        cost="search",
+        formula="1/alpha'^2, the worst of the box alpha' (|w_i| + 1) costs .1 accuracy",
+        citation="Jiang et al. 2019, arXiv:1912.02178, eq. 62; Keskar et al. 2017, arXiv:1609.04836",
+    ),
+)

@@ -1,0 +1,64 @@
+"""Sharpness: PAC-Bayes measures with the worst perturbation inside a box in place of noise.
+
+alpha is ``searches.largest_box``, m the number of training images, omega that of weights and biases. The largest of
+omega normal variables of deviation alpha/sqrt(2 ln(2 omega)) is at most alpha on average, which turns
+||d||^2/(4 sigma^2) of ``pac_bayes`` into ||d||^2 2 ln(2 omega)/(4 alpha^2); the factor 2 is left out, as published.
+With a probability delta there, ln(2 omega/delta) stands for ln(2 omega).
+"""
+
+from math import log
+
+from torch import Tensor
+
+from baselines.interface import Measure
+from baselines.measures.context import MeasureContext
+from baselines.measures.norms import distance_from_initialization, weight_norm
+from baselines.measures.searches import largest_box, sample_term, searched
+
+
+def sharpness_init(context: MeasureContext) -> Tensor:
+    """||w - w0||^2 ln(2 omega)/(4 alpha^2) + ln(m/alpha) + 10; undefined where the initialization is not known."""
+    return _bound(context, distance_from_initialization(context))
+
+
+def sharpness_orig(context: MeasureContext) -> Tensor:
+    """||w||^2 ln(2 omega)/(4 alpha^2) + ln(m/alpha) + 10."""
+    return _bound(context, weight_norm(context))
+
+
+def sharpness_flatness(context: MeasureContext) -> Tensor:
+    """1/alpha^2."""
+    return searched(context, largest_box).square().reciprocal()
+
+
+def _bound(context: MeasureContext, distance: Tensor) -> Tensor:
+    alpha = searched(context, largest_box)
+    return distance.square() * log(2 * context.architecture.size) / (4 * alpha.square()) + sample_term(context, alpha)
+
+
+MEASURES = (
+    Measure(
+        name="sharpness-init",
+        function=sharpness_init,
+        access="train-data",
+        cost="search",
+        formula="||w - w0||^2 ln(2 omega)/(4 alpha^2) + ln(m/alpha) + 10, worst of box alpha costs .1 accuracy",
+        citation="Jiang et al. 2019, arXiv:1912.02178, eq. 51",
+    ),
+    Measure(
+        name="sharpness-orig",
+        function=sharpness_orig,
+        access="train-data",
+        cost="search",
+        formula="||w||^2 ln(2 omega)/(4 alpha^2) + ln(m/alpha) + 10",
+        citation="Jiang et al. 2019, arXiv:1912.02178, eq. 52",
+    ),
+    Measure(
+        name="sharpness-flatness",
+        function=sharpness_flatness,
+        access="train-data",
+        cost="search",
+        formula="1/alpha^2",
+        citation="Jiang et al. 2019, arXiv:1912.02178, eq. 54; Keskar et al. 2017, arXiv:1609.04836",
+    ),
+)
