@@ -113,7 +113,7 @@ def augmentation_margin(context: MeasureContext) -> Tensor:
 
         def some(at: Pieces) -> Tensor:
             images = scaled(pixels[own[at]])
-            return augmented(images.flatten(0, 1), draws[own[at]].flatten(0, 1)).view_as(images)
+            return augmented(images.flatten(0, 1), draws[own[at]].flatten(0, 1)).unflatten(0, images.shape[:2])
 
         return some
 

@@ -37,7 +37,8 @@ def index_of_first_hidden_layer(context: MeasureContext) -> Tensor:
             points = []
             for block in blocks(own.shape[1]):
                 hidden = halves.hidden(stack, scaled(pixels[own[models, block]]))
-                points.append(F.max_pool2d(hidden.flatten(0, 1), size).view(*hidden.shape[:2], -1))
+                pooled = F.max_pool2d(hidden.flatten(0, 1), size)
+                points.append(pooled.unflatten(0, hidden.shape[:2]).flatten(2))
             index[group.members[models]] = davies_bouldin_index(torch.cat(points, 1), labels[models])
     return index
 

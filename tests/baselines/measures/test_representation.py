@@ -11,6 +11,7 @@ from baselines.measures import mixup, representation
 from baselines.measures.representation import davies_bouldin_index, label_variation, mixing_draws
 from baselines.measures.run import compute
 from tests.baselines.measures.test_mixup import single
+from zoo_builder.families import small_cnn
 
 ALL = {measure.name: measure for measure in representation.MEASURES}
 
@@ -45,13 +46,17 @@ def test_davies_bouldin_index_by_hand():
     assert davies_bouldin_index(torch.ones(1, 4, 2), labels).item() == np.inf
 
 
-def test_davies_bouldin_against_features_of_single_modules(relu_network, tanh_network, draw_stack, make_view):
-    view = make_view([draw_stack(relu_network, 6), draw_stack(tanh_network, 5, first_row=6)])
+@pytest.mark.parametrize(("side", "pool"), [(20, 4), (6, 3)])
+def test_davies_bouldin_against_features_of_single_modules(side, pool, draw_stack, make_view):
+    """The first layer gives 10 x 10, or 3 x 3, which is less than what is pooled."""
+    first, other = (
+        small_cnn((1, side, side), 3, width=5, depth=2, padding=1, activation=kind) for kind in ("relu", "tanh")
+    )
+    view = make_view([draw_stack(first, 6), draw_stack(other, 5, first_row=6)])
     truth = []
     for row in range(11):
         network, images, labels = single(view, row)
-        # The first layer gives 3 x 3: less than 4 x 4, so that all of it is pooled.
-        features = F.max_pool2d(network[:2](images), 3).flatten(1)
+        features = F.max_pool2d(network[:2](images), pool).flatten(1)
         truth.append(davies_bouldin_score(features.detach().numpy(), labels.numpy()))
     results = compute(view, [*representation.MEASURES, *mixup.MEASURES])
     np.testing.assert_allclose(results["davies-bouldin"].values, truth, rtol=1e-4)
