@@ -1,30 +1,34 @@
 """How heavy the tails of the layers' spectra are: exponents of power laws, after Martin, Peng & Mahoney 2021.
 
 The spectrum of a layer is the squared singular values of its weights. A convolution of k x k is k^2 matrices out x in,
-one per kernel position, whose spectra are pooled, as the authors' program WeightWatcher does (which also multiplies
-them by k^2 / 2: a constant of the architecture, left out here). A layer of fewer than ``FEWEST`` eigenvalues is left
-out, as there. A heavier tail has a smaller exponent and is said to go with a smaller gap.
+one per kernel position, whose spectra are pooled, as in the authors' program WeightWatcher (which by default scales
+them by k^2 / 2 as well: not part of the formula, and not done here). A layer whose shape allows fewer than ``FEWEST``
+eigenvalues is left out, as there. A heavier tail has a smaller exponent and is said to go with a smaller gap.
 """
 
 import torch
 from torch import Tensor
 
-from baselines.interface import Measure
+from baselines.interface import Measure, NotApplicable
 from baselines.measures.context import MeasureContext
 
 FEWEST = 10
 
 
 def mean_alpha(context: MeasureContext) -> Tensor:
-    """Mean over layers of alpha; undefined where every layer is left out."""
-    exponents, _ = context.once(_tails)
-    return _mean(context, exponents)
+    """Mean over layers of alpha; undefined where a layer has lost eigenvalues and kept fewer than ``FEWEST``.
+
+    Raises:
+        NotApplicable: every layer is left out.
+    """
+    exponents, _ = _tails(context)
+    return exponents.mean(0)
 
 
 def alpha_hat(context: MeasureContext) -> Tensor:
-    """Mean over layers of alpha log10 lambda_max; undefined where every layer is left out."""
-    exponents, largest = context.once(_tails)
-    return _mean(context, exponents * largest.log10())
+    """Mean over layers of alpha log10 lambda_max; otherwise as ``mean_alpha``."""
+    exponents, largest = _tails(context)
+    return (exponents * largest.log10()).mean(0)
 
 
 def power_law_exponent(values: Tensor) -> Tensor:
@@ -51,29 +55,39 @@ def power_law_exponent(values: Tensor) -> Tensor:
 
 
 def _tails(context: MeasureContext) -> tuple[Tensor, Tensor]:
-    """alpha and lambda_max, float64 [layers, M]; alpha is NaN where the layer is left out."""
-    exponents, largest = [], []
+    """alpha and lambda_max of the layers that are not left out, float64 [layers, M]."""
+    spectra = context.once(_spectra)
+    left_out = [place.name for place in context.architecture.weighted if place.name not in spectra]
+    if not spectra:
+        raise NotApplicable(f"no layer has {FEWEST} eigenvalues")
+    if left_out:
+        everyone = torch.ones(len(context), dtype=torch.bool)
+        context.remark(everyone, f"without {', '.join(left_out)}: fewer than {FEWEST} eigenvalues")
+    for eigenvalues in spectra.values():
+        few = (eigenvalues > 0).sum(1) < FEWEST
+        context.undefined(few, f"a layer has fewer than {FEWEST} eigenvalues other than 0")
+    exponents = context.once(_exponents)
+    context.undefined(exponents.isnan().any(0), "the eigenvalues of a layer are all equal")
+    return exponents, torch.stack([eigenvalues.amax(1) for eigenvalues in spectra.values()])
+
+
+def _exponents(context: MeasureContext) -> Tensor:
+    return torch.stack([power_law_exponent(eigenvalues) for eigenvalues in context.once(_spectra).values()])
+
+
+def _spectra(context: MeasureContext) -> dict[str, Tensor]:
+    """{layer: its eigenvalues, float64 [M, n]} of the layers with n >= ``FEWEST``."""
+    spectra = {}
     for place in context.architecture.weighted:
         weight = context.parameters[f"{place.name}.weight"]
-        slices = weight.flatten(3).permute(0, 3, 1, 2) if weight.dim() == 5 else weight[:, None]
-        eigenvalues = torch.linalg.svdvals(slices).square().flatten(1)
-        top = eigenvalues.amax(1)
-        # What rounding leaves of a zero is no eigenvalue.
-        rank = torch.finfo(torch.float64).eps * max(slices.shape[2:])
-        eigenvalues = eigenvalues.where(eigenvalues > top[:, None] * rank**2, 0)
-        enough = (eigenvalues > 0).sum(1) >= FEWEST
-        exponents.append(power_law_exponent(eigenvalues).where(enough, torch.nan))
-        largest.append(top)
-    return torch.stack(exponents), torch.stack(largest)
-
-
-def _mean(context: MeasureContext, values: Tensor) -> Tensor:
-    """The mean over the layers [layers, M] that are not NaN."""
-    left_out = values.isnan().sum(0)
-    context.undefined(left_out == len(values), f"no layer has a spectrum of {FEWEST} eigenvalues or more")
-    for number in range(1, len(values)):
-        context.remark(left_out == number, f"without {number} of {len(values)} layers: fewer than {FEWEST} eigenvalues")
-    return values.nanmean(0)
+        matrices = weight.flatten(3).permute(0, 3, 1, 2) if weight.dim() == 5 else weight[:, None]
+        if matrices.shape[1] * min(matrices.shape[2:]) < FEWEST:
+            continue
+        values = torch.linalg.svdvals(matrices).flatten(1)
+        # What rounding leaves of a singular value of 0 is none.
+        rounding = values.amax(1, keepdim=True) * torch.finfo(torch.float64).eps * max(matrices.shape[2:])
+        spectra[place.name] = values.where(values > rounding, 0).square()
+    return spectra
 
 
 MEASURES = (

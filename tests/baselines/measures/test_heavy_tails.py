@@ -11,7 +11,6 @@ from baselines.measures.run import compute
 from zoo_builder.architecture import Architecture, Conv, Linear
 
 ALL = {measure.name: measure for measure in measures()}
-FEW = "fewer than 10 eigenvalues"
 
 
 def slow_exponent(sample: np.ndarray) -> float:
@@ -86,7 +85,7 @@ def test_the_layers_against_their_slices(draw_stack, make_view):
     results = compute(make_view([stack]), [ALL["mean-alpha"], ALL["alpha-hat"]])
     for name, truth in (("mean-alpha", exponents), ("alpha-hat", weighted)):
         np.testing.assert_allclose(results[name].values, truth.mean(0), rtol=1e-5)
-        assert results[name].remarks == dict.fromkeys(range(3), f"without 1 of 3 layers: {FEW}")
+        assert results[name].remarks == dict.fromkeys(range(3), "without conv1: fewer than 10 eigenvalues")
         assert results[name].log == ""
 
 
@@ -94,7 +93,7 @@ def test_a_network_of_small_layers_has_no_exponent(draw_stack, make_view):
     stack = draw_stack(Architecture((9, 1, 1), (Linear(20), Linear(3))), 2)
     results = compute(make_view([stack]), [ALL["mean-alpha"], ALL["alpha-hat"]])
     for result in results.values():
-        assert result.reasons == dict.fromkeys(range(2), "no layer has a spectrum of 10 eigenvalues or more")
+        assert result.reasons == dict.fromkeys(range(2), "no layer has 10 eigenvalues")
         assert (result.remarks, result.log) == ({}, "")
 
 
@@ -106,6 +105,13 @@ def test_what_rounding_leaves_of_a_zero_is_no_eigenvalue(draw_stack, make_view):
     weight[2, 9:] = weight[2, 0]
     weight[3] = 0
     result = compute(make_view([stack]), [ALL["mean-alpha"]])["mean-alpha"]
-    assert result.reasons == dict.fromkeys([2, 3], "no layer has a spectrum of 10 eigenvalues or more")
+    assert result.reasons == dict.fromkeys([2, 3], "a layer has fewer than 10 eigenvalues other than 0")
     rank10 = np.linalg.svd(weight[1].double().numpy())[1][:10] ** 2
     assert result.values[1] == pytest.approx(slow_exponent(rank10), rel=1e-5)
+
+
+def test_equal_eigenvalues_have_no_exponent(draw_stack, make_view):
+    stack = draw_stack(Architecture((12, 1, 1), (Linear(12),)), 2)
+    stack.parameters["linear1.weight"][1] = 2 * torch.eye(12)
+    for result in compute(make_view([stack]), [ALL["mean-alpha"], ALL["alpha-hat"]]).values():
+        assert result.reasons == {1: "the eigenvalues of a layer are all equal"}
