@@ -337,9 +337,9 @@ def _plan_text(plan: "Plan") -> str:
 
 
 def _duration(seconds: float) -> str:
-    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+    for unit, length in (("years", 31_557_600), ("days", 86_400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
+            return f"{seconds / length:,.1f} {unit}"
     return f"{seconds:.0f} seconds"
 
 

@@ -164,30 +164,34 @@ def _calibrated(
     """Seconds of one worker for the mean run, and its training samples x models per second.
 
     Groups of runs that can be trained together are tried in random order, large ones rather early, until time is up.
+    What was not tried is taken to cost as much for each multiplication.
     """
+    own = runs["train_fraction"].map(lambda fraction: subset_size(fraction, len(data.train_labels)))
+    work = own * runs["architecture"].map({key: float(a.multiplications) for key, a in architectures.items()})
     groups = [group for _, group in runs.groupby(["architecture", "batch_size"], sort=False)]
-    share = np.array([len(group) for group in groups]) / len(runs)
-    seconds, training, samples, models = 0.0, 0.0, 0, 0
+    chance = np.array([len(group) for group in groups]) / len(runs)
+    seconds, training, done = 0.0, 0.0, 0.0
     started = time.perf_counter()
-    for number in cycle(np.random.default_rng(0).choice(len(groups), len(groups), replace=False, p=share)):
+    for number in cycle(np.random.default_rng(0).choice(len(groups), len(groups), replace=False, p=chance)):
         group = groups[number]
         key = group["architecture"].iloc[0]
-        # As many as a part has of them, unless a few take long: small networks are faster in large stacks.
+        # As many as a part has of them, unless fewer take long: small networks are faster in large stacks.
         stack = ceil(PART_RUNS["cpu"] * len(group) / len(runs))
-        before = time.perf_counter()
-        cost = _cost(engines[key], architectures[key], _spread(group, min(stack, _FEW)), data)
-        if stack > _FEW and time.perf_counter() - before < _CALIBRATION_SECONDS / 10:
-            cost = _cost(engines[key], architectures[key], _spread(group, stack), data)
-        own = sum(subset_size(fraction, len(data.train_labels)) for fraction in group["train_fraction"])
+        for count in sorted({1, min(_FEW, stack), stack}):
+            before = time.perf_counter()
+            cost = _cost(engines[key], architectures[key], _spread(group, count), data)
+            if time.perf_counter() - before > _CALIBRATION_SECONDS / 10:
+                break
+        images = own[group.index].sum()
         looks = recipe.epochs + 1 if recipe.stop_cross_entropy else 1
         tested = len(group) * len(recipe.checkpoints) * len(data.test_labels)
-        training += recipe.epochs * own * cost.sample
-        seconds += len(group) * cost.model + recipe.epochs * own * cost.sample + (looks * own + tested) * cost.image
-        samples += recipe.epochs * own
-        models += len(group)
+        training += recipe.epochs * images * cost.sample
+        seconds += len(group) * cost.model + (looks * images + tested) * cost.image
+        done += work[group.index].sum()
         if time.perf_counter() - started > _CALIBRATION_SECONDS:
             break
-    return seconds / models, samples / training
+    share = done / work.sum()
+    return (seconds + training) / share / len(runs), recipe.epochs * own.sum() * share / training
 
 
 class _Cost(NamedTuple):

@@ -9,6 +9,7 @@ from zoo_builder import memory
 from zoo_builder import plan as planning
 from zoo_builder.build import build
 from zoo_builder.errors import InputError
+from zoo_builder.families import small_cnn
 from zoo_builder.plan import plan, refuse_large
 from zoo_builder.recipe import Recipe, load_recipe
 
@@ -45,6 +46,25 @@ def test_workers_and_models_scale_a_plan(quick: None, monkeypatch: pytest.Monkey
     refuse_large(load_recipe("digits").cut(64))
     with pytest.raises(InputError, match=r"digits has 65 models, about [\d.]+ MiB on disk, and more than 64 need a"):
         refuse_large(load_recipe("digits").cut(65))
+
+
+def test_networks_that_were_not_tried_are_expected_to_take_time_by_their_size(
+    quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of the two widths is tried: 24 models x 2 epochs x 1437 images x the shares 0.1, 0.25, 0.5 and 1."""
+    tried = []
+
+    def cost(engine, architecture, some, data) -> planning._Cost:
+        tried.append(architecture)
+        return planning._Cost(model=0, sample=1e-9 * architecture.multiplications, image=0)
+
+    monkeypatch.setattr(planning, "_cost", cost)
+    needs = plan(two_widths()).needs
+    assert len(set(tried)) == 1
+    images = 2 * 6 * (144 + 359 + 718 + 1437)
+    small, large = (small_cnn((1, 8, 8), 10, width=width, padding=1).multiplications for width in (4, 16))
+    assert needs.seconds == pytest.approx(1e-9 * images * (small + large))
+    assert needs.rate == pytest.approx(2e9 / (small + large))
 
 
 def test_without_data_a_plan_says_what_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

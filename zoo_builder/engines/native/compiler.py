@@ -131,5 +131,5 @@ def _compile(text: str, target: str, out: Path) -> None:
     if done.returncode or not out.exists():
         message = "\n".join(done.stderr.splitlines()[:20])
         raise CompilerError(
-            f"{' '.join(command)} failed with status {done.returncode}: {_OTHERWISE}\n{message}".rstrip()
+            f"{' '.join(command)} made no library (exit code {done.returncode}): {_OTHERWISE}\n{message}".rstrip()
         )
