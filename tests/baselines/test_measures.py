@@ -338,6 +338,12 @@ RESCALING_INVARIANT = {
     "augmentation-margin": True,
     "input-jacobian-norm": True,
     "input-jacobian-norm-softmax": True,
+    **{
+        f"{measure}-{kind}": (measure, kind) == ("pac-bayes-mag", "flatness")  # but for the noise of weights near 0
+        for measure, kind in product(
+            ("pac-bayes", "sharpness", "pac-bayes-mag", "sharpness-mag"), ("init", "orig", "flatness")
+        )
+    },
     "steps-to-cross-entropy": True,
     "steps-between-cross-entropies": True,
     "gradient-noise-epoch-1": True,
@@ -348,6 +354,8 @@ RESCALING_INVARIANT = {
 }
 
 
+# Measures of noise that a permutation deals to other weights: what 16 draws on up to 40 images leave open.
+DRAWN = {name: 0.5 for name in ALL if name.startswith("pac-bayes")}
 # Measures that have no value where all images have one label, and those that have none on grey images.
 OF_SEVERAL_LABELS = {"davies-bouldin", "davies-bouldin-mixup", *(name for name in ALL if "-inter-" in name)}
 OF_COLOURS = {f"{alteration}-penalty" for alteration in COLOURED}
@@ -372,7 +380,10 @@ def test_hidden_permutation_changes_nothing(relu_network, draw_stack, make_view,
     )
     after = compute(invariance_view(name, *stacks, make_view), [ALL[name]])[name]
     assert before.reasons == after.reasons
-    np.testing.assert_allclose(after.values, before.values, rtol=1e-5)
+    told = sorted(before.remarks.keys() | after.remarks.keys()) if ALL[name].cost == "search" else []
+    assert len(told) < 6
+    rows = np.delete(np.arange(6), told)
+    np.testing.assert_allclose(after.values[rows], before.values[rows], rtol=DRAWN.get(name, 1e-5))
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -385,8 +396,13 @@ def test_rescaling_of_adjacent_relu_layers(relu_network, draw_stack, make_view, 
     assert before.reasons == after.reasons
     defined = np.isfinite(before.values)
     assert defined.any()
-    same = np.isclose(after.values[defined], before.values[defined], rtol=1e-5)
-    assert same.all() if RESCALING_INVARIANT[name] else not same.any()
+    same = np.isclose(after.values, before.values, rtol=1e-5)
+    if RESCALING_INVARIANT[name]:
+        assert same[defined].all()
+    else:
+        defined[sorted(before.remarks.keys() | after.remarks.keys())] = False  # a bound stays where it is
+        assert defined.any()
+        assert not same[defined].any()
 
 
 def test_order_and_company_change_no_value(relu_network, tanh_network, draw_stack, make_view):
