@@ -2,11 +2,11 @@
 
 import ast
 import json
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from time import perf_counter
 
 import pytest
 
@@ -94,12 +94,15 @@ def test_the_command_line_loads_nothing_heavy():
 
 
 def test_help_answers_at_once():
-    """Under 0.5 s, the best of several so that a busy machine does not decide."""
-    seconds = []
-    for _ in range(5):
-        start = perf_counter()
-        command = [sys.executable, "-m", "benchmark.cli", "--help"]
-        output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-        seconds.append(perf_counter() - start)
+    """In less than half a second of processor time, which a busy machine does not stretch as it does the clock."""
+    before = processor_seconds()
+    command = [sys.executable, "-m", "benchmark.cli", "--help"]
+    output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert "gengap" in output
-    assert min(seconds) < 0.5
+    assert processor_seconds() - before < 0.5
+
+
+def processor_seconds() -> float:
+    """Of all child processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
