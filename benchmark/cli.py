@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--epochs", type=int, metavar="E", help="train no longer than this")
         added.add_argument("--data", type=Path, metavar="PATH", help=DATA_HELP)
         added.add_argument("--workers", type=_positive, metavar="N", help="processes on a CPU (default: one per core)")
-    build.add_argument("--out", required=True, type=_folder, metavar="DIR", help="the zoo's folder")
+    build.add_argument("--out", required=True, type=_filled, metavar="DIR", help="the zoo's folder")
     build.add_argument("--seed", type=int, metavar="S", help="another population of the same recipe")
     build.add_argument(
         "--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: a GPU if there is one"
@@ -118,7 +118,9 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument(
         "--runner", default="local", choices=["local", "ray"], help="processes of this machine, or a Ray cluster"
     )
-    build.add_argument("--address", metavar="HOST:PORT", help="the head of the Ray cluster (default: one started here)")
+    build.add_argument(
+        "--address", type=_filled, metavar="HOST:PORT", help="the head of the Ray cluster (default: one started here)"
+    )
     build.add_argument("--yes", action="store_true", help="build however many models there are")
     info = command(zoo, "info", _zoo_info, "describe a zoo")
     verify = command(zoo, "verify", _zoo_verify, "check a zoo's files, rows, weights and a sample of its accuracies")
@@ -201,10 +203,10 @@ DATA_HELP = (
 )
 
 
-def _folder(value: str) -> Path:
+def _filled(value: str) -> str:
     if not value:
-        raise argparse.ArgumentTypeError("it is empty, expected a folder")
-    return Path(value)
+        raise argparse.ArgumentTypeError("it is empty")
+    return value
 
 
 def _positive(value: str) -> int:

@@ -4,6 +4,7 @@ A part's result depends on the part alone, so it does not matter who takes it, o
 small networks torch's own threads cost more than they give.
 """
 
+import importlib.util
 import logging
 import multiprocessing
 import os
@@ -139,25 +140,33 @@ class Ray:
     Args:
         address: the head's "host:port"; None is what ``ray.init`` takes it for: the cluster that RAY_ADDRESS names or
             that runs on this machine, else one of this machine's cores that ends with the build.
+
+    Raises:
+        InputError: Ray is not installed, or nothing answers at the address.
     """
 
     here: ClassVar[bool] = False
     address: str | None = None
 
+    def __post_init__(self) -> None:
+        if importlib.util.find_spec("ray") is None:
+            raise InputError("--runner ray needs Ray: install it with `pip install 'gengap[ray]'`")
+        if self._address not in (None, "auto"):
+            _refuse_silent(self._address)
+
+    @property
+    def _address(self) -> str | None:
+        return self.address or os.environ.get("RAY_ADDRESS") or None
+
     def run(self, parts: Sequence[Part], data: Dataset, progress: Callable[[int], object], gpu: bool) -> Iterator[dict]:
         """See ``Runner.run``."""
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
         try:
-            import ray
-            from ray.exceptions import RayError, RayTaskError
-        except ImportError as error:
-            raise InputError("--runner ray needs Ray: install it with `pip install 'gengap[ray]'`") from error
-        address = self.address or os.environ.get("RAY_ADDRESS")
-        if address and address != "auto":
-            _refuse_silent(address)
-        try:
-            cluster = ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+            cluster = ray.init(self._address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise InputError(f"cannot join the Ray cluster at {address or 'this machine'}: {error}") from error
+            raise InputError(f"cannot join the Ray cluster at {self._address or 'this machine'}: {error}") from error
         with cluster:
             counter = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Counter).remote()
             task = ray.remote(num_cpus=1, num_gpus=int(gpu), max_retries=_RETRIES)(_run_on_ray)

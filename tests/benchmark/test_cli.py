@@ -205,6 +205,8 @@ def recipe_of_digits(file: Path, seeds: int, epochs: int = 20) -> Path:
         ),
         (["zoo", "build", "digits", "--out", "x", "--workers", "two"], "--workers: it is two, expected a whole number"),
         (["zoo", "plan", "digits", "--out", "x"], "usage: gengap zoo plan"),
+        (["zoo", "build", "digits", "--out", ""], "--out: it is empty"),
+        (["zoo", "build", "digits", "--out", "x", "--runner", "ray", "--address", ""], "--address: it is empty"),
     ],
 )
 def test_wrong_arguments_show_the_usage_of_their_own_command(
