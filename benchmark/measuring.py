@@ -8,7 +8,7 @@ A row is one measure of one model:
     value      float64; NaN where there is none
     status     "ok", "qualified" (the value stands, with a remark), "undefined" or "failed"
     reason     of any status but "ok"
-    seconds    what the value took, with all that it shares with others, as if it had been computed alone
+    seconds    processor time of the value, with all that it shares with others, as if it had been computed alone
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence

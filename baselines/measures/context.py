@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from time import perf_counter
+from time import process_time
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -64,7 +64,7 @@ class MeasureContext:
         engine: computes passes.
         reasons: {model: why the measure is undefined for it}, filled by ``undefined``.
         remarks: {model: what to know of its value}, filled by ``remark``.
-        borrowed: seconds that earlier readers spent on what has been read so far.
+        borrowed: seconds (of processor time) that earlier readers spent on what has been read so far.
     """
 
     def __init__(self, view: View, engine: Engine | None = None):
@@ -90,9 +90,9 @@ class MeasureContext:
         if key in self._values:
             self.borrowed += self._seconds[key]
         else:
-            start, borrowed = perf_counter(), self.borrowed
+            start, borrowed = process_time(), self.borrowed
             self._values[key] = compute(self, *settings)
-            self._seconds[key] = perf_counter() - start + self.borrowed - borrowed
+            self._seconds[key] = process_time() - start + self.borrowed - borrowed
         return copy.deepcopy(self._values[key])
 
     @cached_property

@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ class MeasureResult(Prediction):
 
     Attributes:
         remarks: {row: what to know of its value}.
-        seconds: time of the measure and of everything it read, as if it had been computed alone.
+        seconds: processor time of the measure and of everything it read, as if it had been computed alone.
         log: what went wrong with the measure itself, with tracebacks; "" where nothing did.
     """
 
@@ -108,7 +108,7 @@ def _evaluate(measure: Measure, context: MeasureContext) -> MeasureResult:
     """One measure on one stack; rows are the models of the stack."""
     values, log = np.full(len(context), np.nan), ""
     context.reasons, context.remarks = {}, {}
-    borrowed, start = context.borrowed, perf_counter()
+    borrowed, start = context.borrowed, process_time()
     try:
         returned = torch.as_tensor(measure.function(context)).detach().double()
         if returned.shape != (len(context),):
@@ -121,7 +121,7 @@ def _evaluate(measure: Measure, context: MeasureContext) -> MeasureResult:
     except Exception as error:  # noqa: BLE001 - a measure may come from anyone and raise anything
         context.reasons = dict.fromkeys(range(len(context)), f"{FAILED}: {type(error).__name__}: {error}")
         log = traceback.format_exc()
-    seconds = perf_counter() - start + context.borrowed - borrowed
+    seconds = process_time() - start + context.borrowed - borrowed
     for model in np.flatnonzero(~np.isfinite(values)).tolist():
         if model not in context.reasons:
             context.reasons[model] = f"{FAILED}: it returned {values[model]} and gave no reason"
