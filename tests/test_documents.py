@@ -83,8 +83,9 @@ def test_the_task(zoo):
     assert np.array_equal(task.values(zoo.final), zoo.final["test_accuracy"])
 
 
-def test_the_scores():
-    """All that docs/scores.md says after `>>>`; its prose rounds the same numbers."""
-    result = doctest.testfile(str(ROOT / "docs" / "scores.md"), module_relative=False)
+@pytest.mark.parametrize(("page", "examples"), [("scores.md", 20), ("measures.md", 3)])
+def test_what_a_page_shows(page, examples):
+    """All that it says after `>>>`; the prose of docs/scores.md rounds the same numbers."""
+    result = doctest.testfile(str(ROOT / "docs" / page), module_relative=False)
     assert result.failed == 0
-    assert result.attempted > 20
+    assert result.attempted >= examples
