@@ -35,7 +35,7 @@ DEEPEST, MOST = 1000, 10_000_000
 DISTRIBUTIONS = ("uniform", "log_uniform", "choice")
 SECTIONS = ("data", "architecture", "fixed", "grid", "sample", "stop")
 REQUIRED = Parameter.empty
-_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
+_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ ARCHITECTURE_HYPERPARAMETERS = (
     Key("widest", str, WIDEST),
 )
 # Names become names of folders.
-_NAMED = Key("name", str, "made of letters, digits, '.', '_' and '-'", lambda value: bool(_NAME.fullmatch(value)))
+_NAMED = Key("name", str, "up to 100 letters, digits, '.', '_' and '-'", lambda value: bool(_NAME.fullmatch(value)))
 _MODELS = Key("models", int, f"a whole number in 1 .. {MOST:,}", lambda value: 1 <= value <= MOST, None)
 _TOP = (
     _NAMED,
@@ -270,7 +270,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
             table = tomllib.load(file)
     except OSError as error:
         raise InputError(f"cannot read the recipe {path}: {error.strerror}") from None
-    except ValueError as error:  # syntax, encoding, a number beyond all bounds
+    except (ValueError, RecursionError) as error:  # syntax, encoding, a number or brackets beyond all bounds
         raise InputError(f"{path}: not valid TOML: {error}") from None
     return Recipe.from_json(table, str(path))
 

@@ -178,7 +178,7 @@ BROKEN = {  # what is changed in the recipe, and what the message must say after
     "unknown data key": ([("[data]", "[data]\ncolor = 1")], "unknown key 'color' in [data] (did you mean 'colour'?)"),
     "no section": (
         [("[data]\nname", "[data.name]\nname")],
-        "[data] name is {'name': 'digits'}: it must be made of letters",
+        "[data] name is {'name': 'digits'}: it must be up to 100 letters",
     ),
     "a value for a section": (
         [("seeds = 2", "seeds = 2\nstop = 0.1")],
@@ -192,9 +192,10 @@ BROKEN = {  # what is changed in the recipe, and what the message must say after
     ),
     "a path for the name of the data": (
         [('name = "digits"', 'name = "../../digits"')],
-        "[data] name is '../../digits': it must be made of letters, digits, '.', '_' and '-'",
+        "[data] name is '../../digits': it must be up to 100 letters, digits, '.', '_' and '-'",
     ),
-    "bad name": ([('"tiny"', '"a/b"')], "name is 'a/b': it must be made of letters, digits, '.', '_' and '-'"),
+    "bad name": ([('"tiny"', '"a/b"')], "name is 'a/b': it must be up to 100 letters, digits, '.', '_' and '-'"),
+    "no name of a folder": ([('"tiny"', f'"{"a" * 101}"')], "it must be up to 100 letters, digits, '.', '_' and '-'"),
     "text for a number": ([("epochs = 5", 'epochs = "5"')], "epochs is '5': it must be a whole number >= 1"),
     "fraction": (
         [("batch_size = 32", "batch_size = 3.5")],
@@ -371,6 +372,7 @@ def test_recipes_that_are_not_there(tmp_path):
     with pytest.raises(InputError, match=r"cannot read the recipe .*absent\.toml: No such file"):
         load_recipe(tmp_path / "absent.toml")
     binary = tmp_path / "binary.toml"
-    binary.write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match="not valid TOML"):
-        load_recipe(str(binary))
+    for content in (b"\xff\xfe", b"a = " + b"[" * 10_000, b"a = " + b"9" * 10_000):
+        binary.write_bytes(content)
+        with pytest.raises(InputError, match=r"binary.toml: not valid TOML: .*"):
+            load_recipe(str(binary))
