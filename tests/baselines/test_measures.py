@@ -344,6 +344,7 @@ RESCALING_INVARIANT = {
             ("pac-bayes", "sharpness", "pac-bayes-mag", "sharpness-mag"), ("init", "orig", "flatness")
         )
     },
+    "pac-bayes-mag-mixed": False,
     "steps-to-cross-entropy": True,
     "steps-between-cross-entropies": True,
     "gradient-noise-epoch-1": True,

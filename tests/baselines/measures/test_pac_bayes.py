@@ -53,8 +53,14 @@ def test_formulas_term_by_term(computed, model):
             truth["pac-bayes-mag"] += 1 / 4 * log(above / (eps**2 + sigma_mag**2 * d**2))
             above = eps**2 + (alpha_mag**2 + 4 * log(2 * omega)) * square / omega
             truth["sharpness-mag"] += 1 / 4 * log(above / (eps**2 + alpha_mag**2 * d**2))
+        if kind == "orig":
+            truth["pac-bayes-mag-mixed"] = 10 + log(m / sigma_mag)
+            for a, b in zip(w, w0, strict=True):
+                truth["pac-bayes-mag-mixed"] += (
+                    1 / 4 * log((eps**2 + (sigma_mag**2 + 1) * square / omega) / (eps**2 + sigma_mag**2 * (a - b) ** 2))
+                )
         for name, expected in truth.items():
-            assert value[f"{name}-{kind}"] == pytest.approx(expected, rel=1e-9)
+            assert value[name if name.endswith("mixed") else f"{name}-{kind}"] == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ["pac-bayes-mag", "sharpness-mag"])
@@ -75,8 +81,8 @@ def test_magnitude_aware_bounds_hold_half_the_divergence_from_the_best_spherical
 def test_a_zoo_without_initializations_has_the_other_measures(relu_network, draw_stack, make_view):
     results = compute(make_view([draw_stack(relu_network, 2)]), MEASURES)
     for name, result in results.items():
-        assert np.isfinite(result.values).all() == (not name.endswith("init"))
-        if name.endswith("init"):
+        assert np.isfinite(result.values).all() == (not name.endswith(("init", "mixed")))
+        if name.endswith(("init", "mixed")):
             assert set(result.reasons.values()) == {
                 "the zoo has no epoch-0 checkpoints, so the initialization is unknown"
             }
