@@ -16,8 +16,6 @@ from typing import TypeVar
 import numpy as np
 
 from benchmark.scoring import ScoreError, finite
-from benchmark.scoring.bootstrap import BLOCK, discordant_partners, levels_of
-from benchmark.scoring.kendall import PairOrder
 
 MOST_GROUPS = 500
 
@@ -176,92 +174,3 @@ def conditioned_on(codes: np.ndarray, sets: Iterable[Set]) -> dict[Set, np.ndarr
                 "compared with each other; leave one out, or round it"
             )
     return groups
-
-
-class PairCounts:
-    """Counts of ordered pairs of models by cell and by how prediction and target order them.
-
-    A set of hyperparameters puts the models into G groups; a cell [a, b] of the set holds the pairs (i, j), i in group
-    a and j in group b, i = j included. Each model's partners are counted by their group, for all groups of all sets at
-    once, as the bootstrap counts them by draw: O(n log n sum G) operations and O(n sum G + sum G^2) memory.
-
-    Args:
-        target: [n].
-        sets: group labels int64 [n], 0 .. G-1, for each set.
-    """
-
-    def __init__(self, target: np.ndarray, sets: Iterable[np.ndarray]) -> None:
-        self._target = target
-        sets = list(sets)
-        self._by_group = [np.argsort(groups, kind="stable") for groups in sets]
-        self._sizes = [np.bincount(groups) for groups in sets]
-        members = [np.eye(groups.max() + 1, dtype=np.float32)[groups] for groups in sets]
-        ends = np.cumsum([each.shape[1] for each in members])
-        self._slices = [slice(end - each.shape[1], end) for each, end in zip(members, ends, strict=True)]
-        self._members = np.concatenate(members, axis=1)
-        self._target_greater = self._greater(target)
-
-    def of(self, prediction: np.ndarray) -> list[np.ndarray]:
-        """float64 [G, G, 3, 3] per set: pairs by cell, 1 + sign(mu_i - mu_j) and 1 + sign(g_i - g_j)."""
-        agreeing = self._target_greater_and_smaller(-prediction)
-        opposed = self._target_greater_and_smaller(prediction)
-        greater = self._greater(prediction)
-        counts = []
-        for sizes, both, against, more, target_more in zip(
-            self._sizes, agreeing, opposed, greater, self._target_greater, strict=True
-        ):
-            # A pair the other way round is in the transposed cell, and both signs are turned.
-            table = np.zeros((*both.shape, 3, 3))
-            table[..., 2, 2], table[..., 0, 0] = both, both.T
-            table[..., 0, 2], table[..., 2, 0] = against, against.T
-            prediction_only = more - both - against.T
-            table[..., 2, 1], table[..., 0, 1] = prediction_only, prediction_only.T
-            target_only = target_more - both - against
-            table[..., 1, 2], table[..., 1, 0] = target_only, target_only.T
-            table[..., 1, 1] = np.outer(sizes, sizes) - table.sum(axis=(2, 3))
-            counts.append(table)
-        return counts
-
-    def _greater(self, values: np.ndarray) -> list[np.ndarray]:
-        """Per set [G, G]: pairs with value_i > value_j."""
-        order = np.argsort(values)
-        smaller = np.zeros((len(values) + 1, self._members.shape[1]), dtype=np.float32)
-        np.cumsum(self._members[order], axis=0, out=smaller[1:])
-        return self._by_cell(smaller[np.searchsorted(values[order], values)])
-
-    def _target_greater_and_smaller(self, values: np.ndarray) -> list[np.ndarray]:
-        """Per set [G, G]: pairs with target_i > target_j and value_i < value_j."""
-        order = PairOrder.of(values, self._target)
-        levels = list(levels_of(order.ranks))
-        members = self._members[order.rows]
-        partners = np.zeros((levels[0].rows.size, members.shape[1]), dtype=np.float32)
-        for start in range(0, members.shape[1], BLOCK):
-            here = slice(start, start + BLOCK)
-            for rows, _, counts in discordant_partners(levels, members[:, here]):
-                partners[rows, here] += counts
-        in_order = np.empty_like(members)
-        in_order[order.rows] = partners[: len(members)]
-        return self._by_cell(in_order)
-
-    def _by_cell(self, partners: np.ndarray) -> list[np.ndarray]:
-        """Per set [G, G]: each model's ``partners`` by group [n, sum G], summed over the models of a group."""
-        return [
-            np.add.reduceat(partners[by_group, columns], np.cumsum(sizes) - sizes, axis=0, dtype=np.float64)
-            for by_group, sizes, columns in zip(self._by_group, self._sizes, self._slices, strict=True)
-        ]
-
-
-def entropy(counts: np.ndarray, axes: int | tuple[int, ...]) -> np.ndarray:
-    """Entropy in nats of the distributions that ``counts`` are proportional to over ``axes``; 0 for empty ones."""
-    total = counts.sum(axis=axes)
-    logs = np.log(counts, out=np.zeros_like(counts, dtype=np.float64), where=counts > 0)
-    mean_log = np.divide((counts * logs).sum(axis=axes), total, out=np.zeros(total.shape), where=total > 0)
-    # Exactly 0 where one outcome has all counts: such a cell must not keep a rest of rounding.
-    spread = np.count_nonzero(counts, axis=axes) > 1
-    return np.where(spread, np.log(np.maximum(total, 1)) - mean_log, 0.0)
-
-
-def mutual_information(counts: np.ndarray, axes: tuple[int, int] = (-2, -1)) -> np.ndarray:
-    """Of two axes of ``counts``, in nats; these axes are summed away."""
-    apart = sum(entropy(counts.sum(axis=axis, keepdims=True), axes) for axis in axes)
-    return np.maximum(apart - entropy(counts, axes), 0)

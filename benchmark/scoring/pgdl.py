@@ -25,16 +25,8 @@ from itertools import combinations
 import numpy as np
 
 from benchmark.scoring import ScoreError
-from benchmark.scoring.grid import (
-    NoGrid,
-    PairCounts,
-    checked,
-    checked_weights,
-    conditioned_on,
-    entropy,
-    mutual_information,
-)
-from benchmark.scoring.pair_draws import pair_draws
+from benchmark.scoring.grid import NoGrid, checked, checked_weights, conditioned_on
+from benchmark.scoring.pairs import PairCounts, Table, minima, nats
 
 NO_ENTROPY = "undefined: any two hyperparameters determine the order of the target, so no cell has entropy"
 
@@ -65,7 +57,7 @@ def pgdl_score(predictions: np.ndarray, target: np.ndarray, hyperparameters: np.
     """
     predictions, target, codes = checked(predictions, target, hyperparameters)
     sets = _sets(codes)
-    pairs = PairCounts(target, sets.values())
+    pairs = PairCounts(target, sets.values(), themselves=True)
     return [_score(dict(zip(sets, pairs.of(prediction), strict=True))) for prediction in predictions]
 
 
@@ -82,18 +74,7 @@ def bootstrap_pgdl(
     """
     predictions, target, codes = checked(predictions, target, hyperparameters)
     weights = checked_weights(weights, len(target))
-    groups = list(_sets(codes).values())
-    copies = [
-        np.stack([(weights[each == a].astype(float) ** 2).sum(axis=0) for a in range(each.max() + 1)])
-        for each in groups
-    ]
-    values = np.full((len(predictions), weights.shape[1]), np.nan)
-    for entrant, draws, counts in pair_draws(predictions, target, groups, weights):
-        for table, own in zip(counts, copies, strict=True):
-            diagonal = np.arange(len(own))
-            table[diagonal, diagonal, 1, 1] += own[:, draws]
-        values[entrant, draws] = np.fmin.reduce([_fraction(table) for table in counts])
-    return values
+    return minima(_fraction, predictions, target, codes, _sets(codes), weights, themselves=True)
 
 
 def _sets(codes: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
@@ -106,8 +87,8 @@ def _sets(codes: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
     return sets
 
 
-def _score(tables: dict[tuple[int, int], np.ndarray]) -> Pgdl:
-    scores = {each: float(_fraction(table)) for each, table in tables.items()}
+def _score(tables: dict[tuple[int, int], Table]) -> Pgdl:
+    scores = {each: float(_fraction(table)[0]) for each, table in tables.items()}
     scores = {each: value for each, value in scores.items() if not math.isnan(value)}
     if not scores:
         raise NoGrid(NO_ENTROPY)
@@ -115,13 +96,17 @@ def _score(tables: dict[tuple[int, int], np.ndarray]) -> Pgdl:
     return Pgdl(scores[best], best)
 
 
-def _fraction(table: np.ndarray) -> np.ndarray:
-    """Sum of information / sum of entropy [...] of pair counts [G, G, 3, 3, ...] of one set; NaN without entropy."""
-    greater = np.empty((*table.shape[:2], 2, 2, *table.shape[4:]))
-    greater[:, :, 1, 1] = table[:, :, 2, 2]
-    greater[:, :, 1, 0] = table[:, :, 2, :2].sum(axis=2)
-    greater[:, :, 0, 1] = table[:, :, :2, 2].sum(axis=2)
-    greater[:, :, 0, 0] = table[:, :, :2, :2].sum(axis=(2, 3))
-    total = entropy(greater.sum(axis=2, keepdims=True), (2, 3)).sum(axis=(0, 1))
-    information = mutual_information(greater, (2, 3)).sum(axis=(0, 1))
+def _fraction(table: Table) -> np.ndarray:
+    """Sum of information / sum of entropy [..., d] of one set; NaN without entropy."""
+    greater = np.concatenate([_greater(table.counts), _greater(table.turned)], axis=-2)
+    pairs = greater.sum(axis=(0, 1))
+    information, total = (
+        np.divide(each, pairs, out=np.zeros_like(each), where=pairs > 0).sum(axis=-2) for each in nats(greater)
+    )
     return np.divide(information, total, out=np.full(total.shape, np.nan), where=total > 0)
+
+
+def _greater(counts: np.ndarray) -> np.ndarray:
+    """[2, 2, ...] by whether prediction and target are greater, from [3, 3, ...]."""
+    by_prediction = np.stack([counts[0] + counts[1], counts[2]])
+    return np.stack([by_prediction[:, 0] + by_prediction[:, 1], by_prediction[:, 2]], axis=1)

@@ -40,6 +40,7 @@ def cases():
     (small,), small_target = models(300)
     huge, huge_target = models(30_000)
     plain, seeded = grid([3] * 7), grid([10] * 3, seeds=10)
+    four, plain_weights = (plain[0][:4], *plain[1:]), resample(3**7, draws=200)
     # As large as the competition's first task, with its one-valued hyperparameter.
     competition = grid([3, 2, 1, 2, 2, 2, 2], entrants=15)
     weights, seeded_weights = resample(96), resample(10_000, np.repeat(np.arange(1_000), 10))
@@ -68,6 +69,8 @@ def cases():
         ("robust error, 60 measures, n = 10,000", 60, 2, lambda: robust_sign_error(*seeded, 10_000)),
         ("2,000 draws of pgdl, 15 x 96 models", None, 2, lambda: bootstrap_pgdl(*competition, weights)),
         ("2,000 draws of K, 15 x 96 models", None, 2, lambda: bootstrap_conditional_mi(*competition, weights)),
+        ("200 draws of pgdl, 4 x 2,187 models", None, 1, lambda: bootstrap_pgdl(*four, plain_weights)),
+        ("200 draws of K, 4 x 2,187 models", None, 1, lambda: bootstrap_conditional_mi(*four, plain_weights)),
         ("2,000 draws of Psi, 15 x 96 models", None, 2, lambda: bootstrap_granulated(*competition, weights)),
         ("scorecard with floors, 15 x 96 models", 60, 2, lambda: scorecard(*competition)),
         (

@@ -8,7 +8,7 @@ import scipy.stats
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from benchmark.scoring import ScoreError, pair_draws
+from benchmark.scoring import ScoreError, pairs
 from benchmark.scoring.bootstrap import resample
 from benchmark.scoring.conditional_mi import bootstrap_conditional_mi, conditional_mi
 from benchmark.scoring.grid import NoGrid
@@ -54,8 +54,8 @@ def test_equals_its_definition_pair_by_pair(table):
 
 
 @settings(max_examples=20)
-@given(st.lists(models, min_size=2, max_size=12), st.sampled_from([1, 5, 1 << 15]))
-def test_the_bootstrap_equals_a_loop_over_resamples(table, pairs):
+@given(st.lists(models, min_size=2, max_size=12), st.sampled_from([1, 40, 1 << 21]), st.sampled_from([1, 64]))
+def test_the_bootstrap_equals_a_loop_over_resamples(table, room, shared):
     """Each draw written out as a list of the pairs of different models, w_i w_j times each."""
     table = np.array(table)
     prediction, target, hyperparameters = table[:, 0], table[:, 1], table[:, 2:]
@@ -65,13 +65,24 @@ def test_the_bootstrap_equals_a_loop_over_resamples(table, pairs):
     except ScoreError:
         assume(False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pair_draws, "_DRAWS", 3)
-        patch.setattr(pair_draws, "_COUNTS", pairs)
-        patch.setattr(pair_draws, "_pairs", lambda n, _, all_pairs=pair_draws._pairs: all_pairs(n, pairs))
+        patch.setattr(pairs, "BLOCK", 4)
+        patch.setattr(pairs, "_WEIGHTS", room)
+        patch.setattr(pairs, "_SHARED_GROUPS", shared)
         draws = bootstrap_conditional_mi(np.stack([0 * target, prediction]), target, hyperparameters, weights)
     for draw, counts in zip(draws.T, weights.T, strict=True):
         expected = brute_force(prediction, target, hyperparameters, counts)
         assert draw == pytest.approx([0, min(expected.values())] if expected else [math.nan] * 2, abs=1e-9, nan_ok=True)
+
+
+def test_draws_of_many_models_are_counted_exactly():
+    """Where sums are beyond the whole numbers of single precision: each model a thousand times over."""
+    rng = np.random.default_rng(4)
+    hyperparameters, prediction, target = rng.integers(3, size=(40, 3)), rng.integers(20, size=40), rng.random(40)
+    weights = resample(40, draws=20).astype(int)
+    few, many = (
+        bootstrap_conditional_mi(prediction[None], target, hyperparameters, times * weights) for times in (1, 1000)
+    )
+    np.testing.assert_allclose(few, many, rtol=1e-9)
 
 
 def test_by_hand():

@@ -1,23 +1,11 @@
-from itertools import combinations, product
+from itertools import combinations
 
 import numpy as np
 import pytest
-import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.scoring import bootstrap, grid
-from benchmark.scoring.grid import (
-    NoGrid,
-    PairCounts,
-    checked,
-    configurations_of,
-    entropy,
-    labels,
-    mutual_information,
-    pairs_within,
-    varied,
-)
+from benchmark.scoring.grid import NoGrid, checked, configurations_of, labels, pairs_within, varied
 
 
 @given(st.lists(st.integers(0, 3), max_size=12))
@@ -25,22 +13,6 @@ def test_pairs_within_are_all_pairs_of_a_group(groups):
     first, second = pairs_within(np.array(groups, dtype=int))
     found = [tuple(sorted(pair)) for pair in zip(first.tolist(), second.tolist(), strict=True)]
     assert sorted(found) == [(i, j) for i, j in combinations(range(len(groups)), 2) if groups[i] == groups[j]]
-
-
-@given(st.lists(st.tuples(*[st.integers(0, 2)] * 4), min_size=1, max_size=12), st.integers(1, 20))
-def test_counts_equal_a_loop_over_pairs(table, block):
-    prediction, target, *sets = np.array(table).T
-    sets = [np.unique(each, return_inverse=True)[1] for each in sets]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grid, "BLOCK", block)
-        patch.setattr(bootstrap, "_RADIX", 4)
-        counts = PairCounts(target, sets).of(prediction)
-    for found, groups in zip(counts, sets, strict=True):
-        expected = np.zeros_like(found)
-        for i, j in product(range(len(table)), repeat=2):
-            signs = 1 + np.sign(prediction[i] - prediction[j]), 1 + np.sign(target[i] - target[j])
-            expected[groups[i], groups[j], *signs] += 1
-        np.testing.assert_array_equal(found, expected)
 
 
 def test_labels_and_configurations():
@@ -54,17 +26,6 @@ def test_labels_and_configurations():
     # 40 columns of 10 values: their product is far beyond 64 bits.
     many = np.random.default_rng(0).integers(10, size=(50, 40))
     assert len(set(labels(np.concatenate([many, many])))) == 50
-
-
-def test_entropy_of_a_certain_outcome_is_exactly_zero():
-    counts = np.array([[7.0, 0], [0, 0], [1, 0], [1, 1], [3, 1]])
-    np.testing.assert_allclose(entropy(counts, -1), [0, 0, 0, np.log(2), scipy.stats.entropy([3, 1])], atol=1e-15)
-    assert (entropy(counts, -1)[:3] == 0).all()
-
-
-def test_mutual_information_by_hand():
-    independent, equal, empty = [[1.0, 2], [2, 4]], [[3.0, 0], [0, 3]], np.zeros((2, 2))
-    np.testing.assert_allclose(mutual_information(np.array([independent, equal, empty])), [0, np.log(2), 0], atol=1e-15)
 
 
 def test_a_grid_need_not_be_factorial_or_of_numbers():

@@ -10,7 +10,7 @@ import scipy.stats
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from benchmark.scoring import ScoreError, pair_draws
+from benchmark.scoring import ScoreError, pairs
 from benchmark.scoring.bootstrap import resample
 from benchmark.scoring.grid import NoGrid
 from benchmark.scoring.kendall import kendall_tau
@@ -59,8 +59,8 @@ def test_equals_its_definition_pair_by_pair(table):
 
 
 @settings(max_examples=20)
-@given(st.lists(models, min_size=2, max_size=14), st.sampled_from([1, 5, 1 << 15]))
-def test_the_bootstrap_equals_a_loop_over_resamples(table, pairs):
+@given(st.lists(models, min_size=2, max_size=14), st.sampled_from([1, 40, 1 << 21]), st.sampled_from([1, 64]))
+def test_the_bootstrap_equals_a_loop_over_resamples(table, room, shared):
     """Each draw written out as a table in which a model stands as often as it was drawn."""
     table = np.array(table)
     weights = resample(len(table), draws=5, seed=1)
@@ -69,9 +69,9 @@ def test_the_bootstrap_equals_a_loop_over_resamples(table, pairs):
     except ScoreError:
         assume(False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pair_draws, "_DRAWS", 3)
-        patch.setattr(pair_draws, "_COUNTS", pairs)
-        patch.setattr(pair_draws, "_pairs", lambda n, _, all_pairs=pair_draws._pairs: all_pairs(n, pairs))
+        patch.setattr(pairs, "BLOCK", 4)
+        patch.setattr(pairs, "_WEIGHTS", room)
+        patch.setattr(pairs, "_SHARED_GROUPS", shared)
         draws = bootstrap_pgdl(np.stack([table[:, 0], -table[:, 0]]), table[:, 1], table[:, 2:], weights)
     for draw, counts in zip(draws.T, weights.T, strict=True):
         prediction, target, *hyperparameters = np.repeat(table, counts, axis=0).T
