@@ -193,7 +193,7 @@ class Measure:
         formula: one line.
         citation: where it is defined.
         control: a yardstick, shown on the board without a rank.
-        version: raised with every change of what it computes, so that stored values of the old one are not taken for it.
+        version: raised with every change of what it computes, so that stored values of the old one are not used.
     """
 
     name: str
