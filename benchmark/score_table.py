@@ -103,7 +103,7 @@ def score_table(
     seed: str | None = None,
     test_examples: int | None = None,
 ) -> ScoredTable:
-    """Scores columns of the table at ``path`` against its column ``target``.
+    """Scores columns of the table at ``path`` against its column ``target``; a terminal sees how far it is.
 
     Args:
         predictions: column names or wildcards ("measure.*"), oriented like the target: larger says larger.
@@ -121,8 +121,10 @@ def score_table(
         ScoreError: fewer than 3 models, or a target without variation.
     """
     import numpy as np
+    from tqdm import tqdm
 
     from baselines.predictors.boosting import boosted_regression
+    from benchmark.leaderboard.words import TITLES
     from benchmark.scoring.kendall import tie_ceiling, tie_fraction
     from benchmark.scoring.scorecard import scorecard
 
@@ -147,15 +149,24 @@ def score_table(
     if axes:
         _refuse_repeated_runs(table, axes, [seed] if seed else [target, *columns], path)
 
-    scorer = partial(
-        scorecard,
-        target=truth,
-        hyperparameters=settings,
-        test_examples=test_examples,
-        regressor=boosted_regression,
-    )
-    card = scorer(values, scores=names)
-    rankings = {name: _ranking(score, values, scorer) for name, score in card.items()}
+    # With predictions that are undefined for some models, the ranked are scored once more on those that all have.
+    steps = len(names) * len(columns) * (2 if np.isnan(values).any() else 1)
+    with tqdm(total=steps, unit=" predictions", dynamic_ncols=True, leave=False, disable=None) as bar:
+
+        def progress(name: str, done: int) -> None:
+            bar.update(done)
+            bar.set_description_str(TITLES[name])
+
+        scorer = partial(
+            scorecard,
+            target=truth,
+            hyperparameters=settings,
+            test_examples=test_examples,
+            regressor=boosted_regression,
+            progress=progress,
+        )
+        card = scorer(values, scores=names)
+        rankings = {name: _ranking(score, values, scorer) for name, score in card.items()}
     first, places = card[names[0]], rankings[names[0]].places
 
     def from_best(e: int) -> tuple[bool, float]:

@@ -6,7 +6,7 @@ takes others along. Ranks and ties follow from the draws, which all scores and e
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -37,6 +37,8 @@ MINIMUM_DRAWN = 0.5
 # K and pgdl look at all pairs of models in every draw; beyond this many models they take fewer draws.
 MANY_MODELS = 500
 FEWER_DRAWS = 200
+# Entrants that are scored together: what they share is little then, and progress is told often.
+_TOGETHER = 8
 
 
 class NotGiven(ScoreError):
@@ -107,6 +109,7 @@ def scorecard(
     draws: int = DRAWS,
     measures: int = MEASURES,
     seed: int = 0,
+    progress: Callable[[str, int], object] = lambda name, done: None,
 ) -> dict[str, Score]:
     """The scores asked for, by name, in that order.
 
@@ -129,6 +132,7 @@ def scorecard(
         regressor: None leaves partial undefined.
         scores: names from ``SCORES``; None for all.
         draws: of the bootstrap. measures: random ones for the noise floors; 0 leaves these out.
+        progress: is called with the name of a score and how many more entrants have it: with 0 as it is begun.
 
     Raises:
         ScoreError: nothing can be scored: a target that is not finite or does not vary, fewer than 3 models or 2
@@ -149,7 +153,7 @@ def scorecard(
     weights = resample(len(target), clusters, draws, seed)
     table = _Table(target, hyperparameters, codes, clusters, weights, test_examples, regressor, draws, seed)
     noise = random_measures(len(target), measures, seed)
-    return {name: _score(name, table, predictions, noise) for name in names}
+    return {name: _score(name, table, predictions, noise, progress) for name in names}
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,14 +208,16 @@ class _Kind(NamedTuple):
     lower_is_better: bool = False
 
 
-def _score(name: str, table: _Table, predictions: np.ndarray, noise: np.ndarray) -> Score:
+def _score(
+    name: str, table: _Table, predictions: np.ndarray, noise: np.ndarray, progress: Callable[[str, int], object]
+) -> Score:
     kind = SCORES[name]
-    defined = ~np.isnan(predictions)
     entries: dict[int, Entry] = {}
     rows = {}
-    patterns, pattern_of = np.unique(defined, axis=0, return_inverse=True)
-    for number, models in enumerate(patterns):
-        members = np.flatnonzero(pattern_of == number)
+    done = 0
+    for models, members in _batches(~np.isnan(predictions)):
+        progress(name, done)
+        done = len(members)
         coverage = float(models.mean())
         try:
             if models.sum() < MINIMUM_MODELS:
@@ -235,6 +241,7 @@ def _score(name: str, table: _Table, predictions: np.ndarray, noise: np.ndarray)
                 detail = {part: None if _infinite(what) else what for part, what in detail.items()}
                 entries[entrant] = Entry(value, central.low, central.high, opposite, coverage, detail)
                 rows[entrant] = draw
+    progress(name, done)
     try:
         floor = NoiseFloor.of(kind.chance(table, noise), kind.lower_is_better) if len(noise) else None
     except ScoreError:
@@ -243,6 +250,15 @@ def _score(name: str, table: _Table, predictions: np.ndarray, noise: np.ndarray)
     draws = np.array([rows.get(entrant, np.full(length, np.nan)) for entrant in range(len(predictions))])
     in_order = tuple(entries[entrant] for entrant in range(len(predictions)))
     return Score(name, kind.lower_is_better, in_order, floor, draws.reshape(-1, length))
+
+
+def _batches(defined: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Some models bool [n] and entrants who are defined for these, and for no others, of ``defined`` [E, n]."""
+    patterns, pattern_of = np.unique(defined, axis=0, return_inverse=True)
+    for number, models in enumerate(patterns):
+        members = np.flatnonzero(pattern_of == number)
+        for start in range(0, len(members), _TOGETHER):
+            yield models, members[start : start + _TOGETHER]
 
 
 def _undefined(coverage: float, reason: str) -> Entry:

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import re
@@ -126,6 +127,25 @@ def test_those_with_gaps_are_compared_on_the_models_that_all_ranked_have(table, 
     assert ranking.ranks == ((1, 2), (1, 2), (3, 3))
     assert (ranking.best_two, ranking.models_needed) == ((0, 1), None)
     assert set(scored.rankings["psi"].places) == {"unranked"}
+
+
+def test_a_terminal_sees_progress_and_nobody_else(table, write, capsys, monkeypatch):
+    options = ["--target", "gap", "--prediction", "measure.*", "--scores", "tau,r2"]
+    assert cli.main(["score", str(write(table)), *options]) == 0
+    assert capsys.readouterr().err == ""
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert cli.main(["score", str(write(table)), *options]) == 0
+    said = terminal.getvalue()
+    assert "tau:   0%" in said
+    assert "R²:" in said
+    assert "/6 [" in said
+    assert said.endswith("\r"), "the bar is gone before the scores are printed"
 
 
 def test_a_score_that_is_named_twice_is_one(table, write):
@@ -433,3 +453,17 @@ def test_the_competition_table(gengap_tables, capsys, tmp_path):
     assert opposite["tau"]["value"] == -wcv["tau"]["value"]
     assert abs(opposite["pgdl"]["value"] - wcv["pgdl"]["value"]) > 0.01
     assert opposite["pgdl"]["value"] == wcv["pgdl"]["flipped"]
+
+
+def test_all_scores_of_the_competition_fit_one_screen(gengap_tables):
+    scored = score_table(
+        gengap_tables / "pgdl_task1_measures.csv",
+        "gen_gap",
+        ["measure.*"],
+        ["hp.*"],
+        scores="all",
+        test_examples=10_000,
+    )
+    lines = format_text(scored, 120).splitlines()
+    assert len(lines) <= 55
+    assert max(map(len, lines)) <= 120

@@ -205,6 +205,19 @@ def test_large_tables_take_fewer_draws_of_the_dear_scores(zoo, card, monkeypatch
         np.testing.assert_array_equal(fewer[name].draws[0], card[name].draws[0, :length])
 
 
+def test_progress_is_told_for_every_entrant_of_every_score(zoo, card, monkeypatch):
+    monkeypatch.setattr(scorecard, "_TOGETHER", 2)
+    predictions = np.vstack([zoo.predictions, zoo.predictions])
+    predictions[1, :4] = np.nan
+    told = []
+    again = zoo.scorecard(predictions, progress=lambda name, done: told.append((name, done)))
+    assert list(dict(told)) == list(SCORES)
+    for name in SCORES:
+        done = [number for each, number in told if each == name]
+        assert (done[0], sum(done), max(done)) == (0, 6, 2)
+        assert again[name].entries[0] == again[name].entries[3] == card[name].entries[0]
+
+
 def test_no_entrants(zoo):
     card = zoo.scorecard(np.zeros((0, 48)), scores=["tau", "k"])
     assert all(score.entries == () and score.draws.shape == (0, 30) and score.floor for score in card.values())
