@@ -264,14 +264,6 @@ def test_runs_of_a_configuration_share_what_is_not_varied(
     ]
 
 
-def test_a_norm_refuses_a_batch_with_one_value_per_channel(digits: Dataset) -> None:
-    runs = table(2, train_fraction=[1.0, 33 / 1437])
-    with pytest.raises(
-        InputError, match=r"a last batch of one image gives norm1 .* 33 training images .* another batch_size"
-    ):
-        train(TorchEngine(), nin((1, 2, 2), 10, width=4, depth=2), runs, digits, [1])
-
-
 def test_company_changes_neither_start_nor_order_nor_masks_and_one_step_by_roundings_only(
     digits: Dataset, architecture: Architecture
 ) -> None:
