@@ -66,7 +66,7 @@ def zoo(request, tmp_path_factory) -> Zoo:
 
 
 def test_measures_of_a_zoo_with_and_without_norms(zoo: Zoo, tmp_path) -> None:
-    save_view(make_view_of(zoo, zoo.final, "train-data"), tmp_path)
+    save_view(make_view_of(zoo, zoo.final, "trajectory"), tmp_path)
     results = compute(load_view(tmp_path), MEASURES)
     assert not any(result.log for result in results.values())
     assert set(zoo.final["norm"]) == {"batch", "none"}
@@ -96,7 +96,7 @@ def test_measures_are_those_of_the_network_with_its_norms_folded(architecture, d
         assert not normed[measure.name].log
         np.testing.assert_allclose(normed[measure.name].values, plain[measure.name].values, rtol=1e-5)
         defined += np.isfinite(normed[measure.name].values).all()
-    assert defined >= len(MEASURES) - 2
+    assert defined >= 0.75 * len(MEASURES)  # random networks have margins of both signs, and few eigenvalues
 
 
 def test_where_a_norm_cannot_be_folded_only_measures_of_weights_are_not_applicable(draw, make_view) -> None:
@@ -104,10 +104,16 @@ def test_where_a_norm_cannot_be_folded_only_measures_of_weights_are_not_applicab
     for measure in MEASURES:
         result = results[measure.name]
         assert not result.log
-        if measure.name in ("training-accuracy", "negative-training-loss"):
-            assert np.isfinite(result.values).all()
-        else:
+        if measure.access == "weights":
             assert "norm1 does not follow a convolution or linear layer" in result.reasons[0], measure.name
+    for name in (
+        "training-accuracy",
+        "negative-training-loss",
+        "negative-margin",
+        "mixup-error",
+        "input-jacobian-norm",
+    ):
+        assert np.isfinite(results[name].values).all()
 
 
 def test_many_architectures_each_get_their_own_measures(draw, make_view) -> None:
