@@ -383,5 +383,5 @@ def test_a_gpu_that_is_not_there_is_one_clear_error(monkeypatch: pytest.MonkeyPa
     assert resolve_device("auto").type == "cpu"
     with pytest.raises(InputError, match="finds no CUDA device on this machine; use --device cpu"):
         resolve_device("cuda")
-    with pytest.raises(InputError, match="unknown device .tpu.*: use one of auto, cpu, cuda"):
+    with pytest.raises(InputError, match=r"unknown device .tpu.*: use one of auto, cpu, cuda"):
         resolve_device("tpu")
