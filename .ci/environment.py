@@ -136,7 +136,9 @@ def make(folder: Path, project: dict, afresh: bool) -> None:
     if SHARED:
         module, function = project["scripts"]["gengap"].split(":")
         script = folder / "bin" / "gengap"
-        script.write_text(f"#!{python}\nimport sys\n\nfrom {module} import {function}\n\nsys.exit({function}())\n")
+        # Guarded, because a spawned worker process imports the script that started it.
+        start = f'if __name__ == "__main__":\n    sys.exit({function}())\n'
+        script.write_text(f"#!{python}\nimport sys\n\nfrom {module} import {function}\n\n{start}")
         script.chmod(0o755)
     if subprocess.run([python, "-c", PAIR], cwd=folder).returncode:
         sys.exit(
