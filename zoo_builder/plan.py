@@ -28,8 +28,9 @@ from zoo_builder.training import Trained, subset_size
 # A build of more models has to be confirmed; a plan looks at the first so many.
 LIMIT = 10_000
 _CALIBRATION_SECONDS = 5.0
-_FEW = 8
-_TEST_IMAGES = 256
+# So many networks of a kind are tried, on so many images, and of large networks on fewer: an epoch of one of them has
+# about three times so many multiplications.
+_FEW, _IMAGES, _MULTIPLICATIONS = 8, 512, 10**10
 
 
 @dataclass(frozen=True)
@@ -208,34 +209,32 @@ def _spread(group: pd.DataFrame, count: int) -> pd.DataFrame:
 
 
 def _cost(engine: Engine, architecture: Architecture, some: pd.DataFrame, data: Dataset) -> _Cost:
-    batch = int(some["batch_size"].iloc[0])
-    # Whole batches alone: what is left of a share of few images may be a single one, which norms cannot be trained on.
-    few = _first_images(data, batch * ceil(1 / some["train_fraction"].mean()))
-    some = some.assign(train_fraction=1.0)
-    samples = len(some) * len(few.train_labels)
-    tested = len(some) * len(few.test_labels)
+    # A large network takes long for a whole batch, and as long for each image of a smaller one; norms need two.
+    most = max(2, _MULTIPLICATIONS // architecture.multiplications)
+    batch = min(int(some["batch_size"].iloc[0]), most, len(data.train_labels))
+    # Whole batches alone: what is left of a share of few images may be a single one.
+    some = some.assign(train_fraction=1.0, batch_size=batch)
+    images = min(_IMAGES, most)
+    whole = batch * min(ceil(images / batch), len(data.train_labels) // batch)
+    few = replace(
+        data,
+        train_images=data.train_images[:whole],
+        train_labels=data.train_labels[:whole],
+        test_images=data.test_images[:images],
+        test_labels=data.test_labels[:images],
+    )
+    samples, tested = len(some) * len(few.train_labels), len(some) * len(few.test_labels)
 
-    def train(images: Dataset, epochs: int) -> Trained:
-        return loop.train(engine, architecture, some, images, (epochs,))
+    def train(epochs: int) -> Trained:
+        return loop.train(engine, architecture, some, few, (epochs,))
 
-    weights = train(_first_images(data, batch), 1).weights  # the first time is slower: it may have to compile
-    once = _seconds(lambda: train(few, 1))
-    twice = _seconds(lambda: train(few, 2))
+    weights = train(1).weights  # the first time is slower: it may have to compile
+    once = _seconds(lambda: train(1))
+    twice = _seconds(lambda: train(2))
     image = _seconds(lambda: engine.logits(architecture, weights, few.test_images)) / tested
     # A negative difference can only be noise.
     sample = max(twice - once, 0.1 * once) / samples
     return _Cost(max(0.0, once - samples * (sample + image) - tested * image) / len(some), sample, image)
-
-
-def _first_images(data: Dataset, count: int) -> Dataset:
-    count = min(count, len(data.train_labels))
-    return replace(
-        data,
-        train_images=data.train_images[:count],
-        train_labels=data.train_labels[:count],
-        test_images=data.test_images[:_TEST_IMAGES],
-        test_labels=data.test_labels[:_TEST_IMAGES],
-    )
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -67,6 +67,22 @@ def test_networks_that_were_not_tried_are_expected_to_take_time_by_their_size(
     assert needs.rate == pytest.approx(2e9 / (small + large))
 
 
+def test_large_networks_are_tried_on_few_images(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def train(engine, architecture, runs, data, checkpoints):
+        seen.append((runs["batch_size"].iloc[0], len(data.train_labels), len(data.test_labels)))
+        return planning_train(engine, architecture, runs, data, checkpoints)
+
+    planning_train = planning.loop.train
+    monkeypatch.setattr(planning.loop, "train", train)
+    assert plan(load_recipe("digits").cut(64), engine="torch").needs.seconds
+    multiplications = small_cnn((1, 8, 8), 10, padding=1).multiplications
+    monkeypatch.setattr(planning, "_MULTIPLICATIONS", 5 * multiplications)
+    assert plan(load_recipe("digits").cut(64), engine="torch").needs.seconds
+    assert set(seen) == {(32, 512, 360), (5, 5, 5)}
+
+
 def test_without_data_a_plan_says_what_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cache").write_text("a file, so that nothing is downloaded")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
