@@ -16,6 +16,7 @@ from baselines.interface import NotApplicable, TrainData, View
 from zoo_builder.architecture import Architecture
 from zoo_builder.datasets.dataset import scaled
 from zoo_builder.engines.interface import Engine
+from zoo_builder.engines.loop import flat
 from zoo_builder.engines.torch_engine import TorchEngine
 from zoo_builder.networks import Stack
 from zoo_builder.training import training_subset
@@ -167,6 +168,16 @@ class MeasureContext:
         if self._view.initial is None:
             raise NotApplicable("the zoo has no epoch-0 checkpoints, so the initialization is unknown")
         return _in_float64(without_norms(self._view.initial[0]))
+
+    @property
+    def weights(self) -> Tensor:
+        """The parameters as one vector, float64 [M, P], in their order."""
+        return flat(self.architecture, self.parameters)
+
+    @property
+    def change(self) -> Tensor:
+        """``weights`` less those at epoch 0; raises as ``initial``."""
+        return self.weights - flat(self.architecture, self.initial)
 
     @shared
     def matrices(self) -> list[Tensor]:

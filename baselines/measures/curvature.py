@@ -18,7 +18,7 @@ from torch import Tensor
 from baselines.interface import Measure
 from baselines.measures.context import Group, MeasureContext
 from zoo_builder.architecture import Architecture
-from zoo_builder.engines.loop import cross_entropy, named
+from zoo_builder.engines.loop import cross_entropy, flat, named
 from zoo_builder.networks import forward
 from zoo_builder.streams import torch_stream
 
@@ -54,7 +54,7 @@ def hessian_top_eigenvalue(context: MeasureContext) -> Tensor:
 
 def _lanczos(group: Group, architecture: Architecture) -> tuple[Tensor, Tensor]:
     """The largest Ritz value of each model, float64 [m], and whether its residual is small enough, bool [m]."""
-    weights = _flat(group, architecture)
+    weights = flat(architecture, group.stack.parameters)
     values = torch.empty(len(weights), dtype=torch.float64)
     converged = torch.zeros(len(weights), dtype=torch.bool)
     left = torch.arange(len(weights))  # the models that go on
@@ -165,7 +165,8 @@ def _estimated(context: MeasureContext, estimates: Callable[..., Iterator[Tensor
     signs_needed = max(architecture.size, _IMAGES_OF_A_PROBE * architecture.classes)
     means, errors = torch.empty(2, len(context), dtype=torch.float64)
     for group in _groups(context, _IMAGES):
-        weights, stream, images_in_all = _flat(group, architecture), _stream("probes"), group.indices.shape[1]
+        weights, images_in_all = flat(architecture, group.stack.parameters), group.indices.shape[1]
+        stream = _stream("probes")
         # Where there are few images, each of them has more probes.
         repeats = _repeats(_PROBES, images_in_all, _IMAGES_OF_A_PROBE)
         totals = torch.zeros(repeats, len(weights), dtype=torch.float64)
@@ -199,7 +200,7 @@ def _worst(context: MeasureContext, loss: Loss) -> Tensor:
     architecture = context.architecture
     rises = torch.zeros(len(context), dtype=torch.float64)
     for group in _groups(context, _IMAGES_OF_WORST):
-        weights = _flat(group, architecture)
+        weights = flat(architecture, group.stack.parameters)
         for images, labels in group.blocks(_ASCENT_BATCH):
             share = images.shape[1] / group.indices.shape[1]
             for some in _portions(architecture, len(weights), images.shape[1]):
@@ -245,7 +246,8 @@ def _average(context: MeasureContext) -> Tensor:
     architecture, images, labels = context.architecture, context.train.images, context.train.labels
     found = torch.empty(2, 2, len(context), dtype=torch.float64)
     for group in _groups(context, _IMAGES):
-        weights, stream, images_in_all = _flat(group, architecture), _stream("noise"), group.indices.shape[1]
+        weights, images_in_all = flat(architecture, group.stack.parameters), group.indices.shape[1]
+        stream = _stream("noise")
         repeats = _repeats(_DRAWS, images_in_all, _IMAGES_OF_A_DRAW)
         totals = torch.zeros(repeats, 2, len(weights), dtype=torch.float64)
         for first in range(0, images_in_all, _IMAGES_OF_A_DRAW):
@@ -292,11 +294,6 @@ def _groups(context: MeasureContext, most: int) -> list[Group]:
 def _logits(architecture: Architecture, weights: Tensor, images: Tensor) -> Tensor:
     """[m, B, classes] in float64: of well fitted images float32 would round the cross-entropy, and its slope, to 0."""
     return forward(architecture, named(architecture, weights), images).double()
-
-
-def _flat(group: Group, architecture: Architecture) -> Tensor:
-    """All weights and biases, float32 [m, P], in the order of the architecture."""
-    return torch.cat([group.stack.parameters[name].flatten(1) for name in architecture.parameters], dim=1)
 
 
 def _portions(architecture: Architecture, models: int, images: int) -> Iterator[slice]:

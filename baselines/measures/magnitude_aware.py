@@ -13,7 +13,6 @@ divergence, but it ranks networks differently (tau .59 between the two on small 
 
 from math import log
 
-import torch
 from torch import Tensor
 
 from baselines.interface import Measure
@@ -23,18 +22,17 @@ from baselines.measures.searches import EPSILON, largest_box, largest_noise, sam
 
 def pac_bayes_mag_init(context: MeasureContext) -> Tensor:
     """Half the divergence for d = w - w0 and sigma', + ln(m/sigma') + 10; undefined without the initialization."""
-    return _noise_bound(context, _flat(context.parameters) - _flat(context.initial))
+    return _noise_bound(context, context.change)
 
 
 def pac_bayes_mag_orig(context: MeasureContext) -> Tensor:
     """Half the divergence for d = w and sigma', + ln(m/sigma') + 10."""
-    return _noise_bound(context, _flat(context.parameters))
+    return _noise_bound(context, context.weights)
 
 
 def pac_bayes_mag_mixed(context: MeasureContext) -> Tensor:
     """``pac_bayes_mag_orig`` with w - w0 for d in the denominator alone; undefined without the initialization."""
-    weights = _flat(context.parameters)
-    return _noise_bound(context, weights, weights - _flat(context.initial))
+    return _noise_bound(context, context.weights, context.change)
 
 
 def pac_bayes_mag_flatness(context: MeasureContext) -> Tensor:
@@ -44,12 +42,12 @@ def pac_bayes_mag_flatness(context: MeasureContext) -> Tensor:
 
 def sharpness_mag_init(context: MeasureContext) -> Tensor:
     """Half the divergence for d = w - w0 and alpha', + ln(m/alpha') + 10; undefined without the initialization."""
-    return _box_bound(context, _flat(context.parameters) - _flat(context.initial))
+    return _box_bound(context, context.change)
 
 
 def sharpness_mag_orig(context: MeasureContext) -> Tensor:
     """Half the divergence for d = w and alpha', + ln(m/alpha') + 10."""
-    return _box_bound(context, _flat(context.parameters))
+    return _box_bound(context, context.weights)
 
 
 def sharpness_mag_flatness(context: MeasureContext) -> Tensor:
@@ -71,11 +69,6 @@ def _bound(context: MeasureContext, way: Tensor, below: Tensor, size: Tensor, c:
     prior = EPSILON**2 + (scale + c) * way.square().mean(1, keepdim=True)
     half = (prior / (EPSILON**2 + scale * below.square())).log().sum(1) / 4
     return half + sample_term(context, size)
-
-
-def _flat(parameters: dict[str, Tensor]) -> Tensor:
-    """[M, omega]."""
-    return torch.cat([value.flatten(1) for value in parameters.values()], dim=1)
 
 
 MEASURES = (

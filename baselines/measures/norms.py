@@ -16,13 +16,12 @@ from baselines.measures.output import squared_margin
 
 def weight_norm(context: MeasureContext) -> Tensor:
     """||w|| over all weights and biases."""
-    return _euclidean(context.parameters)
+    return context.weights.norm(dim=1)
 
 
 def distance_from_initialization(context: MeasureContext) -> Tensor:
     """||w - w0|| over all weights and biases; undefined where the initialization is not known."""
-    initial = context.initial
-    return _euclidean({name: value - initial[name] for name, value in context.parameters.items()})
+    return context.change.norm(dim=1)
 
 
 def log_prod_of_fro(context: MeasureContext) -> Tensor:
@@ -77,10 +76,6 @@ def log_sum(context: MeasureContext, log_product: Tensor) -> Tensor:
     """ln d + log_product / d: the log of a sum over d layers that have the product's geometric mean each."""
     depth = len(context.architecture.weighted)
     return log(depth) + log_product / depth
-
-
-def _euclidean(parameters: dict[str, Tensor]) -> Tensor:
-    return torch.cat([value.flatten(1) for value in parameters.values()], dim=1).norm(dim=1)
 
 
 MEASURES = (

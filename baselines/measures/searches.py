@@ -96,8 +96,7 @@ class _Networks:
     def __init__(self, context: MeasureContext):
         self._engine, self._architecture = context.engine, context.architecture
         device = self._engine.device
-        flat = torch.cat([value.flatten(1) for value in context.parameters.values()], dim=1)
-        self.weights = flat.to(device, self._engine.dtype)
+        self.weights = context.weights.to(device, self._engine.dtype)
         self._images, self._labels = context.train.images.to(device), context.train.labels.to(device)
         self._groups = context.groups(IMAGES)
 

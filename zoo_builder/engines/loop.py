@@ -82,6 +82,11 @@ def named(architecture: Architecture, flat: Tensor) -> dict[str, Tensor]:
     }
 
 
+def flat(architecture: Architecture, parameters: dict[str, Tensor]) -> Tensor:
+    """{name: [M, *shape]} -> [M, P], the inverse of ``named``."""
+    return torch.cat([parameters[name].flatten(1) for name in architecture.parameters], dim=1)
+
+
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean over the examples: [M, B, classes], [M, B] or [B] -> [M]."""
     labels = labels.expand(logits.shape[:2])
