@@ -17,6 +17,7 @@ from torch import Tensor
 
 from baselines.interface import Measure
 from baselines.measures.context import Group, MeasureContext
+from baselines.measures.passes import slices
 from zoo_builder.architecture import Architecture
 from zoo_builder.engines.loop import cross_entropy, flat, named
 from zoo_builder.networks import forward
@@ -24,8 +25,6 @@ from zoo_builder.streams import torch_stream
 
 # Images a model for the curvatures and the average sharpness, and for the worst-case sharpness.
 _IMAGES, _IMAGES_OF_WORST = 1000, 512
-# Activations of so many bytes are computed at once: what stays in a core's cache.
-_BYTES_AT_ONCE = 4 << 20
 
 _LANCZOS_IMAGES_AT_ONCE, _LANCZOS_STEPS, _LANCZOS_TOLERANCE = 128, 40, 0.02
 # Random probes in all (at least, and 4 for each share of the images), and the images that share theirs.
@@ -88,7 +87,7 @@ def _hessian_product(
     total = torch.zeros_like(vectors)
     for images, labels in group.blocks(_LANCZOS_IMAGES_AT_ONCE):
         share = images.shape[1] / group.indices.shape[1]
-        for some in _portions(architecture, len(models), images.shape[1]):
+        for some in slices(len(models), images.shape[1], architecture.units):
             slope, at = _slope(architecture, weights[some], images[models[some]], labels[models[some]])
             total[some] += share * torch.autograd.grad(slope, at, vectors[some])[0]
     return total
@@ -173,7 +172,7 @@ def _estimated(context: MeasureContext, estimates: Callable[..., Iterator[Tensor
         for images, labels in group.blocks(_IMAGES_OF_A_PROBE):
             probes = [torch.randint(2, (signs_needed,), generator=stream) * 2.0 - 1 for _ in range(repeats)]
             share = images.shape[1] / images_in_all
-            for some in _portions(architecture, len(weights), images.shape[1]):
+            for some in slices(len(weights), images.shape[1], architecture.units):
                 found = estimates(architecture, weights[some], images[some], labels[some], probes)
                 for number, values in enumerate(found):
                     totals[number, some] += share * values.double()
@@ -203,7 +202,7 @@ def _worst(context: MeasureContext, loss: Loss) -> Tensor:
         weights = flat(architecture, group.stack.parameters)
         for images, labels in group.blocks(_ASCENT_BATCH):
             share = images.shape[1] / group.indices.shape[1]
-            for some in _portions(architecture, len(weights), images.shape[1]):
+            for some in slices(len(weights), images.shape[1], architecture.units):
                 rise = _ascent(architecture, weights[some], images[some], labels[some], loss)
                 rises[group.members[some]] += share * rise
     return rises
@@ -294,12 +293,6 @@ def _groups(context: MeasureContext, most: int) -> list[Group]:
 def _logits(architecture: Architecture, weights: Tensor, images: Tensor) -> Tensor:
     """[m, B, classes] in float64: of well fitted images float32 would round the cross-entropy, and its slope, to 0."""
     return forward(architecture, named(architecture, weights), images).double()
-
-
-def _portions(architecture: Architecture, models: int, images: int) -> Iterator[slice]:
-    """A few models at a time."""
-    at_once = max(1, _BYTES_AT_ONCE // (4 * images * architecture.units))
-    return (slice(start, min(start + at_once, models)) for start in range(0, models, at_once))
 
 
 def _stream(purpose: str) -> torch.Generator:

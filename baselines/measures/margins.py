@@ -21,10 +21,9 @@ from torch import Tensor
 
 from baselines.interface import Measure, NotApplicable
 from baselines.measures.context import MeasureContext, margins
-from baselines.measures.passes import blocks, portions
-from zoo_builder.architecture import Activation, Architecture, GlobalAveragePool, Residual
+from baselines.measures.passes import Segment, blocks, portions
+from zoo_builder.architecture import Activation, Architecture, Residual
 from zoo_builder.datasets.dataset import scaled
-from zoo_builder.networks import Stack, forward
 
 IMAGES = 2000
 LAYERS = ("input", "first", "lower", "middle", "last", "output")
@@ -56,45 +55,6 @@ def layer_rows(architecture: Architecture) -> dict[str, int]:
         raise NotApplicable("the networks have no hidden layer that all paths go through")
     ends = [hidden[-(-len(hidden) * third // 3) - 1] for third in (1, 2, 3)]
     return dict(zip(LAYERS, (0, hidden[0], *ends, len(places)), strict=True))
-
-
-@dataclass(frozen=True)
-class Segment:
-    """The rows between two layers that all paths go through. A vector comes in and goes out as an image of 1 x 1.
-
-    Attributes:
-        rows: they themselves, and average pooling after an image: ``forward`` ends with a vector.
-        layer: the name of the last one.
-        names: {tensor: its name in the whole network}.
-    """
-
-    rows: Architecture
-    layer: str
-    names: dict[str, str]
-
-    @classmethod
-    def between(cls, architecture: Architecture, start: int, end: int) -> "Segment":
-        originals = architecture.places[start:end]
-        channels, *size = originals[0].input_shape
-        pooling = (GlobalAveragePool(),) if len(originals[-1].output_shape) == 3 else ()
-        rows = Architecture((channels, *(size or (1, 1))), (*architecture.layers[start:end], *pooling))
-        names = {
-            new: old
-            for place, original in zip(rows.places, originals, strict=False)
-            for new, old in zip(
-                (*place.parameters, *place.buffers), (*original.parameters, *original.buffers), strict=True
-            )
-        }
-        return cls(rows, rows.places[end - start - 1].name, names)
-
-    def __call__(self, stack: Stack, hidden: Tensor) -> Tensor:
-        """[M, B, C, H, W] -> [M, B, C, H, W]; differentiable."""
-        features: dict[str, Tensor] = {}
-        # Of rows without weights, the others say how many models there are.
-        tensors = stack.parameters | {name: stack.parameters[old] for name, old in self.names.items()}
-        forward(self.rows, tensors, hidden, features=features)
-        found = features[self.layer]
-        return found if found.dim() == 5 else found[..., None, None]
 
 
 @dataclass(frozen=True)

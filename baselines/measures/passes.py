@@ -22,12 +22,16 @@ _BYTES_AT_ONCE = 4 << 20
 Pieces = tuple[slice, slice]  # some models and some of their images, as the index into a table [M, images]
 
 
+def slices(models: int, images: int, units: int) -> list[slice]:
+    """0 .. models-1, a few at a time: as many as have ``_BYTES_AT_ONCE`` of ``units`` numbers for each image."""
+    at_once = max(1, _BYTES_AT_ONCE // (4 * images * units))
+    return [slice(start, min(start + at_once, models)) for start in range(0, models, at_once)]
+
+
 def portions(stack: Stack) -> Iterator[tuple[slice, Stack]]:
     """A few models at a time: where they stand in the stack, and they themselves."""
     units = prod(stack.architecture.input_shape) + stack.architecture.units
-    at_once = max(1, _BYTES_AT_ONCE // (4 * IMAGES_AT_ONCE * units))
-    for start in range(0, len(stack), at_once):
-        models = slice(start, min(start + at_once, len(stack)))
+    for models in slices(len(stack), IMAGES_AT_ONCE, units):
         yield models, stack.take(np.arange(models.start, models.stop))
 
 
@@ -43,30 +47,70 @@ def pieces(stack: Stack, images: int) -> Iterator[tuple[Pieces, Stack]]:
 
 
 @dataclass(frozen=True)
-class Halves:
-    """A network cut in two. What a hidden layer gives has the shape of images, a vector that of 1 x 1 images.
+class Segment:
+    """The rows between two layers that all paths go through. A vector comes in and goes out as an image of 1 x 1.
 
     Attributes:
-        lower, upper: the rows up to the cut and from it on.
-        names: {tensor of ``upper``: its name in the whole network}.
-        layer: the name of the last row before the cut.
+        rows: they themselves, and average pooling after an image: ``forward`` ends with a vector.
+        image: the name of the last one if it gives an image, else None.
+        names: {tensor: its name in the whole network}.
     """
 
-    lower: Architecture
-    upper: Architecture
+    rows: Architecture
+    image: str | None
     names: dict[str, str]
-    layer: str
+
+    @classmethod
+    def between(cls, architecture: Architecture, start: int, end: int) -> "Segment":
+        """The rows start .. end-1.
+
+        Raises:
+            InputError: a shortcut that ends there begins before them.
+        """
+        originals = architecture.places[start:end]
+        channels, *size = originals[0].input_shape
+        ends_with_image = len(originals[-1].output_shape) == 3
+        pooling = (GlobalAveragePool(),) if ends_with_image else ()
+        rows = Architecture((channels, *(size or (1, 1))), (*architecture.layers[start:end], *pooling))
+        places = rows.places[: end - start]
+        names = {
+            new: old
+            for place, original in zip(places, originals, strict=True)
+            for new, old in zip(
+                (*place.parameters, *place.buffers), (*original.parameters, *original.buffers), strict=True
+            )
+        }
+        return cls(rows, places[-1].name if ends_with_image else None, names)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.rows.input_shape
+
+    def __call__(self, stack: Stack, hidden: Tensor) -> Tensor:
+        """[M, B, C, H, W] -> [M, B, C, H, W]; differentiable."""
+        # Of rows without weights, the others say how many models there are.
+        tensors = stack.parameters | {new: stack.parameters[old] for new, old in self.names.items()}
+        if self.image is None:
+            return forward(self.rows, tensors, hidden)[..., None, None]
+        features: dict[str, Tensor] = {}
+        forward(self.rows, tensors, hidden, features=features)
+        return features[self.image]
+
+
+@dataclass(frozen=True)
+class Halves:
+    """A network cut in two: the rows up to a hidden layer, and from it on."""
+
+    lower: Segment
+    upper: Segment
 
     def hidden(self, stack: Stack, images: Tensor) -> Tensor:
         """What is at the cut: [M, B, C, H, W] for images [M, B, C, H, W]."""
-        features: dict[str, Tensor] = {}
-        forward(self.lower, stack.parameters, images, features=features)
-        hidden = features[self.layer]
-        return hidden if hidden.dim() == 5 else hidden[..., None, None]
+        return self.lower(stack, images)
 
     def logits(self, stack: Stack, hidden: Tensor) -> Tensor:
         """[M, B, classes]; differentiable."""
-        return forward(self.upper, {new: stack.parameters[old] for new, old in self.names.items()}, hidden)
+        return self.upper(stack, hidden).flatten(2)
 
 
 def at_first_hidden_layer(architecture: Architecture) -> Halves:
@@ -92,17 +136,8 @@ def _cut(architecture: Architecture, row: int) -> Halves:
     before, after = architecture.places[:row], architecture.places[row:]
     if not set(before) & set(architecture.weighted) or not set(after) & set(architecture.weighted):
         raise NotApplicable("the networks have no hidden layer")
-    channels, *size = before[-1].output_shape
     try:
-        upper = Architecture((channels, *(size or (1, 1))), architecture.layers[row:])
+        upper = Segment.between(architecture, row, len(architecture.places))
     except InputError as error:
         raise NotApplicable(f"a shortcut passes by the hidden layer: {error}") from None
-    names = {
-        new: old
-        for place, original in zip(upper.places, after, strict=True)
-        for new, old in zip((*place.parameters, *place.buffers), (*original.parameters, *original.buffers), strict=True)
-    }
-    # A forward pass ends with a vector.
-    end = (GlobalAveragePool(),) if size else ()
-    lower = Architecture(architecture.input_shape, (*architecture.layers[:row], *end))
-    return Halves(lower, upper, names, before[-1].name)
+    return Halves(Segment.between(architecture, 0, row), upper)
