@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from benchmark.scoring.floors import MEASURES
 from benchmark.scoring.grid import with_names
 from benchmark.scoring.kendall import tie_ceiling, tie_fraction
 from benchmark.scoring.reliability import Reliability, reliability
-from benchmark.scoring.scorecard import SCORES, Score, scorecard
+from benchmark.scoring.scorecard import SCORES, TOGETHER, Entry, Score, scorecard
 from benchmark.tasks import Split, Task, split
 from benchmark.views import make_view, save_view
 from zoo_builder import files
@@ -125,47 +125,39 @@ def evaluate(
         raise InputError(f"all test models of {zoo.root} have the same {task.target}: there is nothing to order")
     models = _TestModels.of(task, zoo, parts, target)
     reference = models.reference()
-    stored, read = measuring.read(zoo), []
     measures = [entrant for entrant in entrants if entrant.kind == "measure" and entrant.builtin]
-    for entrant in measures:
-        if answer := _stored(entrant, stored, parts.final["model_id"].iloc[parts.test]):
-            read.append(answer)
+    jobs = [(entrant.access, [entrant]) for entrant in entrants if entrant not in measures]
+    read: list[Answer] = []
+    if measures:
+        stored, ids = measuring.read(zoo), parts.final["model_id"].iloc[parts.test]
+        read = [answer for entrant in measures if (answer := _stored(entrant, stored, ids))]
     known = [answer.entrant for answer in read]
-    measures = [entrant for entrant in measures if entrant not in known]
-    jobs = [[entrant] for entrant in entrants if entrant not in measures + known]
+    if left := [entrant for entrant in measures if entrant not in known]:
+        # They read one view, of the level that covers them all.
+        widest = max((entrant.access for entrant in left), key=["weights", "train-data", "trajectory"].index)
+        jobs.insert(0, (widest, left))
     # Both hold the answers: the zoo its accuracies, the records their targets.
     closed = [str(zoo.root), str(results)]
     written = []
 
-    def write(answer: Answer) -> None:
-        record, predictions = _record(task, zoo, parts, models, reference, answer)
-        written.append(Record.load(records.write(record, predictions, Path(results))))
-        done(written[-1])
+    def write(answers: list[Answer]) -> None:
+        for answer, entries in _scored(answers, models):
+            record, predictions = _record(task, zoo, parts, models, reference, answer, entries)
+            written.append(Record.load(records.write(record, predictions, Path(results))))
+            done(written[-1])
 
-    for answer in read:
-        write(answer)
+    write(read)
     with tempfile.TemporaryDirectory(prefix="gengap-") as temporary:
         folder = Path(temporary)
-        # The measures read one view, of the level that covers them all.
-        shared = max(
-            (entrant.access for entrant in measures),
-            key=["weights", "train-data", "trajectory"].index,
-            default="weights",
-        )
-        levels = {shared if job is measures else job[0].access for job in (*jobs, *([measures] if measures else []))}
-        for access in levels:
+        for access in {access for access, _ in jobs}:
             (folder / access).mkdir()
             save_view(make_view(zoo, parts.final, access, data_root), folder / access)
         with ThreadPoolExecutor(workers) as pool:
             futures = [
-                pool.submit(
-                    _answers, job, shared if job is measures else job[0].access, target, parts, closed, folder, timeout
-                )
-                for job in (*([measures] if measures else []), *jobs)
+                pool.submit(_answers, job, access, target, parts, closed, folder, timeout) for access, job in jobs
             ]
             for future in as_completed(futures):
-                for answer in future.result():
-                    write(answer)
+                write(future.result())
     order = [entrant.name for entrant in entrants]
     return sorted(written, key=lambda record: order.index(record.entrant))
 
@@ -323,7 +315,13 @@ class _TestModels:
 
 
 def _record(
-    task: Task, zoo: Zoo, parts: Split, models: _TestModels, reference: dict, answer: Answer
+    task: Task,
+    zoo: Zoo,
+    parts: Split,
+    models: _TestModels,
+    reference: dict,
+    answer: Answer,
+    entries: dict[str, Entry],
 ) -> tuple[Record, pd.DataFrame | None]:
     test = parts.final.iloc[parts.test]
     scores, undefined, flags, coverage, predictions = {}, {}, [], 0.0, None
@@ -340,11 +338,12 @@ def _record(
                 "target": models.target,
             }
         )
-        try:
-            scores, undefined, flags = _scores(answer, models)
-        except scoring.ScoreError as error:
+        if (nothing := entries["tau"].undefined) is None:
+            scores, undefined = _said(entries, list(models.hyperparameters))
+            flags = list(entries["tau"].detail["flags"])
+        else:
             status = "not applicable"
-            reason = next((why for why in answer.reasons or [] if why), str(error))
+            reason = next((why for why in answer.reasons or [] if why), nothing)
     entrant = answer.entrant
     record = Record(
         task=f"{zoo.name}/{task.name}",
@@ -380,15 +379,23 @@ def _record(
     return record, predictions
 
 
-def _scores(answer: Answer, models: _TestModels) -> tuple[dict, dict, list[str]]:
-    """All scores with what they say, the others with the reason, and flags. MAE is of numbers on the target's scale."""
-    assert answer.values is not None
-    names = [name for name in SCORES if name != "mae" or answer.entrant.kind != "measure"]
-    found = models.scores(answer.values[None], names=names)
-    entries = {name: score.entries[0] for name, score in found.items()}
-    if (reason := entries["tau"].undefined) is not None:
-        raise scoring.ScoreError(reason)
-    axes = list(models.hyperparameters)
+def _scored(answers: list[Answer], models: _TestModels) -> Iterator[tuple[Answer, dict[str, Entry]]]:
+    """Each of some answers of one kind with its scores by name, none where it has no values.
+
+    Those that are scored together share what is computed of the target alone. MAE is of numbers on the target's scale.
+    """
+    yield from ((answer, {}) for answer in answers if answer.values is None)
+    answers = [answer for answer in answers if answer.values is not None]
+    for start in range(0, len(answers), TOGETHER):
+        some = answers[start : start + TOGETHER]
+        names = [name for name in SCORES if name != "mae" or some[0].entrant.kind != "measure"]
+        found = models.scores(np.array([answer.values for answer in some]), names=names)
+        for number, answer in enumerate(some):
+            yield answer, {name: score.entries[number] for name, score in found.items()}
+
+
+def _said(entries: dict[str, Entry], axes: list[str]) -> tuple[dict, dict]:
+    """What a record says of its scores, and why it has no others."""
     scores, undefined = {}, {}
     for name, entry in entries.items():
         if entry.undefined is None:
@@ -396,7 +403,7 @@ def _scores(answer: Answer, models: _TestModels) -> tuple[dict, dict, list[str]]
             scores[name] = parts | {"detail": entry.named_detail(axes)}
         else:
             undefined[name] = with_names(entry.undefined, axes)
-    return scores, undefined, list(entries["tau"].detail["flags"])
+    return scores, undefined
 
 
 def _environment(zoo: Zoo) -> dict:

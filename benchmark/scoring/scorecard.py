@@ -38,7 +38,7 @@ MINIMUM_DRAWN = 0.5
 MANY_MODELS = 500
 FEWER_DRAWS = 200
 # Entrants that are scored together: what they share is little then, and progress is told often.
-_TOGETHER = 8
+TOGETHER = 8
 
 
 class NotGiven(ScoreError):
@@ -257,8 +257,8 @@ def _batches(defined: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     patterns, pattern_of = np.unique(defined, axis=0, return_inverse=True)
     for number, models in enumerate(patterns):
         members = np.flatnonzero(pattern_of == number)
-        for start in range(0, len(members), _TOGETHER):
-            yield models, members[start : start + _TOGETHER]
+        for start in range(0, len(members), TOGETHER):
+            yield models, members[start : start + TOGETHER]
 
 
 def _undefined(coverage: float, reason: str) -> Entry:

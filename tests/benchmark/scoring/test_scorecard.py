@@ -206,7 +206,7 @@ def test_large_tables_take_fewer_draws_of_the_dear_scores(zoo, card, monkeypatch
 
 
 def test_progress_is_told_for_every_entrant_of_every_score(zoo, card, monkeypatch):
-    monkeypatch.setattr(scorecard, "_TOGETHER", 2)
+    monkeypatch.setattr(scorecard, "TOGETHER", 2)
     predictions = np.vstack([zoo.predictions, zoo.predictions])
     predictions[1, :4] = np.nan
     told = []
