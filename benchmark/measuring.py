@@ -32,7 +32,7 @@ from zoo_builder.engines.interface import Engine
 from zoo_builder.errors import InputError, nearest
 from zoo_builder.networks import Stack
 from zoo_builder.runner import Local
-from zoo_builder.store import Zoo
+from zoo_builder.store import Zoo, file_of
 
 if TYPE_CHECKING:
     from zoo_builder.datasets.dataset import Dataset
@@ -93,7 +93,7 @@ def measure(
         costs = {measure.cost for measure in chosen if any(measure.name in missing for missing in wanted.values())}
         chosen_engines = _engines(zoo, costs, len(data.train_labels), device, note)
         jobs = [
-            partial(_measure_part, str(zoo.root), number, tuple(missing), chosen_engines)
+            partial(_measure_part, str(zoo.root), zoo.weights_hash, number, tuple(missing), chosen_engines)
             for number, missing in wanted.items()
         ]
         for _ in Local(workers).run(jobs, data, progress, device.type == "cuda"):
@@ -130,9 +130,8 @@ def read(zoo: Zoo) -> pd.DataFrame:
 
 def not_at_hand(zoo: Zoo) -> list[str]:
     """The measures that take more than one pass over the training images and have not been computed for this zoo."""
-    table = read(zoo)
-    found = table.loc[table["status"] != "failed", "measure"].value_counts()
-    return [m.name for m in measures() if m.cost not in FAST and found.get(m.name, 0) < len(zoo.final)]
+    slow = [measure for measure in measures() if measure.cost not in FAST]
+    return _without_values(slow, read(zoo), len(zoo.final))
 
 
 def _path(zoo: Zoo, number: int) -> Path:
@@ -140,10 +139,7 @@ def _path(zoo: Zoo, number: int) -> Path:
 
 
 def _weights_hash(zoo: Zoo, number: int) -> str:
-    (found,) = (
-        e["sha256"] for name, e in zoo.manifest["parts"][number]["files"].items() if name.startswith("weights/")
-    )
-    return found
+    return file_of(zoo.manifest["parts"][number], "weights")[1]["sha256"]
 
 
 def _runs(zoo: Zoo, number: int) -> pd.DataFrame:
@@ -170,19 +166,24 @@ def _read_part(zoo: Zoo, number: int) -> pd.DataFrame:
 
 def _missing(zoo: Zoo, number: int, chosen: Sequence[Measure]) -> list[str]:
     """The measures that a part lacks for some model, or that failed there."""
-    table = _read_part(zoo, number)
+    return _without_values(chosen, _read_part(zoo, number), len(_runs(zoo, number)))
+
+
+def _without_values(chosen: Sequence[Measure], table: pd.DataFrame, models: int) -> list[str]:
+    """Those that failed or have no row in ``table`` for some of so many models."""
     found = table.loc[table["status"] != "failed", "measure"].value_counts()
-    runs = len(_runs(zoo, number))
-    return [measure.name for measure in chosen if found.get(measure.name, 0) < runs]
+    return [measure.name for measure in chosen if found.get(measure.name, 0) < models]
 
 
 @cache
-def _opened(root: str) -> Zoo:
+def _opened(root: str, weights_hash: str) -> Zoo:
+    """A worker opens a zoo once for all of its parts; one that was built anew in its place is another."""
     return Zoo.open(root)
 
 
 def _measure_part(
     root: str,
+    weights_hash: str,
     number: int,
     names: tuple[str, ...],
     chosen_engines: dict[Architecture, Engine],
@@ -190,12 +191,12 @@ def _measure_part(
     progress: Callable[[int], object],
 ) -> dict:
     """Computes measures of one part and writes them beside what the part has; in any process."""
-    zoo = _opened(root)
+    zoo = _opened(root, weights_hash)
     runs, chosen = _runs(zoo, number), select(names)
     results = compute(
         make_view(zoo, runs, "trajectory", data),
         chosen,
-        engine_of=lambda architecture, models: chosen_engines[architecture],
+        engine_of=chosen_engines.__getitem__,
         progress=progress,
     )
     new = pd.concat([_rows(runs, measure, results[measure.name]) for measure in chosen])

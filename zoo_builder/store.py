@@ -139,6 +139,12 @@ def expected_bytes(
     return int(rows * weights + outputs + rows * len(runs) * _ROW_BYTES + parts * _PART_BYTES)
 
 
+def file_of(part: dict, kind: str) -> tuple[str, dict]:
+    """The name of a part's file of "checkpoints", "weights" or "outputs", and its {"sha256", "bytes"}."""
+    ((name, entry),) = [(name, entry) for name, entry in part["files"].items() if name.startswith(f"{kind}/")]
+    return name, entry
+
+
 class Damaged(InputError):
     """A manifest that is not as it was written."""
 
@@ -253,12 +259,7 @@ class Zoo:
     @cached_property
     def weights_hash(self) -> str:
         """sha256 over the checksums of all weight files: what a leaderboard is keyed by."""
-        sums = [
-            entry["sha256"]
-            for part in self.manifest["parts"]
-            for name, entry in part["files"].items()
-            if "weights/" in name
-        ]
+        sums = [file_of(part, "weights")[1]["sha256"] for part in self.manifest["parts"]]
         return sha256_of("\n".join(sums).encode()).hexdigest()
 
     def weights(self, rows: Sequence[int] | np.ndarray) -> list[Stack]:
@@ -370,7 +371,7 @@ class Zoo:
 
     def _file(self, part: dict, kind: str) -> Path:
         """The path of a part's file, after comparing its checksum."""
-        ((name, entry),) = [(name, entry) for name, entry in part["files"].items() if name.startswith(f"{kind}/")]
+        name, entry = file_of(part, kind)
         if name not in self._checked:
             self._refuse_unless((self.root / name).is_file(), name, "is missing")
             same = files.sha256(self.root / name) == entry["sha256"]

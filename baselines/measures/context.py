@@ -217,8 +217,12 @@ class MeasureContext:
 
     @shared
     def margin(self) -> Tensor:
-        """The 10th percentile of each model's margins (linear interpolation), float64 [M]."""
-        return torch.from_numpy(np.array([np.quantile(values.numpy(), 0.1) for values in self.margins]))
+        """The 10th percentile of each model's margins, float64 [M]."""
+        return self.margin_quantile(0.1)
+
+    def margin_quantile(self, quantile: float) -> Tensor:
+        """A quantile of each model's margins (linear interpolation), float64 [M]."""
+        return torch.from_numpy(np.array([np.quantile(values.numpy(), quantile) for values in self.margins]))
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:

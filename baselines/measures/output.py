@@ -34,7 +34,7 @@ def negative_margin(context: MeasureContext) -> Tensor:
 
 def negative_margin_quantile(context: MeasureContext, quantile: float) -> Tensor:
     """Minus a quantile of the training margins (linear interpolation)."""
-    return -torch.stack([torch.quantile(margins, quantile) for margins in context.margins])
+    return -context.margin_quantile(quantile)
 
 
 def negative_margin_mean(context: MeasureContext) -> Tensor:

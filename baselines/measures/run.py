@@ -40,7 +40,7 @@ def compute(
     measures: Iterable[Measure],
     *,
     stack_size: int = 64,
-    engine_of: Callable[[Architecture, int], Engine] = lambda architecture, models: TorchEngine(),
+    engine_of: Callable[[Architecture], Engine] = lambda architecture: TorchEngine(),
     progress: Callable[[int], object] = lambda models: None,
 ) -> dict[str, MeasureResult]:
     """Computes ``measures`` for every model of ``view``.
@@ -52,7 +52,7 @@ def compute(
         view: the models.
         measures: with distinct names; each with an access level that the view's level covers.
         stack_size: how many models are computed together.
-        engine_of: called with each architecture, as passes see it, and its number of models.
+        engine_of: called with each architecture, as passes see it.
         progress: is told the number of values just computed, such as ``tqdm.update``.
 
     Returns:
@@ -83,9 +83,7 @@ def compute(
         for start in range(0, len(rows), stack_size):
             chunk = rows[start : start + stack_size]
             context = MeasureContext(view.take(chunk))
-            if start == 0:
-                engine = engine_of(context.stack.architecture, len(rows))
-            context.engine = engine
+            context.engine = engine_of(context.stack.architecture)
             for measure in measures:
                 result = _evaluate(measure, context)
                 values[measure.name][chunk] = result.values

@@ -77,9 +77,9 @@ def main() -> None:
     torch.set_num_threads(1)
     data = load("cifar10", Path(folder) / "parquet" / "cifar10", "grey")
     ways = {
-        "one by one": {"stack_size": 1, "engine_of": lambda architecture, models: OneByOne()},
-        "stacked, torch": {"engine_of": lambda architecture, models: TorchEngine()},
-        "stacked, compiled": {"engine_of": lambda architecture, models: NativeEngine()},
+        "one by one": {"stack_size": 1, "engine_of": lambda architecture: OneByOne()},
+        "stacked, torch": {"engine_of": lambda architecture: TorchEngine()},
+        "stacked, compiled": {"engine_of": lambda architecture: NativeEngine()},
     }
     warm = view(data, 2)
     for way in ways.values():  # compiles, and fills what is allocated once
