@@ -342,36 +342,20 @@ MEASURES = (
         formula=f"mean over (x, y) of ||grad ln p(y|x)||^2, y = the training label; norms folded; {_PROBED}",
         citation="as named by Kunstner et al. 2019, arXiv:1905.12558",
     ),
-    Measure(
-        name="adaptive-sharpness-worst",
-        function=adaptive_sharpness_worst,
-        access="train-data",
-        cost="search",
-        formula=_WORST,
-        citation=_SHARPNESS,
-    ),
-    Measure(
-        name="adaptive-sharpness-worst-normalized",
-        function=adaptive_sharpness_worst_normalized,
-        access="train-data",
-        cost="search",
-        formula=_WORST + _NORMALIZED,
-        citation=_SHARPNESS,
-    ),
-    Measure(
-        name="adaptive-sharpness-average",
-        function=adaptive_sharpness_average,
-        access="train-data",
-        cost="passes",
-        formula=_MEAN,
-        citation=_SHARPNESS,
-    ),
-    Measure(
-        name="adaptive-sharpness-average-normalized",
-        function=adaptive_sharpness_average_normalized,
-        access="train-data",
-        cost="passes",
-        formula=_MEAN + _NORMALIZED,
-        citation=_SHARPNESS,
+    *(
+        Measure(
+            name=f"adaptive-sharpness-{name}",
+            function=function,
+            access="train-data",
+            cost=cost,
+            formula=formula,
+            citation=_SHARPNESS,
+        )
+        for name, function, cost, formula in (
+            ("worst", adaptive_sharpness_worst, "search", _WORST),
+            ("worst-normalized", adaptive_sharpness_worst_normalized, "search", _WORST + _NORMALIZED),
+            ("average", adaptive_sharpness_average, "passes", _MEAN),
+            ("average-normalized", adaptive_sharpness_average_normalized, "passes", _MEAN + _NORMALIZED),
+        )
     ),
 )

@@ -46,20 +46,18 @@ MEASURES = (
         formula="steps from a training cross-entropy of 0.1 to 0.01",
         citation="Jiang et al. 2019, arXiv:1912.02178, eq. 64",
     ),
-    Measure(
-        name="gradient-noise-epoch-1",
-        function=partial(gradient_variance, statistic="gradient_variance_epoch_1"),
-        access="trajectory",
-        cost="free",
-        formula="total variance of mini-batch gradients after epoch 1",
-        citation="Jiang et al. 2019, arXiv:1912.02178, eq. 65",
-    ),
-    Measure(
-        name="gradient-noise-final",
-        function=partial(gradient_variance, statistic="gradient_variance"),
-        access="trajectory",
-        cost="free",
-        formula="total variance of mini-batch gradients at the end",
-        citation="Jiang et al. 2019, arXiv:1912.02178, eq. 66",
+    *(
+        Measure(
+            name=f"gradient-noise-{when}",
+            function=partial(gradient_variance, statistic=statistic),
+            access="trajectory",
+            cost="free",
+            formula=f"total variance of mini-batch gradients {words}",
+            citation=f"Jiang et al. 2019, arXiv:1912.02178, eq. {equation}",
+        )
+        for when, statistic, words, equation in (
+            ("epoch-1", "gradient_variance_epoch_1", "after epoch 1", 65),
+            ("final", "gradient_variance", "at the end", 66),
+        )
     ),
 )

@@ -15,11 +15,10 @@ from baselines.measures import margins
 from baselines.measures.context import MeasureContext
 from baselines.measures.margins import CONSTANT_LAYER, LAYERS, image_margins, layer_rows, transport_cost
 from baselines.measures.run import compute
+from tests.baselines.measures.test_mixup import single
 from zoo_builder.architecture import Architecture, Linear
-from zoo_builder.datasets.dataset import scaled
 from zoo_builder.families import mlp, nin, park, resnet, small_cnn
-from zoo_builder.networks import Network, Stack, module
-from zoo_builder.training import training_subset
+from zoo_builder.networks import Network, Stack
 
 ALL = {measure.name: measure for measure in margins.MEASURES}
 FAMILIES = {
@@ -29,16 +28,6 @@ FAMILIES = {
     "park": park((1, 9, 9), 3, width=4, depth=4, residual="add"),
     "mlp": mlp((1, 4, 4), 3, width=6, depth=3),
 }
-
-
-def single(view, row: int) -> tuple[Network, torch.Tensor, torch.Tensor]:
-    """One model as a float64 module, with its own images and labels."""
-    (stack,) = (stack for stack in view.stacks if row in stack.rows)
-    position = list(stack.rows).index(row)
-    network = module(stack.architecture, {k: v[position].double() for k, v in stack.parameters.items()})
-    train = view.train
-    indices = training_subset(int(train.subset_seed[row]), int(train.subset_size[row]), len(train.images))
-    return network, scaled(train.images[indices], torch.float64), train.labels[indices]
 
 
 def halves(architecture: Architecture, network: Network, layer: str) -> tuple[nn.Sequential, nn.Sequential]:
