@@ -11,6 +11,7 @@ A row is one measure of one model:
     seconds    processor time of the value, with all that it shares with others, as if it had been computed alone
 """
 
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -23,13 +24,14 @@ import torch
 from baselines.folding import without_norms
 from baselines.interface import COSTS, Measure, NotApplicable
 from baselines.measures import families, measures
-from baselines.measures.run import FAILED, MeasureResult, compute
+from baselines.measures.run import FAILED, MeasureResult, one_by_one
 from benchmark.views import make_view
 from zoo_builder import files
 from zoo_builder.architecture import Architecture
 from zoo_builder.engines.choice import engines
 from zoo_builder.engines.interface import Engine
 from zoo_builder.errors import InputError, nearest
+from zoo_builder.lock import only_process
 from zoo_builder.networks import Stack
 from zoo_builder.runner import Local
 from zoo_builder.store import Zoo, file_of
@@ -42,6 +44,7 @@ COLUMNS = ("model_id", "measure", "version", "weights", "value", "status", "reas
 FAST = COSTS[: COSTS.index("pass") + 1]
 # About how many images (forward and backward) the searches take a model through.
 SEARCH_PASSES = 200_000
+SAVED_EVERY = 30  # seconds
 
 
 def select(names: Iterable[str]) -> list[Measure]:
@@ -76,30 +79,32 @@ def measure(
 ) -> pd.DataFrame:
     """Computes what is missing of the ``chosen`` measures, part by part, and returns all of their rows.
 
+    Whoever kills it loses what was computed in the last half minute and by the measure at work.
+
     Args:
         start: called once with how many values are missing.
         progress: called with the number of values just computed.
         note: called with a line for whatever is not as fast as it could be.
 
     Raises:
-        InputError: the data cannot be read, the folder cannot be written, or workers were killed. Finished parts stay.
+        InputError: another process measures or builds the zoo, the data cannot be read, the folder cannot be written,
+            or workers were killed. What was computed stays.
     """
-    names = [measure.name for measure in chosen]
-    wanted = {number: _missing(zoo, number, chosen) for number in range(len(zoo.manifest["parts"]))}
-    wanted = {number: missing for number, missing in wanted.items() if missing}
-    start(sum(len(missing) * len(_runs(zoo, number)) for number, missing in wanted.items()))
-    if wanted:
-        data, device = zoo.data(data_root), torch.device(device)
-        costs = {measure.cost for measure in chosen if any(measure.name in missing for missing in wanted.values())}
-        chosen_engines = _engines(zoo, costs, len(data.train_labels), device, note)
-        jobs = [
-            partial(_measure_part, str(zoo.root), zoo.weights_hash, number, tuple(missing), chosen_engines)
-            for number, missing in wanted.items()
-        ]
-        for _ in Local(workers).run(jobs, data, progress, device.type == "cuda"):
-            pass
+    with only_process(zoo.root, "measuring", "measure a copy of the zoo"):
+        wanted = {number: _missing(zoo, number, chosen) for number in range(len(zoo.manifest["parts"]))}
+        start(sum(len(runs) * len(missing) for groups in wanted.values() for runs, missing in groups))
+        if jobs := [number for number, groups in wanted.items() if groups]:
+            data, device = zoo.data(data_root), torch.device(device)
+            costs = {measure.cost for groups in wanted.values() for _, missing in groups for measure in missing}
+            chosen_engines = _engines(zoo, costs, len(data.train_labels), device, note)
+            names = tuple(measure.name for measure in chosen)
+            run = partial(_measure_part, str(zoo.root), zoo.weights_hash, names, chosen_engines)
+            for _ in Local(workers).run(
+                [partial(run, number) for number in jobs], data, progress, device.type == "cuda"
+            ):
+                pass
     table = read(zoo)
-    return table[table["measure"].isin(names)]
+    return table[table["measure"].isin([measure.name for measure in chosen])]
 
 
 def _engines(
@@ -131,7 +136,7 @@ def read(zoo: Zoo) -> pd.DataFrame:
 def not_at_hand(zoo: Zoo) -> list[str]:
     """The measures that take more than one pass over the training images and have not been computed for this zoo."""
     slow = [measure for measure in measures() if measure.cost not in FAST]
-    return _without_values(slow, read(zoo), len(zoo.final))
+    return [measure.name for measure in _without_values(slow, read(zoo), len(zoo.final))]
 
 
 def _path(zoo: Zoo, number: int) -> Path:
@@ -164,15 +169,20 @@ def _read_part(zoo: Zoo, number: int) -> pd.DataFrame:
     return table[(table["version"] == current) & (table["weights"] == _weights_hash(zoo, number))]
 
 
-def _missing(zoo: Zoo, number: int, chosen: Sequence[Measure]) -> list[str]:
-    """The measures that a part lacks for some model, or that failed there."""
-    return _without_values(chosen, _read_part(zoo, number), len(_runs(zoo, number)))
+def _missing(zoo: Zoo, number: int, chosen: Sequence[Measure]) -> list[tuple[pd.DataFrame, list[Measure]]]:
+    """Rows of ``zoo.final`` in one part, by architecture, with the measures that some of them lack or that failed."""
+    table = _read_part(zoo, number)
+    groups = []
+    for _, runs in _runs(zoo, number).groupby("architecture", sort=False):
+        if missing := _without_values(chosen, table[table["model_id"].isin(runs["model_id"])], len(runs)):
+            groups.append((runs, missing))
+    return groups
 
 
-def _without_values(chosen: Sequence[Measure], table: pd.DataFrame, models: int) -> list[str]:
+def _without_values(chosen: Sequence[Measure], table: pd.DataFrame, models: int) -> list[Measure]:
     """Those that failed or have no row in ``table`` for some of so many models."""
     found = table.loc[table["status"] != "failed", "measure"].value_counts()
-    return [measure.name for measure in chosen if found.get(measure.name, 0) < models]
+    return [measure for measure in chosen if found.get(measure.name, 0) < models]
 
 
 @cache
@@ -184,27 +194,31 @@ def _opened(root: str, weights_hash: str) -> Zoo:
 def _measure_part(
     root: str,
     weights_hash: str,
-    number: int,
     names: tuple[str, ...],
     chosen_engines: dict[Architecture, Engine],
+    number: int,
     data: "Dataset",
     progress: Callable[[int], object],
 ) -> dict:
-    """Computes measures of one part and writes them beside what the part has; in any process."""
+    """Computes what one part lacks and writes it beside what the part has; in any process."""
     zoo = _opened(root, weights_hash)
-    runs, chosen = _runs(zoo, number), select(names)
-    results = compute(
-        make_view(zoo, runs, "trajectory", data),
-        chosen,
-        engine_of=chosen_engines.__getitem__,
-        progress=progress,
-    )
-    new = pd.concat([_rows(runs, measure, results[measure.name]) for measure in chosen])
-    new["weights"] = _weights_hash(zoo, number)
-    old = _read_part(zoo, number)
-    table = pd.concat([old[~old["measure"].isin(names)], new[list(COLUMNS)]], ignore_index=True)
-    files.write_atomically(_path(zoo, number), lambda path: table.to_parquet(path, index=False))
-    return {"part": number, "values": len(new)}
+    tables, saved = [_read_part(zoo, number)], time.monotonic()
+
+    def save() -> None:
+        table = pd.concat(tables, ignore_index=True).drop_duplicates(["model_id", "measure"], keep="last")
+        files.write_atomically(_path(zoo, number), lambda path: table.to_parquet(path, index=False))
+
+    for runs, missing in _missing(zoo, number, select(names)):
+        view = make_view(zoo, runs, "trajectory", data)
+        for measure, rows, result in one_by_one(view, missing, engine_of=chosen_engines.__getitem__):
+            table = _rows(runs.iloc[rows], measure, result).assign(weights=_weights_hash(zoo, number))
+            tables.append(table[list(COLUMNS)])
+            progress(len(table))
+            if time.monotonic() - saved > SAVED_EVERY:
+                save()
+                saved = time.monotonic()
+    save()
+    return {"part": number}
 
 
 def _rows(runs: pd.DataFrame, measure: Measure, result: MeasureResult) -> pd.DataFrame:

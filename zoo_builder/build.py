@@ -5,18 +5,15 @@ extended, so that a resumed build, or one with other workers, trains the very sa
 """
 
 import errno
-import fcntl
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import prod
 from pathlib import Path
 
@@ -34,6 +31,7 @@ from zoo_builder.engines import choice, loop
 from zoo_builder.engines.interface import Engine
 from zoo_builder.engines.torch_engine import resolve_device
 from zoo_builder.errors import InputError
+from zoo_builder.lock import LOCK, only_process
 from zoo_builder.recipe import Recipe, architecture_hyperparameters
 from zoo_builder.runner import Local, Runner
 from zoo_builder.store import (
@@ -54,7 +52,7 @@ from zoo_builder.training import subset_size
 
 # Runs per part: small enough that an interruption costs minutes, large enough to fill the device.
 PART_RUNS = {"cpu": 32, "cuda": 512}
-_LOCK, _CARD = ".lock", "README.md"
+_CARD = "README.md"
 _IN_THIS_PROCESS = Local()
 
 
@@ -101,8 +99,7 @@ def build(
             f"{data.duplicates} test images of {data.name} are also training images (kept, counted in zoo.json)"
         )
     runs["architecture"], architectures = architectures_of(recipe, runs, data)
-    with _only_builder(root):
-        files.remove_temporaries(root)
+    with only_process(root, "building", "choose another --out"):
         population = _population(recipe, data)
         manifest = _begun(root, recipe, data, data_root, population, where.type, progress.note)
         manifest["architectures"] = {key: value.to_json() for key, value in architectures.items()}
@@ -205,7 +202,7 @@ class _Part:
     architectures: dict[str, tuple[Architecture, Engine]]
 
     def __call__(self, data: Dataset, progress: Callable[[int], object]) -> dict:
-        if not (self.root / _LOCK).exists():
+        if not (self.root / LOCK).exists():
             raise InputError(
                 f"{self.root} is not the folder here ({platform.node()}) that the build was started on: --out must be "
                 "on a file system that all nodes share, under one path"
@@ -279,7 +276,7 @@ def _refuse_other_zoo(root: Path, recipe: Recipe) -> None:
     if root.is_file():
         raise InputError(f"{root} is a file: choose a folder for --out")
     if root.is_dir() and not (root / "zoo.json").exists():
-        strangers = [path.name for path in root.iterdir() if path.name not in (_LOCK, "parts")]
+        strangers = [path.name for path in root.iterdir() if path.name not in (LOCK, "parts")]
         if strangers and not (root / "parts").is_dir():
             raise InputError(
                 f"{root} is not empty and not a zoo (it holds {sorted(strangers)[0]}): choose another --out"
@@ -369,38 +366,6 @@ def _begun(
         "plan": plan,
         "complete": complete,
     }
-
-
-@contextmanager
-def _only_builder(root: Path) -> Iterator[None]:
-    """Holds the folder for this process; a killed process lets go of it by itself.
-
-    A folder that was made for a build which is refused goes again.
-    """
-    new = not root.exists()
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = open(root / _LOCK, "a+", encoding="utf-8")  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise InputError(f"cannot write to {root} ({error.strerror}): choose another --out") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise InputError(
-                f"another process is building {root} ({lock.read().strip()}): wait for it, or choose another --out"
-            ) from None
-        lock.truncate(0)
-        lock.write(f"pid {os.getpid()} on {platform.node()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
-        lock.flush()
-        try:
-            yield
-        finally:  # a worker that was ended in mid-write has left one
-            files.remove_temporaries(root)
-            if new and list(root.glob("*")) == [root / _LOCK]:
-                (root / _LOCK).unlink()
-                root.rmdir()
 
 
 @contextmanager

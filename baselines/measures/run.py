@@ -1,9 +1,10 @@
 """Computes many measures in one pass over the stacks of a view. No measure can spoil another."""
 
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import process_time
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,15 +36,40 @@ class MeasureResult(Prediction):
     log: str = ""
 
 
-def compute(
+def compute(view: View, measures: Iterable[Measure], **settings: Any) -> dict[str, MeasureResult]:
+    """Computes ``measures`` for every model of ``view``.
+
+    Args:
+        view, measures, settings: as for ``one_by_one``, which says what is raised.
+
+    Returns:
+        {name: result}, in the order of ``measures``.
+    """
+    measures = tuple(measures)
+    values = {measure.name: np.full(view.size, np.nan) for measure in measures}
+    reasons: dict[str, dict[int, str]] = {measure.name: {} for measure in measures}
+    remarks: dict[str, dict[int, str]] = {measure.name: {} for measure in measures}
+    seconds = dict.fromkeys(values, 0.0)
+    logs = dict.fromkeys(values, "")
+    for measure, rows, result in one_by_one(view, measures, **settings):
+        values[measure.name][rows] = result.values
+        for found, said in ((reasons, result.reasons), (remarks, result.remarks)):
+            found[measure.name].update({int(rows[model]): what for model, what in said.items()})
+        seconds[measure.name] += result.seconds
+        logs[measure.name] += result.log
+    return {
+        name: MeasureResult(values[name], reasons[name], remarks[name], seconds[name], logs[name]) for name in values
+    }
+
+
+def one_by_one(
     view: View,
-    measures: Iterable[Measure],
+    measures: Sequence[Measure],
     *,
     stack_size: int = 64,
     engine_of: Callable[[Architecture], Engine] = lambda architecture: TorchEngine(),
-    progress: Callable[[int], object] = lambda models: None,
-) -> dict[str, MeasureResult]:
-    """Computes ``measures`` for every model of ``view``.
+) -> Iterator[tuple[Measure, np.ndarray, MeasureResult]]:
+    """One measure of some models at a time, as soon as it is computed.
 
     A model with weights that are not finite gets NaN from every measure. A measure that raises, returns something else
     than one number per model, or gives NaN or infinity without a reason, gets NaN with the reason there, and a log.
@@ -53,48 +79,30 @@ def compute(
         measures: with distinct names; each with an access level that the view's level covers.
         stack_size: how many models are computed together.
         engine_of: called with each architecture, as passes see it.
-        progress: is told the number of values just computed, such as ``tqdm.update``.
 
-    Returns:
-        {name: result}, in the order of ``measures``.
+    Yields:
+        A measure, the rows of ``view`` that it was computed for, int64 [m], and the result of these m models.
 
     Raises:
         InputError: a measure needs more than the view's access level has.
     """
-    measures = tuple(measures)
     for measure in measures:
         if not ACCESS[measure.access] <= ACCESS[view.access]:
             raise InputError(
                 f"measure {measure.name!r} needs access level {measure.access!r}, and this view has {view.access!r}: "
                 f"leave the measure out, or take a task of its level"
             )
-    values = {measure.name: np.full(view.size, np.nan) for measure in measures}
-    reasons: dict[str, dict[int, str]] = {measure.name: {} for measure in measures}
-    remarks: dict[str, dict[int, str]] = {measure.name: {} for measure in measures}
-    seconds = dict.fromkeys(values, 0.0)
-    logs = dict.fromkeys(values, "")
     for stack in view.stacks:
         finite = _finite(stack)
-        for row in stack.rows[~finite].tolist():
-            for name in reasons:
-                reasons[name][row] = NOT_FINITE
-        progress(int((~finite).sum()) * len(measures))
+        if len(broken := stack.rows[~finite]):
+            nothing = MeasureResult(np.full(len(broken), np.nan), dict.fromkeys(range(len(broken)), NOT_FINITE))
+            yield from ((measure, broken, nothing) for measure in measures)
         rows = stack.rows[finite]
         for start in range(0, len(rows), stack_size):
             chunk = rows[start : start + stack_size]
             context = MeasureContext(view.take(chunk))
             context.engine = engine_of(context.stack.architecture)
-            for measure in measures:
-                result = _evaluate(measure, context)
-                values[measure.name][chunk] = result.values
-                for found, said in ((reasons, result.reasons), (remarks, result.remarks)):
-                    found[measure.name].update({int(chunk[model]): what for model, what in said.items()})
-                seconds[measure.name] += result.seconds
-                logs[measure.name] += result.log
-                progress(len(chunk))
-    return {
-        name: MeasureResult(values[name], reasons[name], remarks[name], seconds[name], logs[name]) for name in values
-    }
+            yield from ((measure, chunk, _evaluate(measure, context)) for measure in measures)
 
 
 def _finite(stack: Stack) -> np.ndarray:

@@ -25,6 +25,7 @@ from benchmark.measuring import measure, not_at_hand, read, select
 from benchmark.tasks import find_task
 from benchmark.views import make_view
 from zoo_builder.errors import InputError
+from zoo_builder.lock import only_process
 from zoo_builder.store import Zoo
 
 FAMILIES = ("norms", "path", "output")
@@ -86,10 +87,38 @@ def test_a_killed_run_goes_on(zoo, small_zoo):
     process.send_signal(signal.SIGKILL)
     process.wait()
     table = measure(zoo, select(FAMILIES))
-    for path in (zoo.root / "measures").iterdir():
-        assert path in part_files(zoo) or re.fullmatch(r"\..*\.tmp", path.name)
+    assert sorted((zoo.root / "measures").iterdir()) == part_files(zoo)
     shutil.rmtree(zoo.root / "measures")
     pd.testing.assert_frame_equal(sorted_values(table), sorted_values(measure(zoo, select(FAMILIES))))
+
+
+def interrupts(context):
+    raise KeyboardInterrupt
+
+
+def test_measures_of_a_part_that_is_interrupted_are_kept(zoo, monkeypatch):
+    kept = select(["norms"])
+    last = Measure("last", interrupts, "weights", "weights", "a test", "a test")
+    monkeypatch.setattr(measuring, "select", lambda names: [*kept, last])
+    monkeypatch.setattr(measuring, "SAVED_EVERY", 0)
+    with pytest.raises(KeyboardInterrupt):
+        measure(zoo, [*kept, last])
+    monkeypatch.undo()
+    first = zoo.final.iloc[: zoo.manifest["parts"][0]["runs"]]
+    first = first[first["architecture"] == first["architecture"].iloc[0]]
+    missing = []
+    table = measure(zoo, kept, start=missing.append)
+    assert missing == [len(kept) * (len(zoo.final) - len(first))]
+    assert len(table) == len(kept) * len(zoo.final)
+
+
+def test_two_do_not_measure_one_zoo(zoo):
+    with only_process(zoo.root, "building", "wait"):
+        expected = (
+            rf"another process holds .*/zoo \(building, pid {os.getpid()} on .*\): wait for it, or measure a copy"
+        )
+        with pytest.raises(InputError, match=expected):
+            measure(zoo, select(["norms"]))
 
 
 def fails_for_a_while(context):

@@ -540,10 +540,8 @@ def test_unknown_models_and_epochs_are_named(zoo: Zoo) -> None:
 def test_two_builders_do_not_share_a_folder(tmp_path: Path) -> None:
     with builder(tmp_path / "out", models=16, epochs=5000) as process:
         wait_for("epoch", process)
-        holder = rf"pid {process.pid} on {platform.node()} since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
-        with pytest.raises(
-            InputError, match=rf"another process is building .*/out \({holder}\): wait for it, or choose"
-        ):
+        holder = rf"building, pid {process.pid} on {platform.node()} since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+        with pytest.raises(InputError, match=rf"another process holds .*/out \({holder}\): wait for it, or choose"):
             build(tiny(16, 5000), tmp_path / "out", device="cpu")
 
 
