@@ -157,6 +157,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     measure.add_argument("--workers", type=_positive, metavar="N", help="processes on a CPU (default: one per core)")
 
+    signatures = command(
+        commands,
+        "signatures",
+        _signatures,
+        "say how much of a zoo's generalization gaps a linear regression on margin signatures explains",
+    )
+    signatures.add_argument("zoo", type=Path, metavar="DIR")
+    signatures.add_argument("--data", type=Path, metavar="PATH", help=DATA_HELP)
+
     run = command(commands, "run", _run, "run entrants on a task and write a record of each")
     run.add_argument("task", help="test-accuracy, generalization-gap, complexity, unlabeled-accuracy, or all")
     run.add_argument(
@@ -192,7 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
     demo.add_argument("--workers", type=_positive, metavar="N", help="processes (default: one per core)")
 
-    for added in (build, plan, info, verify, tasks, entrants, measures, measure, run, board, demo):
+    for added in (build, plan, info, verify, tasks, entrants, measures, measure, signatures, run, board, demo):
         added.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -517,6 +526,25 @@ def _measure(options: argparse.Namespace) -> int:
     for name, rows in failed.groupby("measure"):
         _note(f"gengap: error: {name}: {rows['reason'].iloc[0]} ({len(rows)} models)")
     return 2 if len(failed) else 0
+
+
+def _signatures(options: argparse.Namespace) -> int:
+    import torch
+    from tqdm import tqdm
+
+    from benchmark.signature_fits import signature_fits
+    from zoo_builder.store import Zoo
+
+    torch.set_num_threads(1)  # on small networks more cost more than they give
+    zoo = Zoo.open(options.zoo)
+    with tqdm(total=len(zoo.final), unit=" models", dynamic_ncols=True) as bar:
+        fits = signature_fits(zoo, options.data, bar.update)
+    rows = [["signature", "models", "features", "R²", "adjusted R²", "10-fold R²"]]
+    for name, fit in fits.to_dict("index").items():
+        counts = [f"{fit[which]:.0f}" for which in ("models", "features")]
+        rows.append([str(name), *counts, *(f"{fit[which]:.3f}" for which in ("r2", "adjusted_r2", "fold_r2"))])
+    _show(options, json.loads(fits.to_json(orient="index")), _columns(rows))
+    return 0
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines.interface import ACCESS, Estimator, Measure, Predictor
+from benchmark.oracle import ORACLES, Oracle
 from zoo_builder.errors import InputError, nearest
 
 _ATTRIBUTES = ("name", "access", "citation", "fit", "predict", "estimate")
@@ -20,7 +21,7 @@ class Entrant:
 
     Attributes:
         reference: how it was asked for: a built-in's name, "path/to/file.py:Name" or "package.module:Name".
-        kind: "measure", "predictor" or "estimator".
+        kind: "measure", "predictor", "estimator" or "oracle".
         control: a yardstick, shown on every board whatever it reads, and never ranked. Only built-ins can be one.
     """
 
@@ -37,13 +38,13 @@ class Entrant:
         return ":" not in self.reference
 
 
-def builtin_objects() -> dict[str, Measure | Predictor | Estimator]:
+def builtin_objects() -> dict[str, Measure | Predictor | Estimator | Oracle]:
     """Every built-in entrant by name."""
     from baselines.estimators import estimators
     from baselines.measures import measures
     from baselines.predictors import predictors
 
-    return {entrant.name: entrant for entrant in (*measures(), *predictors(), *estimators())}
+    return {entrant.name: entrant for entrant in (*measures(), *predictors(), *estimators(), *ORACLES)}
 
 
 def builtin_entrants() -> dict[str, Entrant]:
@@ -93,7 +94,7 @@ def describe(reference: str, entrant: Any) -> Entrant:
     Raises:
         InputError: it lacks a method or an attribute, or its access level does not exist.
     """
-    kinds = {"measure": Measure, "predictor": Predictor, "estimator": Estimator}
+    kinds = {"measure": Measure, "predictor": Predictor, "estimator": Estimator, "oracle": Oracle}
     kind = next((kind for kind, protocol in kinds.items() if isinstance(entrant, protocol)), None)
     if kind is None:
         raise InputError(
@@ -101,7 +102,7 @@ def describe(reference: str, entrant: Any) -> Entrant:
             f"citation and either fit and predict or estimate; it is a {type(entrant).__name__} without "
             f"{', '.join(name for name in _ATTRIBUTES if not hasattr(entrant, name))}"
         )
-    if entrant.access not in ACCESS:
+    if entrant.access not in ACCESS and kind != "oracle":
         hint = nearest(str(entrant.access), ACCESS)
         raise InputError(f"{reference} has access {entrant.access!r}{hint}: use one of {', '.join(ACCESS)}")
     builtin = ":" not in reference

@@ -6,9 +6,10 @@ import platform
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,10 +20,13 @@ import pandas as pd
 from baselines.predictors.boosting import PLAIN_WORDS, boosted_regression
 from benchmark import measuring, records, scoring
 from benchmark.entrants import Entrant, builtin_entrants, describe, load_object
+from benchmark.oracle import Oracle
 from benchmark.records import Record
 from benchmark.scoring.floors import MEASURES
-from benchmark.scoring.grid import with_names
+from benchmark.scoring.grid import encoded, with_names
 from benchmark.scoring.kendall import tie_ceiling, tie_fraction
+from benchmark.scoring.partial import out_of_fold
+from benchmark.scoring.regression import FOLDS, folds_of
 from benchmark.scoring.reliability import Reliability, reliability
 from benchmark.scoring.scorecard import SCORES, TOGETHER, Entry, Score, scorecard
 from benchmark.tasks import Split, Task, split
@@ -108,7 +112,8 @@ def evaluate(
 ) -> list[Record]:
     """Runs ``entrants``, each in a process of its own, and writes a record of each.
 
-    Built-in measures share a process; those whose values lie beside the zoo are read from there.
+    Built-in measures share a process; those whose values lie beside the zoo are read from there. Controls that read the
+    targets are computed here.
 
     Args:
         results: the folder for records.
@@ -126,12 +131,14 @@ def evaluate(
     models = _TestModels.of(task, zoo, parts, target)
     reference = models.reference()
     measures = [entrant for entrant in entrants if entrant.kind == "measure" and entrant.builtin]
-    jobs = [(entrant.access, [entrant]) for entrant in entrants if entrant not in measures]
-    read: list[Answer] = []
+    yardsticks = [e for e in entrants if e.kind == "oracle" or (e.kind == "predictor" and not task.fitted)]
+    jobs = [(entrant.access, [entrant]) for entrant in entrants if entrant not in (*measures, *yardsticks)]
+    ids = parts.final["model_id"].iloc[parts.test]
+    stored: list[Answer] = []
     if measures:
-        stored, ids = measuring.read(zoo), parts.final["model_id"].iloc[parts.test]
-        read = [answer for entrant in measures if (answer := _stored(entrant, stored, ids))]
-    known = [answer.entrant for answer in read]
+        table = measuring.read(zoo)
+        stored = [answer for entrant in measures if (answer := _stored(entrant, table, ids))]
+    known = [answer.entrant for answer in stored]
     if left := [entrant for entrant in measures if entrant not in known]:
         # They read one view, of the level that covers them all.
         widest = max((entrant.access for entrant in left), key=["weights", "train-data", "trajectory"].index)
@@ -146,7 +153,9 @@ def evaluate(
             written.append(Record.load(records.write(record, predictions, Path(results))))
             done(written[-1])
 
-    write(read)
+    write(stored)
+    for entrant in yardsticks:
+        write([_yardstick(entrant, models, ids)])
     with tempfile.TemporaryDirectory(prefix="gengap-") as temporary:
         folder = Path(temporary)
         for access in {access for access, _ in jobs}:
@@ -172,6 +181,24 @@ def _stored(entrant: Entrant, table: pd.DataFrame, models: pd.Series) -> Answer 
         reason if status == "undefined" else None for status, reason in zip(rows["status"], rows["reason"], strict=True)
     ]
     return Answer(entrant, "ok", None, None, float(rows["seconds"].sum()), None, rows["value"].to_numpy(float), reasons)
+
+
+def _yardstick(entrant: Entrant, models: "_TestModels", ids: pd.Series) -> Answer:
+    """What a control says that reads the targets: an oracle, or the hyperparameters where no models are set apart."""
+    started = time.perf_counter()
+    status, reason, values = "ok", None, None
+    if isinstance(oracle := load_object(entrant.reference), Oracle):
+        values = oracle.values(models.target, ids.tolist())
+    else:
+        formula = f"{PLAIN_WORDS}, on the hyperparameters; out of {FOLDS} folds of configurations"
+        entrant = replace(entrant, formula=formula)
+        try:
+            features, folds = encoded(models.hyperparameters.to_numpy(object)), folds_of(models.clusters)
+            values = out_of_fold(models.target, features, folds, boosted_regression)
+        except scoring.ScoreError as error:
+            status, reason = "not applicable", str(error)
+    reasons: list[str | None] = [None] * len(models.target)
+    return Answer(entrant, status, reason, None, time.perf_counter() - started, None, values, reasons)
 
 
 def _answers(

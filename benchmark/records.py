@@ -35,7 +35,7 @@ class Record:
         schema: version of this format.
         task, task_version: "<zoo>/<name>" and the version of its definition.
         target, orientation: what is predicted, and in words what a larger value means.
-        kind: "measure", "predictor" or "estimator".
+        kind: "measure", "predictor", "estimator" or "oracle".
         control: the entrant is a yardstick, shown on the board without a rank.
         zoo_manifest, weights_hash, split_hash: SHA-256 of what was scored.
         created: ISO 8601 time with its offset.

@@ -57,7 +57,7 @@ class Task:
         """Why this entrant cannot enter the task; None where it can."""
         if entrant.kind == "measure" and not self.predicts_gap:
             return f"a complexity measure says how large the generalization gap is, and {self.name} is about accuracy"
-        if entrant.kind == "predictor" and not self.fitted:
+        if entrant.kind == "predictor" and not self.fitted and not entrant.control:
             return f"it is fitted, and {self.name} scores all models of a zoo"
         if entrant.kind == "estimator" and "target" not in ACCESS[self.access]:
             return f"an estimator reads unlabeled target data, which {self.name} does not give"

@@ -67,6 +67,21 @@ def codes_of(hyperparameters: np.ndarray, n: int) -> np.ndarray:
     return codes
 
 
+def encoded(hyperparameters: np.ndarray) -> np.ndarray:
+    """Hyperparameters [n, K] as a regressor takes them, float64 [n, F]: numbers as they are, a column for every word.
+
+    Raises:
+        ScoreError: another shape, or NaN.
+    """
+    columns = []
+    for codes, values in zip(
+        codes_of(hyperparameters, len(hyperparameters)).T, np.asarray(hyperparameters).T.tolist(), strict=True
+    ):
+        numbers = all(isinstance(value, (int, float)) for value in values)
+        columns.append(np.array(values, dtype=float)[:, None] if numbers else np.eye(codes.max() + 1)[codes])
+    return np.concatenate(columns, axis=1)
+
+
 def _codes(values: list, column: int) -> list[int]:
     numbers = {}
     for row, value in enumerate(values):

@@ -85,15 +85,28 @@ def residuals(
     return np.array(rest).reshape(-1, len(target)), beyond
 
 
-def _residuals(values: np.ndarray, features: np.ndarray, fold: np.ndarray, regressor: Regressor) -> np.ndarray:
-    if np.ptp(values) == 0:
-        return np.zeros_like(values)
-    residuals = np.empty_like(values)
+def out_of_fold(values: np.ndarray, features: np.ndarray, fold: np.ndarray, regressor: Regressor) -> np.ndarray:
+    """What ``regressor`` says of each fold when it is fitted on the others: float64 [n].
+
+    Args:
+        values: float64 [n]. features: float64 [n, F]. fold: [n] labels.
+
+    Raises:
+        ScoreError: the regressor does not return one finite value per row.
+    """
+    predicted = np.empty_like(values)
     for held_out in np.unique(fold):
         test = fold == held_out
         fitted = finite(regressor(features[~test], values[~test], features[test]), "the regressor's predictions")
         if len(fitted) != test.sum():
             raise ScoreError(f"the regressor returned {len(fitted)} predictions for {test.sum()} models")
-        residuals[test] = values[test] - fitted
+        predicted[test] = fitted
+    return predicted
+
+
+def _residuals(values: np.ndarray, features: np.ndarray, fold: np.ndarray, regressor: Regressor) -> np.ndarray:
+    if np.ptp(values) == 0:
+        return np.zeros_like(values)
+    residuals = values - out_of_fold(values, features, fold, regressor)
     residuals[np.abs(residuals) <= _ROUNDING * np.ptp(values)] = 0
     return residuals

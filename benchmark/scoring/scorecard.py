@@ -17,7 +17,7 @@ from benchmark.scoring.bootstrap import DRAWS, bootstrap_tau, interval, resample
 from benchmark.scoring.conditional_mi import bootstrap_conditional_mi, conditional_mi
 from benchmark.scoring.floors import MEASURES, NoiseFloor, random_measures
 from benchmark.scoring.granulated import bootstrap_granulated, granulated_tau
-from benchmark.scoring.grid import codes_of, labels, varied
+from benchmark.scoring.grid import codes_of, encoded, labels, varied
 from benchmark.scoring.kendall import kendall_tau
 from benchmark.scoring.partial import Regressor, residuals
 from benchmark.scoring.pgdl import bootstrap_pgdl, pgdl_score
@@ -180,11 +180,9 @@ class _Table:
 
     def features(self) -> np.ndarray:
         """Hyperparameters as a regressor takes them, float64 [n, F]."""
-        columns = []
-        for codes, values in zip(self.grid().T, np.asarray(self.hyperparameters).T.tolist(), strict=True):
-            numbers = all(isinstance(value, (int, float)) for value in values)
-            columns.append(np.array(values, dtype=float)[:, None] if numbers else np.eye(codes.max() + 1)[codes])
-        return np.concatenate(columns, axis=1)
+        if self.hyperparameters is None:
+            raise NotGiven("no hyperparameters were given")
+        return encoded(self.hyperparameters)
 
 
 class _Evaluation(NamedTuple):

@@ -13,7 +13,7 @@ from baselines.interface import AccessError, Measure, NotApplicable, TrainData, 
 from baselines.measures import curvature, measures
 from baselines.measures.augmentation import COLOURED, PENALTIES
 from baselines.measures.context import MeasureContext, shared
-from baselines.measures.run import NOT_FINITE, compute
+from baselines.measures.run import NOT_FINITE, compute, one_by_one
 from zoo_builder.architecture import Architecture, Conv, Linear
 from zoo_builder.datasets.dataset import scaled
 from zoo_builder.errors import InputError
@@ -544,12 +544,12 @@ def test_a_measure_that_reads_more_than_it_declares_fails(relu_network, draw_sta
     assert "view.train is not part of access level 'weights'" in result.reasons[0]
 
 
-def test_progress_counts_every_model_once(relu_network, draw_stack, make_view):
+def test_every_model_comes_once(relu_network, draw_stack, make_view):
     stack = draw_stack(relu_network, 10)
     stack.parameters["conv1.bias"][4] = torch.nan
-    told = []
-    compute(make_view([stack]), [ALL["weight-norm"]], stack_size=4, progress=told.append)
-    assert sum(told) == 10
+    rows = [rows for _, rows, _ in one_by_one(make_view([stack]), [ALL["weight-norm"]], stack_size=4)]
+    assert [len(some) for some in rows] == [1, 4, 4, 1]
+    assert sorted(np.concatenate(rows)) == list(range(10))
 
 
 def test_a_shared_value_is_computed_once_and_charged_to_every_reader(relu_network, draw_stack, make_view):

@@ -43,6 +43,9 @@ def test_help_teaches_and_every_command_has_one(capsys: pytest.CaptureFixture[st
         ["zoo", "verify"],
         ["tasks"],
         ["entrants"],
+        ["measures"],
+        ["measure"],
+        ["signatures"],
         ["run"],
     ):
         with pytest.raises(SystemExit) as stopped:
@@ -153,6 +156,8 @@ def test_wrong_input_is_one_clear_error(capsys: pytest.CaptureFixture[str], tmp_
         ("zoo", "info", tmp_path): "is not a zoo: it has no zoo.json",
         ("zoo", "verify", tmp_path / "nowhere"): "is not a zoo",
         ("run", "test-accuracy", "--zoo", tmp_path): "is not a zoo",
+        ("measure", tmp_path): "is not a zoo",
+        ("signatures", tmp_path): "is not a zoo",
         ("leaderboard", tmp_path / "nowhere"): "there is no results folder",
         ("score", tmp_path / "no.csv", "--target", "a", "--prediction", "b"): "no.csv",
     }
@@ -319,6 +324,14 @@ def test_tasks_and_entrants(capsys: pytest.CaptureFixture[str], small_zoo: Zoo) 
     assert "generalization-gap" in said(capsys, "tasks")[1]
     names = {entrant["name"] for entrant in json.loads(said(capsys, "entrants", "--json")[1])}
     assert {"nfn-np", "nfn-hnp", "hyperparameters", "weight-statistics-boosting", "path-norm", "disagreement"} <= names
+
+
+def test_signatures_of_a_zoo(capsys: pytest.CaptureFixture[str], small_zoo: Zoo) -> None:
+    fits = json.loads(said(capsys, "signatures", small_zoo.root, "--json")[1])
+    assert list(fits["margin-signature-input"]) == ["models", "features", "r2", "adjusted_r2", "fold_r2"]
+    out = said(capsys, "signatures", small_zoo.root)[1]
+    fit = fits["margin-signature"]
+    assert f"margin-signature          {fit['models']:.0f}      20        {fit['r2']:.3f}" in out
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:

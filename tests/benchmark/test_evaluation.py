@@ -4,10 +4,13 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.ensemble import GradientBoostingRegressor
 
 from benchmark.evaluation import evaluate, find_entrants
 from benchmark.records import Record, read_records
+from benchmark.scoring.regression import folds_of
 from benchmark.tasks import find_task
 from zoo_builder.build import build
 from zoo_builder.errors import InputError
@@ -89,7 +92,7 @@ def test_sampled_hyperparameters_make_no_grid(small_zoo: Zoo, tmp_path: Path) ->
 
 def test_measures_are_scored_on_all_models_and_what_is_fitted_is_refused(small_zoo: Zoo, tmp_path: Path) -> None:
     task = find_task("complexity", small_zoo.name)
-    assert "hyperparameters" not in [entrant.name for entrant in find_entrants(["all"], task)]
+    assert "predictor" not in {entrant.kind for entrant in find_entrants(["all"], task) if not entrant.control}
     with pytest.raises(InputError, match="it is fitted, and complexity scores all models of a zoo"):
         find_entrants(["nfn-np"], task)
     (record,) = evaluate(task, find_entrants(["weight-norm"], task), small_zoo, tmp_path)
@@ -97,6 +100,41 @@ def test_measures_are_scored_on_all_models_and_what_is_fitted_is_refused(small_z
     detail = record.scores["psi"]["detail"]
     assert detail["psi"].keys() == set(small_zoo.recipe.grid)
     assert all(cells for cells in detail["cells"].values())
+
+
+def test_an_oracle_is_the_target_with_noise_of_the_models_own(small_zoo: Zoo, tmp_path: Path) -> None:
+    of_all = find_task("complexity", small_zoo.name)
+    small, large = evaluate(of_all, find_entrants(["oracle-0.02", "oracle-0.05"], of_all), small_zoo, tmp_path)
+    assert (small.status, small.kind, small.control) == ("ok", "oracle", True)
+    draws = []
+    for record, noise in ((small, 0.02), (large, 0.05)):
+        table = record.predictions().set_index("model_id")
+        draws.append((table["prediction"] - table["target"]) / noise)
+    np.testing.assert_allclose(*draws, atol=1e-12)
+    assert abs(draws[0].mean()) < 3 / len(draws[0]) ** 0.5
+    assert draws[0].std() == pytest.approx(1, abs=3 / (2 * len(draws[0])) ** 0.5)
+    of_half = find_task("generalization-gap", small_zoo.name)
+    (record,) = evaluate(of_half, find_entrants(["oracle-0.02"], of_half), small_zoo, tmp_path)
+    table = record.predictions().set_index("model_id")
+    np.testing.assert_allclose((table["prediction"] - table["target"]) / 0.02, draws[0][table.index], atol=1e-12)
+
+
+def test_where_nothing_is_fitted_hyperparameters_predict_out_of_fold(small_zoo: Zoo, tmp_path: Path) -> None:
+    task = find_task("complexity", small_zoo.name)
+    (record,) = evaluate(task, find_entrants(["hyperparameters"], task), small_zoo, tmp_path)
+    assert (record.status, record.models, record.control) == ("ok", len(small_zoo.final), True)
+    assert "out of 10 folds of configurations" in record.formula
+    table = record.predictions()
+    names = [*small_zoo.recipe.grid, *small_zoo.recipe.sample]
+    features = pd.get_dummies(small_zoo.final[names].reset_index(drop=True)).to_numpy(float)
+    fold = folds_of(pd.factorize(table["configuration"])[0])
+    slow = np.empty(len(table))
+    for number in range(10):
+        held_out = fold == number
+        trees = GradientBoostingRegressor(max_leaf_nodes=4, min_samples_leaf=5, random_state=0)
+        trees.fit(features[~held_out], table["target"][~held_out])
+        slow[held_out] = trees.predict(features[held_out])
+    np.testing.assert_allclose(table["prediction"], slow, atol=0.01)
 
 
 def test_a_users_predictor_is_scored(small_zoo: Zoo, tmp_path: Path) -> None:

@@ -1,0 +1,38 @@
+"""Controls that the benchmark answers for itself, because they read the very targets that are scored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from zoo_builder.streams import numpy_stream
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """The target itself with normal noise: what a prediction would score that errs by so much.
+
+    Attributes:
+        noise: standard deviation, in the units of the target.
+    """
+
+    noise: float
+    access: str = "target"
+    citation: str = "control"
+    control: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"oracle-{self.noise:g}"
+
+    @property
+    def formula(self) -> str:
+        return f"target + {self.noise:g} z, z ~ N(0, 1) drawn by the model's id"
+
+    def values(self, target: np.ndarray, model_ids: Sequence[str]) -> np.ndarray:
+        """float64 [n]; a model has the same noise on every task."""
+        draws = [numpy_stream(model_id, "oracle").standard_normal() for model_id in model_ids]
+        return target + self.noise * np.array(draws)
+
+
+ORACLES = (Oracle(0.02), Oracle(0.05))
