@@ -187,6 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     board.add_argument("results", nargs="?", type=Path, default=Path("results"), help="default: results")
     board.add_argument("--markdown", type=Path, metavar="FILE", help="write Markdown here instead of printing it")
     board.add_argument("--html", type=Path, metavar="FILE", help="write a self-contained page here")
+    board.add_argument("--across", metavar="TASK", help="one task alone, its zoos side by side (Markdown)")
     board.add_argument("--zoo", type=Path, action="append", default=[], metavar="DIR", help="draw this zoo in the page")
     board.add_argument(
         "--check", type=Path, metavar="FILE", help="exit with 1 where this Markdown file is not up to date"
@@ -619,11 +620,12 @@ def _leaderboard(options: argparse.Namespace) -> int:
 
     if not options.results.is_dir():
         raise InputError(f"there is no results folder {options.results}: make one with `gengap run TASK --zoo DIR`")
-    text = markdown(options.results)
+    text = markdown(options.results, options.across)
     if options.check:
         current = options.check.read_text(encoding="utf-8") if options.check.is_file() else None
         if current != text:
-            again = f"gengap leaderboard {options.results} --markdown {options.check}"
+            across = f" --across {options.across}" if options.across else ""
+            again = f"gengap leaderboard {options.results}{across} --markdown {options.check}"
             _note(f"{options.check} is not what the records say: run `{again}`")
             return 1
     if options.html:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmark.leaderboard.across import render_across
 from benchmark.leaderboard.boards import boards
 from benchmark.leaderboard.html import ZooSummary, render_html
 from benchmark.leaderboard.markdown import render_markdown
@@ -11,8 +12,10 @@ from zoo_builder import files
 from zoo_builder.store import Zoo
 
 
-def markdown(results: Path) -> str:
-    return render_markdown(boards(read_records(results)))
+def markdown(results: Path, across: str | None = None) -> str:
+    """The leaderboard; or only the task ``across``, all of its zoos side by side."""
+    found = boards(read_records(results))
+    return render_across(found, across) if across else render_markdown(found)
 
 
 def write_html(results: Path, path: Path, zoos: Sequence[Zoo] = ()) -> None:

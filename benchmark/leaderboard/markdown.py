@@ -36,7 +36,7 @@ def render_markdown(boards: Sequence[Board]) -> str:
 
 
 def _board(board: Board) -> str:
-    parts = [f"## {_escaped(board.head.task)}", _header(board)]
+    parts = [f"## {escaped(board.head.task)}", _header(board)]
     if board.rows:
         parts += [_table(board), *_other_scores(board)]
     if board.unscored:
@@ -47,8 +47,8 @@ def _board(board: Board) -> str:
 def _header(board: Board) -> str:
     head = board.head
     facts = [
-        f"Target: {_escaped(head.target)} ({_escaped(head.orientation)}).",
-        f"{head.models} test models of zoo {_escaped(head.zoo)}, weights `{head.weights_hash[:12]}`.",
+        f"Target: {escaped(head.target)} ({escaped(head.orientation)}).",
+        f"{head.models} test models of zoo {escaped(head.zoo)}, weights `{head.weights_hash[:12]}`.",
     ]
     if floor := head.reference.get("noise_floors", {}).get("tau"):
         facts.append(
@@ -65,7 +65,8 @@ def _header(board: Board) -> str:
     return "\n".join(facts)
 
 
-def _lines(rows: Sequence[Sequence[str]]) -> str:
+def lines(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of a table, the first its header and the second the alignment."""
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -73,7 +74,7 @@ def _table(board: Board) -> str:
     header = ["rank", "ranks", "entrant", "tau", "95 %", "to leader", "to above"]
     header += ["reads", "kind", "coverage", "time", "notes"]
     alignment = ["--:", ":-:", "---", "--:", ":-:", "--:", "--:", "---", "---", "--:", "--:", "---"]
-    return _lines([header, alignment, *map(_row, board.rows)])
+    return lines([header, alignment, *map(_row, board.rows)])
 
 
 def _other_scores(board: Board) -> list[str]:
@@ -83,7 +84,7 @@ def _other_scores(board: Board) -> list[str]:
     if names:
         header = ["entrant", *(TITLES.get(name, name) for name in names)]
         rows = [
-            [_escaped(row.record.entrant), *(_score(row.record.scores.get(name)) for name in names)]
+            [escaped(row.record.entrant), *(_score(row.record.scores.get(name)) for name in names)]
             for row in board.rows
             if not row.record.scores.keys().isdisjoint(names)
         ]
@@ -91,10 +92,9 @@ def _other_scores(board: Board) -> list[str]:
         chance = [number(floors[name]["p95"]) if name in floors else "" for name in names]
         if any(chance):
             rows.append(["*95 % of random measures*", *chance])
-        parts.append(_lines([header, ["---", *["--:"] * len(names)], *rows]))
+        parts.append(lines([header, ["---", *["--:"] * len(names)], *rows]))
     parts += [
-        f"Undefined here: {', '.join(titles)}: {_escaped(reason)}."
-        for reason, titles in undefined_scores(board).items()
+        f"Undefined here: {', '.join(titles)}: {escaped(reason)}." for reason, titles in undefined_scores(board).items()
     ]
     return parts + board_caveats(board)
 
@@ -110,16 +110,16 @@ def _row(row: Row) -> list[str]:
     return [
         str(row.rank or "–"),
         f"{row.rank_interval[0]}–{row.rank_interval[1]}" if row.rank_interval else "",
-        _escaped(record.entrant),
+        escaped(record.entrant),
         number(tau["value"]),
         f"[{number(tau['low'])}, {number(tau['high'])}]",
         _difference(row.to_leader),
         _difference(row.to_above),
-        _escaped(record.access),
+        escaped(record.access),
         record.kind,
         percent(record.coverage),
         duration(record.seconds),
-        _escaped(", ".join(notes)),
+        escaped(", ".join(notes)),
     ]
 
 
@@ -132,9 +132,9 @@ def _difference(difference: Difference | None) -> str:
 def _unscored(record: Record) -> str:
     reason = record.reason or "no test model has a prediction"
     reason = f"{reason[:REASON_LENGTH]} ..." if len(reason) > REASON_LENGTH else reason
-    return f"- {_escaped(record.entrant)} ({record.status}): {_escaped(reason)}"
+    return f"- {escaped(record.entrant)} ({record.status}): {escaped(reason)}"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Plain text, on one line, that neither Markdown nor HTML reads anything into."""
     return re.sub(r"([\\`*_{}\[\]<>|#&~$@!])", r"\\\1", " ".join(text.split()))

@@ -11,6 +11,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 from scipy.stats import kendalltau
 
+from benchmark.leaderboard.across import render_across
 from benchmark.leaderboard.boards import boards
 from benchmark.leaderboard.html import _axis_data, render_html
 from benchmark.leaderboard.markdown import render_markdown
@@ -274,6 +275,34 @@ def hostile(blank, tmp_path):
     failed = replace(blank, entrant=f"{HOSTILE}2", status="failed", reason=HOSTILE, log=HOSTILE)
     write(failed, None, tmp_path)
     return small(blank, tmp_path, {HOSTILE: target}, target, [f"{i}" for i in range(8)], **words)
+
+
+def test_one_task_across_zoos_stands_in_one_table(blank, tmp_path):
+    rng = np.random.default_rng(0)
+    target, names = rng.random(30), [f"{i}" for i in range(30)]
+    floors = {"noise_floors": {"tau": {"median": 0.0, "p95": 0.2}, "robust": {"median": 0.5, "p95": 0.4}}}
+    held = {
+        "one": {"good": (0.7, 0.1), "bad": (-0.5, 0.8), "noise": (0.1, 0.45)},
+        "two": {"good": (0.5, None), "bad": (0.3, None)},
+    }
+    for zoo, entrants in held.items():
+        for name, (tau, robust) in entrants.items():
+            scores = {"tau": {"value": tau, "low": tau, "high": tau, "flipped": -tau}}
+            if robust is not None:
+                scores["robust"] = {"value": robust, "low": robust, "high": robust, "flipped": 1 - robust}
+            about = {"zoo": zoo, "task": f"{zoo}/{blank.task.partition('/')[2]}", "weights_hash": zoo * 4}
+            costs = {"seconds": 60.0, "reference": floors}
+            small(blank, tmp_path, {name: target}, target, names, scores=scores, **about, **costs)
+    found = boards(read_records(tmp_path))
+    table = render_across(found, blank.task.partition("/")[2]).splitlines()[-5:]
+    assert table[0] == ("| entrant | one<br>tau | one<br>robust sign error | one<br>time | two<br>tau | two<br>time |")
+    assert table[2:] == [
+        "| good | 0.700 | 0.100 | 2.0 s | 0.500 | 2.0 s |",
+        "| noise | (0.100) | (0.450) | 2.0 s |  |  |",
+        "| bad | −0.500 | 0.800 | 2.0 s | 0.300 | 2.0 s |",
+    ]
+    with pytest.raises(InputError, match=r"there are no scores on a task 'nothing'.*: the records are of"):
+        render_across(found, "nothing")
 
 
 def test_markdown_shows_names_and_reasons_as_plain_text(hostile):

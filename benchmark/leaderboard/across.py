@@ -1,0 +1,65 @@
+"""One task on all zoos in one table: how far what holds on one population holds on another."""
+
+from collections.abc import Sequence
+
+from benchmark.leaderboard.boards import Board
+from benchmark.leaderboard.markdown import escaped, lines
+from benchmark.leaderboard.words import TITLES, duration, number
+from benchmark.records import Record
+from benchmark.scoring.scorecard import SCORES
+from zoo_builder.errors import InputError, nearest
+
+SHOWN = ("tau", "psi", "k", "robust", "partial")
+
+HOW_TO_READ = (
+    "Made by `gengap leaderboard` from the records. Entrants stand by the mean of their tau; larger is better, of the "
+    "robust sign error smaller.\nIn parentheses: neither the score nor that of the turned prediction is better than "
+    "what 95 % of random numbers reach. Times are per network.\n[LEADERBOARD.md](LEADERBOARD.md) has intervals, other "
+    "scores, and why a score is missing."
+)
+
+
+def render_across(boards: Sequence[Board], task: str) -> str:
+    """The boards of ``task``, "complexity" for instance, side by side as Markdown.
+
+    Raises:
+        InputError: nothing is scored on such a task.
+    """
+    tasks = {board: board.head.task.rpartition("/")[2] for board in boards if board.rows}
+    shown = [board for board, name in tasks.items() if name == task]
+    if not shown:
+        known = sorted(set(tasks.values()))
+        raise InputError(
+            f"there are no scores on a task {task!r}{nearest(task, known)}: the records are of {', '.join(known)}"
+        )
+    records = [{row.record.entrant: row.record for row in board.rows} for board in shown]
+    names = sorted({name for each in records for name in each}, key=lambda name: (-_mean_tau(name, records), name))
+    columns = [("entrant", names)]
+    for board, held in zip(shown, records, strict=True):
+        scores = [name for name in SHOWN if any(name in record.scores for record in held.values())]
+        floors = board.head.reference.get("noise_floors", {})
+        for score in scores:
+            cells = [_cell(held.get(name), score, floors.get(score)) for name in names]
+            columns.append((f"{escaped(board.head.zoo)}<br>{TITLES[score]}", cells))
+        costs = [duration(held[name].seconds / held[name].models) if name in held else "" for name in names]
+        columns.append((f"{escaped(board.head.zoo)}<br>time", costs))
+    header, alignment = [title for title, _ in columns], ["---", *["--:"] * (len(columns) - 1)]
+    rows = [[escaped(cells[0]), *cells[1:]] for cells in zip(*(cells for _, cells in columns), strict=True)]
+    return f"# {escaped(task.capitalize())} on all zoos\n\n{HOW_TO_READ}\n\n{lines([header, alignment, *rows])}\n"
+
+
+def _mean_tau(name: str, records: Sequence[dict[str, Record]]) -> float:
+    taus = [held[name].scores["tau"]["value"] for held in records if name in held]
+    return sum(taus) / len(taus)
+
+
+def _cell(record: Record | None, score: str, floor: dict | None) -> str:
+    if record is None or score not in record.scores:
+        return ""
+    found = record.scores[score]
+    text = number(found["value"])
+    if floor is None:
+        return text
+    sign = -1 if SCORES[score].lower_is_better else 1
+    beyond = any(found[way] is not None and sign * (found[way] - floor["p95"]) > 0 for way in ("value", "flipped"))
+    return text if beyond else f"({text})"
