@@ -31,6 +31,7 @@ check:
 	@$(RUN) ruff check .
 	@$(RUN) pyright
 	@$(RUN) gengap leaderboard results --check results/LEADERBOARD.md
+	@$(RUN) gengap leaderboard results --across complexity --check results/COMPLEXITY.md
 	@$(RUN) pytest
 
 bench:
