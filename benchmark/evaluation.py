@@ -153,14 +153,14 @@ def evaluate(
             written.append(Record.load(records.write(record, predictions, Path(results))))
             done(written[-1])
 
-    write(stored)
-    for entrant in yardsticks:
-        write([_yardstick(entrant, models, ids)])
     with tempfile.TemporaryDirectory(prefix="gengap-") as temporary:
         folder = Path(temporary)
         for access in {access for access, _ in jobs}:
             (folder / access).mkdir()
             save_view(make_view(zoo, parts.final, access, data_root), folder / access)
+        write(stored)
+        for entrant in yardsticks:
+            write([_yardstick(entrant, models, ids)])
         with ThreadPoolExecutor(workers) as pool:
             futures = [
                 pool.submit(_answers, job, access, target, parts, closed, folder, timeout) for access, job in jobs
@@ -447,10 +447,10 @@ def _environment(zoo: Zoo) -> dict:
 
 
 def _commit() -> str | None:
-    """The commit of the gengap that runs, where it runs from a clone."""
+    """The commit of the gengap that runs, where it runs from a clone; "-dirty" follows where files differ from it."""
     here = Path(__file__).resolve().parent.parent
     try:
-        command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+        command = ["git", "-C", str(here), "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty"]
         found = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return None

@@ -147,7 +147,9 @@ def folds_of(clusters: np.ndarray, folds: int = FOLDS, seed: int = 0) -> np.ndar
     """
     labels, clusters = np.unique(clusters, return_inverse=True)
     if not 2 <= folds <= len(labels):
-        raise ScoreError(f"{len(labels)} configurations in {folds} folds; there are at least 2, with one or more each")
+        raise ScoreError(
+            f"{len(labels)} configurations in {folds} folds: it takes at least 2 folds, and a configuration for each"
+        )
     return np.random.default_rng(seed).permutation(np.arange(len(labels)) % folds)[clusters]
 
 
