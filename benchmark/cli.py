@@ -538,13 +538,14 @@ def _signatures(options: argparse.Namespace) -> int:
 
     torch.set_num_threads(1)  # on small networks more cost more than they give
     zoo = Zoo.open(options.zoo)
-    with tqdm(total=len(zoo.final), unit=" models", dynamic_ncols=True) as bar:
+    with tqdm(total=(zoo.final["status"] == "ok").sum(), unit=" models", dynamic_ncols=True) as bar:
         fits = signature_fits(zoo, options.data, bar.update)
+    found: dict[str, Any] = fits.to_dict("index")
     rows = [["signature", "models", "features", "R²", "adjusted R²", "10-fold R²"]]
-    for name, fit in fits.to_dict("index").items():
+    for name, fit in found.items():
         counts = [f"{fit[which]:.0f}" for which in ("models", "features")]
-        rows.append([str(name), *counts, *(f"{fit[which]:.3f}" for which in ("r2", "adjusted_r2", "fold_r2"))])
-    _show(options, json.loads(fits.to_json(orient="index")), _columns(rows))
+        rows.append([name, *counts, *(f"{fit[which]:.3f}" for which in ("r2", "adjusted_r2", "fold_r2"))])
+    _show(options, found, _columns(rows))
     return 0
 
 
@@ -620,6 +621,8 @@ def _leaderboard(options: argparse.Namespace) -> int:
 
     if not options.results.is_dir():
         raise InputError(f"there is no results folder {options.results}: make one with `gengap run TASK --zoo DIR`")
+    if options.across and (options.html or options.json):
+        raise InputError("--across makes a table in Markdown: leave --html and --json out")
     text = markdown(options.results, options.across)
     if options.check:
         current = options.check.read_text(encoding="utf-8") if options.check.is_file() else None

@@ -14,8 +14,8 @@ from zoo_builder.store import Zoo
 
 def markdown(results: Path, across: str | None = None) -> str:
     """The leaderboard; or only the task ``across``, all of its zoos side by side."""
-    found = boards(read_records(results))
-    return render_across(found, across) if across else render_markdown(found)
+    records = read_records(results)
+    return render_across(records, across) if across else render_markdown(boards(records))
 
 
 def write_html(results: Path, path: Path, zoos: Sequence[Zoo] = ()) -> None:

@@ -1,8 +1,8 @@
 """One task on all zoos in one table: how far what holds on one population holds on another."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from benchmark.leaderboard.boards import Board
+from benchmark.leaderboard.boards import by_board, head_of, scored_ones
 from benchmark.leaderboard.markdown import escaped, lines
 from benchmark.leaderboard.words import TITLES, duration, number
 from benchmark.records import Record
@@ -19,37 +19,44 @@ HOW_TO_READ = (
 )
 
 
-def render_across(boards: Sequence[Board], task: str) -> str:
+def render_across(records: Iterable[Record], task: str) -> str:
     """The boards of ``task``, "complexity" for instance, side by side as Markdown.
+
+    No two entrants are compared, which is what takes the time of a whole leaderboard.
 
     Raises:
         InputError: nothing is scored on such a task.
     """
-    tasks = {board: board.head.task.rpartition("/")[2] for board in boards if board.rows}
-    shown = [board for board, name in tasks.items() if name == task]
+    scored = scored_ones(records)
+    shown = by_board(record for record in scored if _short(record) == task)
     if not shown:
-        known = sorted(set(tasks.values()))
+        known = sorted({_short(record) for record in scored})
         raise InputError(
             f"there are no scores on a task {task!r}{nearest(task, known)}: the records are of {', '.join(known)}"
         )
-    records = [{row.record.entrant: row.record for row in board.rows} for board in shown]
-    names = sorted({name for each in records for name in each}, key=lambda name: (-_mean_tau(name, records), name))
+    boards = [{record.entrant: record for record in board} for board in shown]
+    names = sorted({name for held in boards for name in held}, key=lambda name: (-_mean_tau(name, boards), name))
     columns = [("entrant", names)]
-    for board, held in zip(shown, records, strict=True):
+    for held in boards:
+        head = head_of(held.values())
         scores = [name for name in SHOWN if any(name in record.scores for record in held.values())]
-        floors = board.head.reference.get("noise_floors", {})
+        floors = head.reference.get("noise_floors", {})
         for score in scores:
             cells = [_cell(held.get(name), score, floors.get(score)) for name in names]
-            columns.append((f"{escaped(board.head.zoo)}<br>{TITLES[score]}", cells))
+            columns.append((f"{escaped(head.zoo)}<br>{TITLES[score]}", cells))
         costs = [duration(held[name].seconds / held[name].models) if name in held else "" for name in names]
-        columns.append((f"{escaped(board.head.zoo)}<br>time", costs))
+        columns.append((f"{escaped(head.zoo)}<br>time", costs))
     header, alignment = [title for title, _ in columns], ["---", *["--:"] * (len(columns) - 1)]
     rows = [[escaped(cells[0]), *cells[1:]] for cells in zip(*(cells for _, cells in columns), strict=True)]
     return f"# {escaped(task.capitalize())} on all zoos\n\n{HOW_TO_READ}\n\n{lines([header, alignment, *rows])}\n"
 
 
-def _mean_tau(name: str, records: Sequence[dict[str, Record]]) -> float:
-    taus = [held[name].scores["tau"]["value"] for held in records if name in held]
+def _short(record: Record) -> str:
+    return record.task.rpartition("/")[2]
+
+
+def _mean_tau(name: str, boards: Sequence[dict[str, Record]]) -> float:
+    taus = [held[name].scores["tau"]["value"] for held in boards if name in held]
     return sum(taus) / len(taus)
 
 

@@ -83,16 +83,28 @@ def boards(records: Iterable[Record]) -> list[Board]:
 
     Raises InputError where two records of one board disagree about its models or their targets.
     """
+    return [_board(group) for group in by_board(records)]
+
+
+def by_board(records: Iterable[Record]) -> list[list[Record]]:
+    """Groups of comparable records, by zoo, weights, task and entrant."""
     ordered = sorted(records, key=lambda record: (record.zoo, record.weights_hash, record.board, record.entrant))
-    return [_board(key, list(group)) for key, group in groupby(ordered, key=lambda record: record.board)]
+    return [list(group) for _, group in groupby(ordered, key=lambda record: record.board)]
 
 
-def _board(key: tuple[str, str, int, str], records: list[Record]) -> Board:
-    scored = [record for record in records if record.status == "ok" and "tau" in record.scores]
-    scored.sort(key=lambda record: (-record.scores["tau"]["value"], record.entrant))
+def scored_ones(records: Iterable[Record]) -> list[Record]:
+    return [record for record in records if record.status == "ok" and "tau" in record.scores]
+
+
+def head_of(records: Iterable[Record]) -> Record:
+    """The floor and the ceiling are the task's own where the entrant that reports them is defined everywhere."""
+    return max(records, key=lambda record: record.coverage)
+
+
+def _board(records: list[Record]) -> Board:
+    scored = sorted(scored_ones(records), key=lambda record: (-record.scores["tau"]["value"], record.entrant))
     unscored = tuple(record for record in records if record not in scored)
-    # The floor and the ceiling are the task's own where the entrant that reports them is defined everywhere.
-    head = max(scored or records, key=lambda record: record.coverage)
+    key, head = records[0].board, head_of(scored or records)
     if not scored:
         return Board(key, head, (), unscored, pd.DataFrame(columns=["model_id", "configuration", "target"]))
     models = head.predictions()[["model_id", "configuration", "target"]]

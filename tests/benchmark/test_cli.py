@@ -159,6 +159,7 @@ def test_wrong_input_is_one_clear_error(capsys: pytest.CaptureFixture[str], tmp_
         ("measure", tmp_path): "is not a zoo",
         ("signatures", tmp_path): "is not a zoo",
         ("leaderboard", tmp_path / "nowhere"): "there is no results folder",
+        ("leaderboard", tmp_path, "--across", "complexity", "--html", tmp_path / "page"): "leave --html and --json out",
         ("score", tmp_path / "no.csv", "--target", "a", "--prediction", "b"): "no.csv",
     }
     for arguments, words in wrong.items():
