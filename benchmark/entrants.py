@@ -3,13 +3,13 @@
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from baselines.interface import ACCESS, Estimator, Measure, Predictor
-from benchmark.oracle import ORACLES, Oracle
+from benchmark.oracle import ORACLES
 from zoo_builder.errors import InputError, nearest
 
 _ATTRIBUTES = ("name", "access", "citation", "fit", "predict", "estimate")
@@ -38,17 +38,22 @@ class Entrant:
         return ":" not in self.reference
 
 
-def builtin_objects() -> dict[str, Measure | Predictor | Estimator | Oracle]:
-    """Every built-in entrant by name."""
+def builtin_objects() -> dict[str, Measure | Predictor | Estimator]:
+    """What every built-in entrant runs, by name; oracles, which read the targets, are none of them."""
     from baselines.estimators import estimators
     from baselines.measures import measures
     from baselines.predictors import predictors
 
-    return {entrant.name: entrant for entrant in (*measures(), *predictors(), *estimators(), *ORACLES)}
+    return {entrant.name: entrant for entrant in (*measures(), *predictors(), *estimators())}
 
 
 def builtin_entrants() -> dict[str, Entrant]:
-    return {name: describe(name, entrant) for name, entrant in builtin_objects().items()}
+    """Every built-in entrant by name."""
+    oracles = {
+        name: Entrant(name, name, "oracle", "target", "control", oracle.formula, control=True)
+        for name, oracle in ORACLES.items()
+    }
+    return {name: describe(name, entrant) for name, entrant in builtin_objects().items()} | oracles
 
 
 def load_object(reference: str) -> Any:
@@ -59,14 +64,9 @@ def load_object(reference: str) -> Any:
     """
     where, colon, attribute = reference.rpartition(":")
     if not colon:
-        if reference.endswith(".py"):
-            raise InputError(f"{reference} is a file: name the class or function in it, as {reference}:Name")
         objects = builtin_objects()
         if reference not in objects:
-            raise InputError(
-                f"unknown entrant {reference!r}{nearest(reference, objects)}: use one of {', '.join(objects)}, "
-                f"or path/to/file.py:Name, or package.module:Name"
-            )
+            raise unknown(reference, objects)
         return objects[reference]
     module = _module(where)
     try:
@@ -88,13 +88,24 @@ def load_object(reference: str) -> Any:
     return found
 
 
+def unknown(reference: str, known: Iterable[str]) -> InputError:
+    """The error where a reference without a colon is none of the ``known`` names."""
+    if reference.endswith(".py"):
+        return InputError(f"{reference} is a file: name the class or function in it, as {reference}:Name")
+    names = list(known)
+    return InputError(
+        f"unknown entrant {reference!r}{nearest(reference, names)}: use one of {', '.join(names)}, "
+        f"or path/to/file.py:Name, or package.module:Name"
+    )
+
+
 def describe(reference: str, entrant: Any) -> Entrant:
     """Checks that ``entrant`` has what an entrant needs.
 
     Raises:
         InputError: it lacks a method or an attribute, or its access level does not exist.
     """
-    kinds = {"measure": Measure, "predictor": Predictor, "estimator": Estimator, "oracle": Oracle}
+    kinds = {"measure": Measure, "predictor": Predictor, "estimator": Estimator}
     kind = next((kind for kind, protocol in kinds.items() if isinstance(entrant, protocol)), None)
     if kind is None:
         raise InputError(
@@ -102,7 +113,7 @@ def describe(reference: str, entrant: Any) -> Entrant:
             f"citation and either fit and predict or estimate; it is a {type(entrant).__name__} without "
             f"{', '.join(name for name in _ATTRIBUTES if not hasattr(entrant, name))}"
         )
-    if entrant.access not in ACCESS and kind != "oracle":
+    if entrant.access not in ACCESS:
         hint = nearest(str(entrant.access), ACCESS)
         raise InputError(f"{reference} has access {entrant.access!r}{hint}: use one of {', '.join(ACCESS)}")
     builtin = ":" not in reference

@@ -19,11 +19,11 @@ import pandas as pd
 
 from baselines.predictors.boosting import PLAIN_WORDS, boosted_regression
 from benchmark import measuring, records, scoring
-from benchmark.entrants import Entrant, builtin_entrants, describe, load_object
-from benchmark.oracle import Oracle
+from benchmark.entrants import Entrant, builtin_entrants, unknown
+from benchmark.oracle import ORACLES
 from benchmark.records import Record
 from benchmark.scoring.floors import MEASURES
-from benchmark.scoring.grid import encoded, with_names
+from benchmark.scoring.grid import codes_of, encoded, with_names
 from benchmark.scoring.kendall import tie_ceiling, tie_fraction
 from benchmark.scoring.partial import out_of_fold
 from benchmark.scoring.regression import FOLDS, folds_of
@@ -90,9 +90,11 @@ def find_entrants(
 
 
 def _entrant(reference: str, task: Task, known: dict[str, Entrant]) -> Entrant:
-    own = ":" in reference
-    entrant = _described(reference) if own else describe(reference, load_object(reference))
-    if own and entrant.name in known:
+    if reference in known:
+        entrant = known[reference]
+    elif ":" not in reference:
+        raise unknown(reference, known)
+    elif (entrant := _described(reference)).name in known:
         raise InputError(f"{reference} is called {entrant.name!r} like a built-in entrant: give it another `name`")
     if problem := task.refuses(entrant):
         raise InputError(f"{entrant.name} cannot enter {task.name}: {problem}")
@@ -187,14 +189,15 @@ def _yardstick(entrant: Entrant, models: "_TestModels", ids: pd.Series) -> Answe
     """What a control says that reads the targets: an oracle, or the hyperparameters where no models are set apart."""
     started = time.perf_counter()
     status, reason, values = "ok", None, None
-    if isinstance(oracle := load_object(entrant.reference), Oracle):
-        values = oracle.values(models.target, ids.tolist())
+    if entrant.kind == "oracle":
+        values = ORACLES[entrant.name].values(models.target, ids.tolist())
     else:
         formula = f"{PLAIN_WORDS}, on the hyperparameters; out of {FOLDS} folds of configurations"
         entrant = replace(entrant, formula=formula)
         try:
-            features, folds = encoded(models.hyperparameters.to_numpy(object)), folds_of(models.clusters)
-            values = out_of_fold(models.target, features, folds, boosted_regression)
+            table = models.hyperparameters.to_numpy(object)
+            features = encoded(table, codes_of(table, len(table)))
+            values = out_of_fold(models.target, features, folds_of(models.clusters), boosted_regression)
         except scoring.ScoreError as error:
             status, reason = "not applicable", str(error)
     reasons: list[str | None] = [None] * len(models.target)

@@ -17,9 +17,6 @@ class Oracle:
     """
 
     noise: float
-    access: str = "target"
-    citation: str = "control"
-    control: bool = True
 
     @property
     def name(self) -> str:
@@ -35,4 +32,4 @@ class Oracle:
         return target + self.noise * np.array(draws)
 
 
-ORACLES = (Oracle(0.02), Oracle(0.05))
+ORACLES = {oracle.name: oracle for oracle in (Oracle(0.02), Oracle(0.05))}

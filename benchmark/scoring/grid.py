@@ -67,18 +67,16 @@ def codes_of(hyperparameters: np.ndarray, n: int) -> np.ndarray:
     return codes
 
 
-def encoded(hyperparameters: np.ndarray) -> np.ndarray:
-    """Hyperparameters [n, K] as a regressor takes them, float64 [n, F]: numbers as they are, a column for every word.
+def encoded(hyperparameters: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Hyperparameters as a regressor takes them, float64 [n, F]: numbers as they are, a column for every other value.
 
-    Raises:
-        ScoreError: another shape, or NaN.
+    Args:
+        hyperparameters: [n, K]. codes: what ``codes_of`` makes of them.
     """
     columns = []
-    for codes, values in zip(
-        codes_of(hyperparameters, len(hyperparameters)).T, np.asarray(hyperparameters).T.tolist(), strict=True
-    ):
+    for numbered, values in zip(codes.T, np.asarray(hyperparameters).T.tolist(), strict=True):
         numbers = all(isinstance(value, (int, float)) for value in values)
-        columns.append(np.array(values, dtype=float)[:, None] if numbers else np.eye(codes.max() + 1)[codes])
+        columns.append(np.array(values, dtype=float)[:, None] if numbers else np.eye(numbered.max() + 1)[numbered])
     return np.concatenate(columns, axis=1)
 
 

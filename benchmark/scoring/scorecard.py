@@ -180,9 +180,8 @@ class _Table:
 
     def features(self) -> np.ndarray:
         """Hyperparameters as a regressor takes them, float64 [n, F]."""
-        if self.hyperparameters is None:
-            raise NotGiven("no hyperparameters were given")
-        return encoded(self.hyperparameters)
+        codes = self.grid()
+        return encoded(np.asarray(self.hyperparameters), codes)
 
 
 class _Evaluation(NamedTuple):

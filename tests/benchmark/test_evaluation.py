@@ -280,5 +280,13 @@ def test_unknown_references_are_named(tmp_path: Path) -> None:
     task = find_task("test-accuracy", "small")
     with pytest.raises(InputError, match=r"unknown entrant 'nfn-mp' \(did you mean 'nfn-np'\?\)"):
         find_entrants(["nfn-mp"], task)
+    with pytest.raises(InputError, match=r"unknown entrant 'oracle-0.2' \(did you mean 'oracle-0.02'\?\)"):
+        find_entrants(["oracle-0.2"], task)
+    with pytest.raises(InputError, match=r"benchmark.oracle:Oracle cannot be loaded: "):
+        find_entrants(["benchmark.oracle:Oracle"], task)
+    own = tmp_path / "own.py"
+    own.write_text("from benchmark.oracle import Oracle\nMine = Oracle(0.0)\n")
+    with pytest.raises(InputError, match=r"own.py:Mine is not an entrant"):
+        find_entrants([f"{own}:Mine"], task)
     with pytest.raises(InputError, match=r"there is no file .*nothing.py"):
         find_entrants([f"{tmp_path}/nothing.py:Mine"], task)
