@@ -91,7 +91,8 @@ def measure(
             or workers were killed. What was computed stays.
     """
     with only_process(zoo.root, "measuring", "measure a copy of the zoo"):
-        wanted = {number: _missing(zoo, number, chosen) for number in range(len(zoo.manifest["parts"]))}
+        numbers = range(len(zoo.manifest["parts"]))
+        wanted = {number: _missing(_runs(zoo, number), _read_part(zoo, number), chosen) for number in numbers}
         start(sum(len(runs) * len(missing) for groups in wanted.values() for runs, missing in groups))
         if jobs := [number for number, groups in wanted.items() if groups]:
             data, device = zoo.data(data_root), torch.device(device)
@@ -169,13 +170,14 @@ def _read_part(zoo: Zoo, number: int) -> pd.DataFrame:
     return table[(table["version"] == current) & (table["weights"] == _weights_hash(zoo, number))]
 
 
-def _missing(zoo: Zoo, number: int, chosen: Sequence[Measure]) -> list[tuple[pd.DataFrame, list[Measure]]]:
-    """Rows of ``zoo.final`` in one part, by architecture, with the measures that some of them lack or that failed."""
-    table = _read_part(zoo, number)
+def _missing(
+    runs: pd.DataFrame, table: pd.DataFrame, chosen: Sequence[Measure]
+) -> list[tuple[pd.DataFrame, list[Measure]]]:
+    """The runs by architecture, with the measures that ``table`` lacks for some of them, or that failed."""
     groups = []
-    for _, runs in _runs(zoo, number).groupby("architecture", sort=False):
-        if missing := _without_values(chosen, table[table["model_id"].isin(runs["model_id"])], len(runs)):
-            groups.append((runs, missing))
+    for _, alike in runs.groupby("architecture", sort=False):
+        if missing := _without_values(chosen, table[table["model_id"].isin(alike["model_id"])], len(alike)):
+            groups.append((alike, missing))
     return groups
 
 
@@ -202,13 +204,14 @@ def _measure_part(
 ) -> dict:
     """Computes what one part lacks and writes it beside what the part has; in any process."""
     zoo = _opened(root, weights_hash)
-    tables, saved = [_read_part(zoo, number)], time.monotonic()
+    old = _read_part(zoo, number)
+    tables, saved = [old], time.monotonic()
 
     def save() -> None:
         table = pd.concat(tables, ignore_index=True).drop_duplicates(["model_id", "measure"], keep="last")
         files.write_atomically(_path(zoo, number), lambda path: table.to_parquet(path, index=False))
 
-    for runs, missing in _missing(zoo, number, select(names)):
+    for runs, missing in _missing(_runs(zoo, number), old, select(names)):
         view = make_view(zoo, runs, "trajectory", data)
         for measure, rows, result in one_by_one(view, missing, engine_of=chosen_engines.__getitem__):
             table = _rows(runs.iloc[rows], measure, result).assign(weights=_weights_hash(zoo, number))

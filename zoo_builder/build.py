@@ -85,7 +85,7 @@ def build(
         runner: who trains the parts: worker processes of this machine, or a Ray cluster.
 
     Raises:
-        InputError: ``out`` holds something else or cannot be written, another process is building it, the data cannot
+        InputError: ``out`` holds something else or cannot be written, another process holds it, the data cannot
             be loaded or has changed, no such device or engine, too little memory, a full disk, a worker that was
             killed.
     """
