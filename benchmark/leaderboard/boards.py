@@ -7,6 +7,7 @@ bootstrap over configurations; they are a statistical tie where the interval of 
 probability the rank intervals of a board hold all true ranks at once.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations, groupby
@@ -132,8 +133,14 @@ def _unranked(record: Record) -> str | None:
 
 
 def _rows(records: list[Record], predictions: np.ndarray, models: pd.DataFrame) -> tuple[Row, ...]:
-    paired = _PairedBootstrap(predictions, models["target"].to_numpy(), models["configuration"].to_numpy())
     ranked = [index for index, record in enumerate(records) if _unranked(record) is None]
+    with_leader = [(index, ranked[0]) for index in range(len(records)) if ranked and index != ranked[0]]
+    paired = _PairedBootstrap(
+        predictions,
+        models["target"].to_numpy(),
+        models["configuration"].to_numpy(),
+        [*combinations(ranked, 2), *with_leader],
+    )
     values = [records[index].scores["tau"]["value"] for index in ranked]
     intervals = dict(zip(ranked, paired.rank_intervals(ranked), strict=True))
     above = dict(zip(ranked[1:], ranked, strict=False))
@@ -151,25 +158,30 @@ def _rows(records: list[Record], predictions: np.ndarray, models: pd.DataFrame) 
 
 
 class _PairedBootstrap:
-    """Compares any two of E entrants on the models that both define, [E, n] predictions with NaN where undefined.
+    """Compares ``pairs`` of E entrants on the models that both define, [E, n] predictions with NaN where undefined.
 
-    All comparisons share the draws. Entrants that are defined on the same models also share the computation, so that
+    All comparisons share the draws. Pairs that are defined on the same models also share the computation, so that
     most boards need one bootstrap only.
     """
 
-    def __init__(self, predictions: np.ndarray, target: np.ndarray, clusters: np.ndarray):
+    def __init__(
+        self, predictions: np.ndarray, target: np.ndarray, clusters: np.ndarray, pairs: Iterable[tuple[int, int]]
+    ):
         self.predictions, self.target, self.clusters = predictions, target, clusters
         self.defined = ~np.isnan(predictions)
+        self._members: defaultdict[bytes, set[int]] = defaultdict(set)
+        for first, second in pairs:
+            self._members[(self.defined[first] & self.defined[second]).tobytes()] |= {first, second}
         self._draws: dict[bytes, dict[int, np.ndarray]] = {}
 
     def draws(self, first: int, second: int) -> np.ndarray:
         """tau(first) - tau(second), float64 [draws]."""
         common = self.defined[first] & self.defined[second]
         if (key := common.tobytes()) not in self._draws:
-            members = np.flatnonzero(self.defined[:, common].all(axis=1))
+            members = list(self._members[key])
             predictions = np.where(common, self.predictions[members], np.nan)
             taus = bootstrap_tau(predictions, self.target, self.clusters)
-            self._draws[key] = dict(zip(members.tolist(), taus, strict=True))
+            self._draws[key] = dict(zip(members, taus, strict=True))
         return self._draws[key][first] - self._draws[key][second]
 
     def difference(self, first: int, second: int) -> Difference | None:
