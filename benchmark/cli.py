@@ -135,7 +135,12 @@ def _parser() -> argparse.ArgumentParser:
     tasks.add_argument("--zoo", type=Path, metavar="DIR", help="also show the size of each split on this zoo")
     entrants = command(commands, "entrants", _entrants, "list the built-in entrants")
 
-    measures = command(commands, "measures", _measures, "list the complexity measures")
+    measures = command(
+        commands, "measures", _measures, "list the complexity measures, by family", epilog=MEASURES_LEGEND
+    )
+    measures.add_argument(
+        "measures", nargs="*", default=["all"], metavar="NAME", help="names, families, fast, or all (the default)"
+    )
     measure = command(
         commands,
         "measure",
@@ -162,6 +167,7 @@ def _parser() -> argparse.ArgumentParser:
         "signatures",
         _signatures,
         "say how much of a zoo's generalization gaps a linear regression on margin signatures explains",
+        epilog=SIGNATURES_EPILOG,
     )
     signatures.add_argument("zoo", type=Path, metavar="DIR")
     signatures.add_argument("--data", type=Path, metavar="PATH", help=DATA_HELP)
@@ -173,7 +179,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         default=["all"],
         metavar="entrant",
-        help="built-in names, path/to/file.py:Name, package.module:Name, or all (the default)",
+        help="built-in names, fast or families of measures, path/to/file.py:Name, package.module:Name, or all (the "
+        "default)",
     )
     run.add_argument("--zoo", required=True, type=Path, metavar="DIR")
     run.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
@@ -464,16 +471,36 @@ def _entrants(options: argparse.Namespace) -> int:
 
 def _measures(options: argparse.Namespace) -> int:
     from baselines.measures import families
+    from benchmark.measuring import select
 
-    fields = ("formula", "access", "cost", "citation")
+    chosen = select(options.measures)
+    fields = ("cost", "access", "formula", "citation")
     listed = [
         {"name": measure.name, "family": family} | {field: getattr(measure, field) for field in fields}
         for family, measures in families().items()
         for measure in measures
+        if measure in chosen
     ]
-    rows = [("measure", "family", "formula", "needs", "cost", "source")]
-    _show(options, listed, _columns(rows + [tuple(measure.values()) for measure in listed]))
+    rows = [("measure", "family", "cost", "needs", "formula", "source")]
+    _show(options, listed, f"{_columns(rows + [tuple(measure.values()) for measure in listed])}\n\n{MEASURES_LEGEND}")
     return 0
+
+
+MEASURES_LEGEND = """\
+cost   free: training has recorded it; weights: arithmetic on the weights; pass: one forward pass over the training
+       images; passes: several, or gradients; search: many passes over the first 1,000. "fast" is all up to pass
+needs  the access level: weights (also at epoch 0), train-data (those and the training images), or trajectory (also
+       what training recorded)
+
+w      all weights and biases, omega of them; w0: the same at epoch 0; W_l: the weights of layer l of d, without biases
+f_y    the output of the true label, f_j the largest other; a margin is f_y - f_j; gamma: the 10th percentile over the
+       training images, of which there are m
+sigma  the deviation of normal noise on w that costs .1 of training accuracy; sigma': noise sigma' w, and eps = .001
+alpha  half the width of a box around w whose worst point costs .1 of it; alpha': the box is alpha' (|w_i| + 1)
+f_{w^2}(1)   the outputs of the network with squared weights, for an input of ones
+p      softmax of the outputs; L: the mean cross-entropy of the training images; h: what a layer gives for an image
+N images     not all, but the first N of a model's own training images, which stand in a random order
+"""
 
 
 MEASURE_EPILOG = """\
@@ -529,6 +556,16 @@ def _measure(options: argparse.Namespace) -> int:
     return 2 if len(failed) else 0
 
 
+SIGNATURES_EPILOG = """\
+A signature is what the margins of the training images at some layers look like: quartiles and whiskers, or moments
+(Jiang et al. 2019, arXiv:1810.00113). All of them, the input's alone and the output's alone are fitted to the gaps of
+the zoo's finished models by least squares. R² is of the models fitted to; adjusted R² takes the number of features off
+it; 10-fold R² is of models left out, folds by configuration, and falls below 0 where the mean would have done better.
+
+  gengap signatures zoos/nin-cifar10-small
+"""
+
+
 def _signatures(options: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
@@ -573,10 +610,11 @@ def _records(
     from benchmark.measuring import not_at_hand
     from benchmark.tasks import TASKS, find_task
 
+    workers = options.workers or _cores()
     tasks = list(TASKS) if task_name == "all" else [find_task(task_name, zoo.name)]
     refused: list[InputError] = []
     slow = not_at_hand(zoo) if "all" in entrants else []
-    chosen = [(task, find_entrants(entrants, task, refused.append, left_out=slow)) for task in tasks]
+    chosen = [(task, find_entrants(entrants, task, refused.append, slow, workers)) for task in tasks]
     if not any(found for _, found in chosen):
         raise refused[0]
     for message in dict.fromkeys(map(str, refused)):
@@ -592,7 +630,7 @@ def _records(
             zoo,
             options.results,
             data_root=options.data,
-            workers=options.workers or _cores(),
+            workers=workers,
             timeout=options.timeout,
             done=lambda record: _note(f"  {_outcome(record)}"),
         )

@@ -92,10 +92,9 @@ def unknown(reference: str, known: Iterable[str]) -> InputError:
     """The error where a reference without a colon is none of the ``known`` names."""
     if reference.endswith(".py"):
         return InputError(f"{reference} is a file: name the class or function in it, as {reference}:Name")
-    names = list(known)
     return InputError(
-        f"unknown entrant {reference!r}{nearest(reference, names)}: use one of {', '.join(names)}, "
-        f"or path/to/file.py:Name, or package.module:Name"
+        f"unknown entrant {reference!r}{nearest(reference, known)}: give all, a name that `gengap entrants` lists, "
+        f"fast or a family of measures (`gengap measures`), path/to/file.py:Name or package.module:Name"
     )
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -66,34 +66,38 @@ def find_entrants(
     task: Task,
     refused: Callable[[InputError], object] = _raise,
     left_out: Collection[str] = (),
+    workers: int = 1,
 ) -> list[Entrant]:
-    """The entrants that ``references`` name: built-ins, a user's own, or "all" for the task's usual built-ins.
+    """The entrants that ``references`` name: built-ins, families of measures, a user's own, or "all", the usual ones.
 
     Args:
+        workers: how many processes at a time ask users' files what their entrants are.
         left_out: names of built-ins that "all" does not stand for.
         refused: what is done about an entrant that is unknown or cannot be loaded, that cannot enter the task, or that
             is a user's own under a built-in's name. Where it does not raise, the entrant is left out.
     """
     known = builtin_entrants()
+    usual = [entrant for entrant in known.values() if entrant.control or entrant.kind in task.kinds]
+    names = {name: [measure.name for measure in group] for name, group in measuring.groups().items()}
+    names["all"] = [entrant.name for entrant in usual if entrant.name not in left_out and not task.refuses(entrant)]
+    wanted = dict.fromkeys(name for reference in references for name in names.get(reference, [reference]))
     chosen: dict[str, Entrant] = {}
-    for reference in references:
-        if reference == "all":
-            usual = (entrant for entrant in known.values() if entrant.control or entrant.kind in task.kinds)
-            chosen |= {e.name: e for e in usual if e.name not in left_out and not task.refuses(e)}
-            continue
-        try:
-            entrant = _entrant(reference, task, known)
-            chosen[entrant.name] = entrant
-        except InputError as error:
-            refused(error)
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(_entrant, reference, task, known, names) for reference in wanted]
+        for future in futures:
+            try:
+                entrant = future.result()
+                chosen[entrant.name] = entrant
+            except InputError as error:
+                refused(error)
     return list(chosen.values())
 
 
-def _entrant(reference: str, task: Task, known: dict[str, Entrant]) -> Entrant:
+def _entrant(reference: str, task: Task, known: dict[str, Entrant], groups: Iterable[str]) -> Entrant:
     if reference in known:
         entrant = known[reference]
     elif ":" not in reference:
-        raise unknown(reference, known)
+        raise unknown(reference, [*known, *groups])
     elif (entrant := _described(reference)).name in known:
         raise InputError(f"{reference} is called {entrant.name!r} like a built-in entrant: give it another `name`")
     if problem := task.refuses(entrant):

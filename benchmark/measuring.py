@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 
 from baselines.folding import without_norms
-from baselines.interface import COSTS, Measure, NotApplicable
+from baselines.interface import ACCESS, COSTS, Measure, NotApplicable
 from baselines.measures import families, measures
 from baselines.measures.run import FAILED, MeasureResult, one_by_one
 from benchmark.views import make_view
@@ -47,22 +47,28 @@ SEARCH_PASSES = 200_000
 SAVED_EVERY = 30  # seconds
 
 
+def groups() -> dict[str, tuple[Measure, ...]]:
+    """Measures that one name stands for: a family, or "fast", those that take one pass at most."""
+    return families() | {"fast": tuple(measure for measure in measures() if measure.cost in FAST)}
+
+
 def select(names: Iterable[str]) -> list[Measure]:
     """The measures that ``names`` stand for: measures, families, "fast" or "all".
 
     Raises:
         InputError: a name is none of these.
     """
-    known, groups = {measure.name: (measure,) for measure in measures()}, families()
-    groups |= {"all": measures(), "fast": tuple(measure for measure in measures() if measure.cost in FAST)}
+    known = {measure.name: (measure,) for measure in measures()} | groups() | {"all": measures()}
     chosen: dict[str, Measure] = {}
     for name in names:
-        if name not in known | groups:
+        if ":" in name:
+            raise InputError(f"{name} is not built in: `gengap run complexity {name} --zoo DIR` computes and scores it")
+        if name not in known:
             raise InputError(
-                f"unknown measure {name!r}{nearest(name, [*known, *groups])}: give all, fast, a family "
+                f"unknown measure {name!r}{nearest(name, known)}: give all, fast, a family "
                 f"({', '.join(families())}) or a name that `gengap measures` lists"
             )
-        chosen |= {measure.name: measure for measure in (known | groups)[name]}
+        chosen |= {measure.name: measure for measure in known[name]}
     return list(chosen.values())
 
 
@@ -93,11 +99,12 @@ def measure(
     with only_process(zoo.root, "measuring", "measure a copy of the zoo"):
         numbers = range(len(zoo.manifest["parts"]))
         wanted = {number: _missing(_runs(zoo, number), _read_part(zoo, number), chosen) for number in numbers}
-        start(sum(len(runs) * len(missing) for groups in wanted.values() for runs, missing in groups))
-        if jobs := [number for number, groups in wanted.items() if groups]:
-            data, device = zoo.data(data_root), torch.device(device)
-            costs = {measure.cost for groups in wanted.values() for _, missing in groups for measure in missing}
-            chosen_engines = _engines(zoo, costs, len(data.train_labels), device, note)
+        start(sum(len(runs) * len(missing) for parts in wanted.values() for runs, missing in parts))
+        if jobs := [number for number, parts in wanted.items() if parts]:
+            left = {measure for parts in wanted.values() for _, missing in parts for measure in missing}
+            data = zoo.data(data_root) if any(_reads_data(measure) for measure in left) else None
+            images, device = 0 if data is None else len(data.train_labels), torch.device(device)
+            chosen_engines = _engines(zoo, {measure.cost for measure in left}, images, device, note)
             names = tuple(measure.name for measure in chosen)
             run = partial(_measure_part, str(zoo.root), zoo.weights_hash, names, chosen_engines)
             for _ in Local(workers).run(
@@ -106,6 +113,10 @@ def measure(
                 pass
     table = read(zoo)
     return table[table["measure"].isin([measure.name for measure in chosen])]
+
+
+def _reads_data(measure: Measure) -> bool:
+    return "train" in ACCESS[measure.access]
 
 
 def _engines(
@@ -174,11 +185,11 @@ def _missing(
     runs: pd.DataFrame, table: pd.DataFrame, chosen: Sequence[Measure]
 ) -> list[tuple[pd.DataFrame, list[Measure]]]:
     """The runs by architecture, with the measures that ``table`` lacks for some of them, or that failed."""
-    groups = []
+    lacking = []
     for _, alike in runs.groupby("architecture", sort=False):
         if missing := _without_values(chosen, table[table["model_id"].isin(alike["model_id"])], len(alike)):
-            groups.append((alike, missing))
-    return groups
+            lacking.append((alike, missing))
+    return lacking
 
 
 def _without_values(chosen: Sequence[Measure], table: pd.DataFrame, models: int) -> list[Measure]:
@@ -199,7 +210,7 @@ def _measure_part(
     names: tuple[str, ...],
     chosen_engines: dict[Architecture, Engine],
     number: int,
-    data: "Dataset",
+    data: "Dataset | None",
     progress: Callable[[int], object],
 ) -> dict:
     """Computes what one part lacks and writes it beside what the part has; in any process."""
@@ -212,7 +223,7 @@ def _measure_part(
         files.write_atomically(_path(zoo, number), lambda path: table.to_parquet(path, index=False))
 
     for runs, missing in _missing(_runs(zoo, number), old, select(names)):
-        view = make_view(zoo, runs, "trajectory", data)
+        view = make_view(zoo, runs, "trajectory" if any(map(_reads_data, missing)) else "weights", data)
         for measure, rows, result in one_by_one(view, missing, engine_of=chosen_engines.__getitem__):
             table = _rows(runs.iloc[rows], measure, result).assign(weights=_weights_hash(zoo, number))
             tables.append(table[list(COLUMNS)])

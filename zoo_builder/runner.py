@@ -22,8 +22,9 @@ import torch
 from zoo_builder.datasets.dataset import Dataset
 from zoo_builder.errors import InputError
 
-# A part: takes the data and a callback that counts model-epochs, commits its files and returns its sidecar.
-Part = Callable[[Dataset, Callable[[int], object]], dict]
+# A part: takes the data (None where it needs none) and a callback that counts what is done, commits its files and
+# returns its sidecar.
+Part = Callable[[Any, Callable[[int], object]], dict]
 
 
 class Runner(Protocol):
@@ -55,7 +56,9 @@ class Local:
         if self.workers < 1:
             raise InputError(f"--workers is {self.workers}: it must be at least 1, and is best the number of cores")
 
-    def run(self, parts: Sequence[Part], data: Dataset, progress: Callable[[int], object], gpu: bool) -> Iterator[dict]:
+    def run(
+        self, parts: Sequence[Part], data: Dataset | None, progress: Callable[[int], object], gpu: bool
+    ) -> Iterator[dict]:
         """See ``Runner.run``."""
         if self.workers == 1 or len(parts) <= 1 or gpu:
             torch.set_num_threads(1)
@@ -64,8 +67,9 @@ class Local:
             return
         # Spawned, because torch does not survive a fork once it has used a thread or a GPU.
         context = multiprocessing.get_context("spawn")
-        for images_or_labels in (data.train_images, data.train_labels, data.test_images, data.test_labels):
-            images_or_labels.share_memory_()
+        if data is not None:
+            for images_or_labels in (data.train_images, data.train_labels, data.test_images, data.test_labels):
+                images_or_labels.share_memory_()
         # One counter per part and no lock: a worker that is killed while it holds a lock would stop everyone.
         counts = context.RawArray("q", len(parts))
         done = threading.Event()
@@ -93,7 +97,7 @@ class Local:
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(data: Dataset, counts: Any) -> None:
+def _start_worker(data: Dataset | None, counts: Any) -> None:
     torch.set_num_threads(1)
     _worker.update(data=data, counts=counts)
     threading.Thread(target=_leave_with_parent, daemon=True).start()

@@ -361,7 +361,15 @@ class Zoo:
             InputError: it cannot be loaded, or is not the same data.
         """
         known = self.manifest["data"]
-        data = load(known["name"], known["location"] if root is None else root, known["colour"])
+        where = known["location"] if root is None else root
+        try:
+            data = load(known["name"], where, known["colour"])
+        except InputError as error:
+            if root is not None or where is None:
+                raise
+            raise InputError(
+                f"{error} (the zoo {self.root} was built from there: say with --data where it lies now)"
+            ) from error
         if data.fingerprint != known["fingerprint"]:
             raise InputError(
                 f"the data set {known['name']!r} found here is not the one the zoo {self.root} was trained on "

@@ -156,7 +156,7 @@ MEASURES = (
         function=always_generalize,
         access="train-data",
         cost="passes",
-        formula="sum of the penalties below; first 1,000 training images",
+        formula="sum of the seven penalties, from flip-penalty to erasing-penalty; 1,000 images",
         citation=_CITATION,
     ),
     *(
@@ -166,7 +166,7 @@ MEASURES = (
             access="train-data",
             cost="passes",
             formula=f"mean of {weight} if the prediction changes, else |change of its probability|, under "
-            f"{_WHAT[alteration]}; first 1,000 training images",
+            f"{_WHAT[alteration]}; 1,000 images",
             citation=_CITATION,
         )
         for alteration, weight in PENALTIES.items()
@@ -176,8 +176,7 @@ MEASURES = (
         function=augmentation_margin,
         access="train-data",
         cost="passes",
-        formula="-mean margin / width at the first hidden layer under random flip, colour and zoom; first 1,000 "
-        "training images",
+        formula="-mean margin / width at the first hidden layer under random flip, colour and zoom; 1,000 images",
         citation="Natekar & Sharma 2020, arXiv:2012.02775, augment margin",
     ),
 )

@@ -299,14 +299,14 @@ def _stream(purpose: str) -> torch.Generator:
     return torch_stream("curvature", purpose)
 
 
-_SAMPLE = f"first {_IMAGES} training images"
-_PROBED = f"{_SAMPLE}, at least {_PROBES} random probes"
+_SAMPLE = f"{_IMAGES:,} images"
+_PROBED = f"at least {_PROBES} random probes; {_SAMPLE}"
 _WORST = (
-    f"max over |u_i| <= rho |w_i| of L(w + u) - L(w), rho = {_RHO_WORST}, {_ASCENT_STEPS} steps; mean over batches of "
-    f"{_ASCENT_BATCH} of the first {_IMAGES_OF_WORST} training images"
+    f"max over |u_i| <= {_RHO_WORST} |w_i| of L(w + u) - L(w), {_ASCENT_STEPS} steps; mean over batches of "
+    f"{_ASCENT_BATCH} of {_IMAGES_OF_WORST} images"
 )
-_MEAN = f"E L(w + u) - L(w), u_i ~ N(0, rho^2 w_i^2), rho = {_RHO_AVERAGE}; {_SAMPLE}, at least {_DRAWS} pairs u, -u"
-_NORMALIZED = "; logits centred and divided by their norm"
+_MEAN = f"E L(w + u) - L(w), u_i ~ N(0, ({_RHO_AVERAGE} w_i)^2), at least {_DRAWS} pairs u, -u; {_SAMPLE}"
+_NORMALIZED = "; logits centred, of norm 1"
 _SHARPNESS = "Andriushchenko et al. 2023, arXiv:2302.07011; scaling of Kwon et al. 2021, arXiv:2102.11600"
 
 MEASURES = (

@@ -51,7 +51,7 @@ MEASURES = (
         function=input_jacobian_norm,
         access="train-data",
         cost="passes",
-        formula="mean ||d logits / d input||_F; first 250 training images",
+        formula="mean ||d logits / d input||_F; 250 images",
         citation="after Novak et al. 2018, arXiv:1802.08760, with logits",
     ),
     Measure(
@@ -59,7 +59,7 @@ MEASURES = (
         function=probability_jacobian_norm,
         access="train-data",
         cost="passes",
-        formula="mean ||d softmax / d input||_F; first 250 training images",
+        formula="mean ||d softmax / d input||_F; 250 images",
         citation="Novak et al. 2018, arXiv:1802.08760, on training images",
     ),
 )

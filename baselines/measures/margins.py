@@ -215,12 +215,12 @@ def _medians(values: list[Tensor]) -> Tensor:
     return torch.from_numpy(np.array([np.median(own.numpy()) for own in values]))
 
 
-_SAMPLE = "first 2,000 training images"
+_SAMPLE = "2,000 images"
 _WHERE = {
     "input": "h the image",
-    "first": "h the first activation's output",
-    "middle": "h an activation's output in the middle",
-    "last": "h the last activation's output",
+    "first": "h after the first activation",
+    "middle": "h after one in the middle",
+    "last": "h after the last activation",
 }
 
 
@@ -259,7 +259,7 @@ MEASURES = (
         "k-variance-gn-margin",
         k_variance_gn_margin,
         ("first", "last"),
-        "-median((f_y - f_j) / (||grad_h (f_y - f_j)|| + 1e-6)) / sum_c p_c V_c, V_c as above",
+        "-median((f_y - f_j)/(||grad_h (f_y - f_j)|| + 1e-6)) / sum_c p_c V_c, V_c = W1 between halves of label c's h",
         "Chuang et al. 2021, arXiv:2106.03314, kV-GN-Margin",
     ),
 )

@@ -222,7 +222,7 @@ MEASURES = (
         function=mixup_error,
         access="train-data",
         cost="passes",
-        formula="1 - accuracy (mean over labels) on (x + x')/2, x' the next of x's label; first 1,000 training images",
+        formula="1 - accuracy (mean over labels) on (x + x')/2, x' the next of x's label; 1,000 images",
         citation=f"{_CITATION}, label-wise mixup",
     ),
     Measure(
@@ -230,8 +230,7 @@ MEASURES = (
         function=mixup_margin,
         access="train-data",
         cost="passes",
-        formula="-mean margin / width at the first hidden layer of (x + x')/2, x' the next of x's label; first 1,000 "
-        "training images",
+        formula="-mean margin / width at the first hidden layer of (x + x')/2, x' the next of x's label; 1,000 images",
         citation=f"{_CITATION}, mixup margin",
     ),
     *(
@@ -240,8 +239,8 @@ MEASURES = (
             function=partial(function, kind=kind, layer=layer),
             access="train-data",
             cost="passes",
-            formula=f"{formula}; P(t) = integral of accuracy up to mixing strength t; x with {_CURVES[kind]}, "
-            f"{_CURVES[layer]}; first 500 training images",
+            formula=f"{formula}, P = integral of accuracy along mixing strength; with {_CURVES[kind]}, "
+            f"{_CURVES[layer]}; 500 images",
             citation="Schiff et al. 2021, arXiv:2106.04765 (first arXiv:2104.03469)",
         )
         for score, (function, formula) in _SCORES.items()

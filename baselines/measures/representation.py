@@ -146,8 +146,7 @@ MEASURES = (
         function=davies_bouldin,
         access="train-data",
         cost="passes",
-        formula="Davies-Bouldin index of the first hidden layer (max-pooled 4x4), labels as clusters; first 1,000 "
-        "training images",
+        formula="Davies-Bouldin index of the first hidden layer (max-pooled 4x4), labels as clusters; 1,000 images",
         citation=_CITATION,
     ),
     Measure(
@@ -163,7 +162,7 @@ MEASURES = (
         function=penultimate_norm_variance,
         access="train-data",
         cost="passes",
-        formula="variance over images of ||h||, h = input of the last layer; first 1,000 training images",
+        formula="variance over images of ||h||, h = input of the last layer; 1,000 images",
         citation="a simple companion of penultimate-label-variation",
     ),
     Measure(
@@ -171,8 +170,8 @@ MEASURES = (
         function=penultimate_label_variation,
         access="train-data",
         cost="passes",
-        formula="mean <y, y - y'>, y' = label of the nearest neighbour at the input of the last layer; first 500 "
-        "training images, mixed",
+        formula="mean <y, y - y'>, y' = label of the nearest neighbour at the input of the last layer; 500 "
+        "images, mixed",
         citation="Lassance et al. 2020, arXiv:2011.12737 (VPM, team BrAIn of PGDL)",
     ),
 )

@@ -116,22 +116,38 @@ def _evaluate(measure: Measure, context: MeasureContext) -> MeasureResult:
     context.reasons, context.remarks = {}, {}
     borrowed, start = context.borrowed, process_time()
     try:
-        returned = torch.as_tensor(measure.function(context)).detach().double()
-        if returned.shape != (len(context),):
-            raise ValueError(
-                f"it returned shape {tuple(returned.shape)}, expected ({len(context)},): one number per model"
-            )
-        values[:] = returned.numpy()
+        values[:] = _numbers(measure.function(context), len(context))
     except NotApplicable as reason:
         context.reasons = dict.fromkeys(range(len(context)), str(reason))
     except Exception as error:  # noqa: BLE001 - a measure may come from anyone and raise anything
         context.reasons = dict.fromkeys(range(len(context)), f"{FAILED}: {type(error).__name__}: {error}")
-        log = traceback.format_exc()
+        # Without the frame of this function: what follows is the measure's own.
+        log = "".join(
+            traceback.format_exception(error.with_traceback(error.__traceback__ and error.__traceback__.tb_next))
+        )
     seconds = process_time() - start + context.borrowed - borrowed
-    for model in np.flatnonzero(~np.isfinite(values)).tolist():
-        if model not in context.reasons:
-            context.reasons[model] = f"{FAILED}: it returned {values[model]} and gave no reason"
-            log += f"{measure.name}: {context.reasons[model]}\n"
+    silent = [model for model in np.flatnonzero(~np.isfinite(values)).tolist() if model not in context.reasons]
+    context.reasons |= {model: f"{FAILED}: it returned {values[model]} and gave no reason" for model in silent}
+    if silent:
+        log += f"{measure.name}: {context.reasons[silent[0]]}, for {len(silent)} of {len(context)} models\n"
     values[list(context.reasons)] = np.nan
     remarks = {model: what for model, what in context.remarks.items() if model not in context.reasons}
     return MeasureResult(values, context.reasons, remarks, seconds, log)
+
+
+def _numbers(returned: Any, count: int) -> np.ndarray:
+    """What a measure returned, as float64 [count].
+
+    Raises:
+        ValueError: it is something else than one number per model.
+    """
+    try:
+        values = torch.as_tensor(returned).detach().double().numpy()
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            f"it returned a {type(returned).__name__} that is no array of numbers, expected a tensor ({count},): one "
+            f"number per model"
+        ) from None
+    if values.shape != (count,):
+        raise ValueError(f"it returned shape {values.shape}, expected ({count},): one number per model")
+    return values

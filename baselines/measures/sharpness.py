@@ -50,7 +50,7 @@ MEASURES = (
         function=sharpness_orig,
         access="train-data",
         cost="search",
-        formula="||w||^2 ln(2 omega)/(4 alpha^2) + ln(m/alpha) + 10",
+        formula="||w||^2 ln(2 omega)/(4 alpha^2) + ln(m/alpha) + 10, worst of box alpha costs .1 accuracy",
         citation="Jiang et al. 2019, arXiv:1912.02178, eq. 52",
     ),
     Measure(
@@ -58,7 +58,7 @@ MEASURES = (
         function=sharpness_flatness,
         access="train-data",
         cost="search",
-        formula="1/alpha^2",
+        formula="1/alpha^2, worst of box alpha costs .1 accuracy",
         citation="Jiang et al. 2019, arXiv:1912.02178, eq. 54; Keskar et al. 2017, arXiv:1609.04836",
     ),
 )

@@ -482,7 +482,7 @@ def not_here(context):
     [
         (raises, {0, 1, 2}, "the measure failed: KeyError: 'a mistake of its author'"),
         (wrong_shape, {0, 1, 2}, r"the measure failed: ValueError: it returned shape (4,), expected (3,): one number"),
-        (no_numbers, {0, 1, 2}, "the measure failed: "),
+        (no_numbers, {0, 1, 2}, "the measure failed: ValueError: it returned a str that is no array of numbers"),
         (nan_without_a_reason, {1}, "the measure failed: it returned nan and gave no reason"),
         (infinite, {0, 1, 2}, "the measure failed: it returned inf and gave no reason"),
     ],

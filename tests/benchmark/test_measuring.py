@@ -1,5 +1,6 @@
 """Measures of a whole zoo: the same values however they were computed, nothing lost, nothing stale."""
 
+import json
 import os
 import re
 import shutil
@@ -172,6 +173,8 @@ def test_the_command_prints_a_line_per_measure(zoo, capsys):
     assert "the 10th percentile of the training margins is not positive" in out
     assert main(["measure", str(zoo.root), "--measures", "nroms"]) == 2
     assert "unknown measure 'nroms' (did you mean 'norms'?)" in capsys.readouterr().err
+    assert main(["measure", str(zoo.root), "--measures", "mine.py:mine"]) == 2
+    assert "mine.py:mine is not built in: `gengap run complexity mine.py:mine" in capsys.readouterr().err
 
 
 def test_scores_read_what_was_measured(zoo, tmp_path, monkeypatch):
@@ -199,11 +202,29 @@ def test_all_stands_for_slow_measures_where_they_have_been_measured(zoo, monkeyp
     assert "slow" not in not_at_hand(zoo)
     task = find_task("complexity", "small")
     assert "path-norm" in [entrant.name for entrant in find_entrants(["all"], task)]
+    assert [entrant.name for entrant in find_entrants(["slow-ones", "weight-norm", "slow-ones"], task)] == [
+        "slow",
+        "weight-norm",
+    ]
     assert "path-norm" not in [entrant.name for entrant in find_entrants(["all"], task, left_out=["path-norm"])]
 
 
 def test_measures_are_listed_with_their_sources(capsys):
     assert main(["measures"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + len(measures())
-    assert lines[0].split() == ["measure", "family", "formula", "needs", "cost", "source"]
+    assert lines.index("") == 1 + len(measures())
+    assert lines[0].split() == ["measure", "family", "cost", "needs", "formula", "source"]
+    assert any(line.startswith("cost   free: ") for line in lines)
+    assert main(["measures", "path", "weight-norm", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in listed] == ["weight-norm", *(measure.name for measure in select(["path"]))]
+
+
+def test_measures_of_weights_ask_for_no_images(zoo, tmp_path, monkeypatch):
+    monkeypatch.setitem(zoo.manifest["data"], "location", str(tmp_path / "moved"))
+    monkeypatch.setitem(zoo.manifest["data"], "name", "gone")
+    for workers in (1, 2):
+        table = measure(zoo, select(["norms"])[:workers], workers=workers)
+        assert len(table) == workers * len(zoo.final)
+    with pytest.raises(InputError, match=r"moved is not a folder: .* was built from there: say with --data where it"):
+        measure(zoo, select(["output"]))
