@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from baselines.measures import norms
+from baselines.measures import measures, norms
 from baselines.measures.run import compute
 from benchmark import tasks
 from benchmark.evaluation import evaluate, find_entrants
@@ -66,6 +66,18 @@ def test_the_measure(zoo):
     (stack,) = zoo.weights(zoo.final.index)
     sums = [sum(float(value[model].abs().sum()) for value in stack.parameters.values()) for model in range(len(stack))]
     np.testing.assert_allclose(result.values, sums, rtol=1e-6)
+
+
+def test_the_measure_of_the_readme(zoo, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(block("README.md", "def margin_spread"))
+    task = find_task("complexity", zoo.name)
+    (record,) = evaluate(task, find_entrants([f"{file}:margin_spread"], task), zoo, tmp_path / "results")
+    assert (record.status, record.entrant, record.coverage) == ("ok", "margin-spread", 1), record.log
+
+
+def test_the_readme_counts_the_measures():
+    assert f"| measures | {len(measures())}: " in (ROOT / "README.md").read_text()
 
 
 def test_the_recipe(tmp_path):
