@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from zoo_builder.errors import InputError, nearest
+from zoo_builder.errors import InputError, nearest, one_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -180,6 +180,8 @@ class Prediction:
 # What a measure takes, from least to most: nothing, arithmetic on weights, one forward pass over the training images,
 # several passes (or gradients) over them, a search with many passes over a thousand of them.
 COSTS = ("free", "weights", "pass", "passes", "search")
+# The access levels of measures, each of which holds all of those before it.
+MEASURE_ACCESS = ("weights", "train-data", "trajectory")
 
 
 @dataclass(frozen=True)
@@ -188,12 +190,15 @@ class Measure:
 
     Attributes:
         function: takes a MeasureContext, returns float64 [M] for the M models of its stack.
-        access: the least access level that has what it needs.
+        access: the least of ``MEASURE_ACCESS`` that has what it needs.
         cost: one of ``COSTS``.
         formula: one line.
         citation: where it is defined.
         control: a yardstick, shown on the board without a rank.
         version: raised with every change of what it computes, so that stored values of the old one are not used.
+
+    Raises:
+        InputError: there is no such cost, or no such access level for a measure.
     """
 
     name: str
@@ -204,6 +209,10 @@ class Measure:
     citation: str
     control: bool = False
     version: int = 1
+
+    def __post_init__(self) -> None:
+        one_of("cost", self.cost, COSTS, f" of measure {self.name!r}")
+        one_of("access level", self.access, MEASURE_ACCESS, f" of measure {self.name!r}")
 
 
 @runtime_checkable

@@ -498,6 +498,7 @@ f_y    the output of the true label, f_j the largest other; a margin is f_y - f_
 sigma  the deviation of normal noise on w that costs .1 of training accuracy; sigma': noise sigma' w, and eps = .001
 alpha  half the width of a box around w whose worst point costs .1 of it; alpha': the box is alpha' (|w_i| + 1)
 f_{w^2}(1)   the outputs of the network with squared weights, for an input of ones
+k_l, c_l     the width of layer l's kernel, and its output channels
 p      softmax of the outputs; L: the mean cross-entropy of the training images; h: what a layer gives for an image
 N images     not all, but the first N of a model's own training images, which stand in a random order
 """
@@ -532,6 +533,7 @@ def _measure(options: argparse.Namespace) -> int:
             progress=bar.update,
             note=lambda line: tqdm.write(line, file=sys.stderr),
         )
+    by_name = dict(list(table.groupby("measure")))
     summary = [
         {
             "measure": name,
@@ -541,7 +543,7 @@ def _measure(options: argparse.Namespace) -> int:
             "seconds": float(rows["seconds"].sum()),
             "reasons": {str(reason): int(count) for reason, count in rows["reason"].value_counts().items()},
         }
-        for name, rows in table.groupby("measure", sort=False)
+        for name, rows in ((one.name, by_name[one.name]) for one in chosen)
     ]
     lines = [("measure", "defined", "median", "s / model", "not defined, or with a remark")]
     for row in summary:
@@ -593,9 +595,12 @@ def _run(options: argparse.Namespace) -> int:
     records, refused = _records(zoo, options.task, options.entrants, options)
     _show(options, [_record_json(record) for record in records], f"records are in {options.results}")
     bad = [record for record in records if record.status in ("failed", "timeout")]
-    for record in bad:
+    for record in records:
         log = f"\n{record.log.rstrip()}" if record.log else ""
-        _note(f"gengap: error: {record.entrant} {record.status} on {record.task}: {record.reason}{log}")
+        if record in bad:
+            _note(f"gengap: error: {record.entrant} {record.status} on {record.task}: {record.reason}{log}")
+        elif log:
+            _note(f"gengap: warning: {record.entrant} failed for some models of {record.task}:{log}")
     return 2 if bad or refused else 0
 
 
@@ -606,24 +611,29 @@ def _records(
 
     Entrants that are refused do not keep the others from running, unless there are no others.
     """
-    from benchmark.evaluation import evaluate, find_entrants
+    from benchmark.evaluation import CannotEnter, evaluate, find_entrants
     from benchmark.measuring import not_at_hand
     from benchmark.tasks import TASKS, find_task
 
     workers = options.workers or _cores()
     tasks = list(TASKS) if task_name == "all" else [find_task(task_name, zoo.name)]
     refused: list[InputError] = []
-    slow = not_at_hand(zoo) if "all" in entrants else []
+    slow = not_at_hand(zoo) if "all" in entrants and any("measure" in task.kinds for task in tasks) else []
     chosen = [(task, find_entrants(entrants, task, refused.append, slow, workers)) for task in tasks]
     if not any(found for _, found in chosen):
         raise refused[0]
+    if task_name == "all":
+        # An entrant has only to be of the kind that one of the tasks takes.
+        entered = {entrant.name for _, found in chosen for entrant in found}
+        refused = [error for error in refused if not (isinstance(error, CannotEnter) and error.entrant in entered)]
+        chosen = [(task, found) for task, found in chosen if found]
     for message in dict.fromkeys(map(str, refused)):
         _note(f"gengap: error: {message}")
-    if slow and any("measure" in task.kinds for task in tasks):
+    if slow:
         _note(f"left out: {len(slow)} measures that take many passes; `gengap measure {zoo.root} --measures all` first")
     written = []
     for task, found in chosen:
-        _note(f"{zoo.name}/{task.name}: {len(found)} entrants")
+        _note(f"{zoo.name}/{task.name}: {len(found)} entrant{'s' if len(found) > 1 else ''}")
         written += evaluate(
             task,
             found,

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from baselines.interface import MEASURE_ACCESS
 from baselines.predictors.boosting import PLAIN_WORDS, boosted_regression
 from benchmark import measuring, records, scoring
 from benchmark.entrants import Entrant, builtin_entrants, unknown
@@ -61,6 +62,14 @@ def _raise(error: InputError) -> None:
     raise error
 
 
+class CannotEnter(InputError):
+    """An entrant is not of the kind that a task takes."""
+
+    def __init__(self, entrant: str, message: str):
+        super().__init__(message)
+        self.entrant = entrant
+
+
 def find_entrants(
     references: Sequence[str],
     task: Task,
@@ -87,7 +96,10 @@ def find_entrants(
         for future in futures:
             try:
                 entrant = future.result()
-                chosen[entrant.name] = entrant
+                if (other := chosen.setdefault(entrant.name, entrant)) is not entrant:
+                    raise InputError(
+                        f"{entrant.reference} is called {entrant.name!r} like {other.reference}: give it another `name`"
+                    )
             except InputError as error:
                 refused(error)
     return list(chosen.values())
@@ -101,7 +113,7 @@ def _entrant(reference: str, task: Task, known: dict[str, Entrant], groups: Iter
     elif (entrant := _described(reference)).name in known:
         raise InputError(f"{reference} is called {entrant.name!r} like a built-in entrant: give it another `name`")
     if problem := task.refuses(entrant):
-        raise InputError(f"{entrant.name} cannot enter {task.name}: {problem}")
+        raise CannotEnter(entrant.name, f"{entrant.name} cannot enter {task.name}: {problem}")
     return entrant
 
 
@@ -147,7 +159,7 @@ def evaluate(
     known = [answer.entrant for answer in stored]
     if left := [entrant for entrant in measures if entrant not in known]:
         # They read one view, of the level that covers them all.
-        widest = max((entrant.access for entrant in left), key=["weights", "train-data", "trajectory"].index)
+        widest = max((entrant.access for entrant in left), key=MEASURE_ACCESS.index)
         jobs.insert(0, (widest, left))
     # Both hold the answers: the zoo its accuracies, the records their targets.
     closed = [str(zoo.root), str(results)]

@@ -61,8 +61,9 @@ def select(names: Iterable[str]) -> list[Measure]:
     known = {measure.name: (measure,) for measure in measures()} | groups() | {"all": measures()}
     chosen: dict[str, Measure] = {}
     for name in names:
-        if ":" in name:
-            raise InputError(f"{name} is not built in: `gengap run complexity {name} --zoo DIR` computes and scores it")
+        if ":" in name or name.endswith(".py"):
+            own = name if ":" in name else f"{name}:NAME"
+            raise InputError(f"{name} is not built in: `gengap run complexity {own} --zoo DIR` computes and scores it")
         if name not in known:
             raise InputError(
                 f"unknown measure {name!r}{nearest(name, known)}: give all, fast, a family "

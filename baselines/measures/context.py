@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from time import process_time
 from typing import Any, TypeVar, cast
@@ -110,27 +110,46 @@ class MeasureContext:
         """
         return self._folded.architecture
 
-    @cached_property
+    @property
     def stack(self) -> Stack:
         """The networks for passes in eval mode, float32: without norms, or with them where one cannot be folded."""
         try:
-            return self._folded
+            stack = self._folded
         except NotApplicable:
-            return self._view.stacks[0]
+            stack = self._view.stacks[0]
+        return replace(stack, parameters={name: value.clone() for name, value in stack.parameters.items()})
 
     def undefined(self, mask: Tensor, reason: str) -> None:
-        """The measure has no value where ``mask`` (bool [M]) holds; whatever it returns there becomes NaN."""
-        for model in torch.nonzero(mask).flatten().tolist():
-            self.reasons.setdefault(model, reason)
+        """The measure has no value where ``mask`` (bool [M]) holds; whatever it returns there becomes NaN.
+
+        Raises:
+            ValueError: another kind of mask, or no reason.
+        """
+        self._say(self.reasons, mask, reason)
 
     def remark(self, mask: Tensor, what: str) -> None:
-        """The value stands where ``mask`` (bool [M]) holds, and its reader has to know something of it."""
+        """The value stands where ``mask`` (bool [M]) holds, and its reader has to know something of it.
+
+        Raises:
+            ValueError: another kind of mask, or nothing said.
+        """
+        self._say(self.remarks, mask, what)
+
+    def _say(self, said: dict[int, str], mask: Tensor, what: str) -> None:
+        mask = torch.as_tensor(mask)
+        if mask.shape != (len(self),) or mask.dtype != torch.bool:
+            raise ValueError(f"a mask of {mask.dtype} {list(mask.shape)}, expected torch.bool [{len(self)}]")
+        if not what:
+            raise ValueError("a mask without words: say why the value does not exist, or what to know of it")
         for model in torch.nonzero(mask).flatten().tolist():
-            self.remarks.setdefault(model, what)
+            said.setdefault(model, what)
 
     @property
     def train(self) -> TrainData:
-        """Training images and what is known of these models on them; its per-model arrays have M entries."""
+        """Training images and what is known of these models on them; its per-model arrays have M entries.
+
+        Its images and labels are no copies: a measure that writes to them would spoil the others.
+        """
         return cast(TrainData, self._view.train).take(np.arange(len(self)))
 
     def statistic(self, name: str) -> Tensor:

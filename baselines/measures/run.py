@@ -56,7 +56,8 @@ def compute(view: View, measures: Iterable[Measure], **settings: Any) -> dict[st
         for found, said in ((reasons, result.reasons), (remarks, result.remarks)):
             found[measure.name].update({int(rows[model]): what for model, what in said.items()})
         seconds[measure.name] += result.seconds
-        logs[measure.name] += result.log
+        if result.log not in logs[measure.name]:  # the same mistake in every stack is told once
+            logs[measure.name] += result.log
     return {
         name: MeasureResult(values[name], reasons[name], remarks[name], seconds[name], logs[name]) for name in values
     }
@@ -115,16 +116,22 @@ def _evaluate(measure: Measure, context: MeasureContext) -> MeasureResult:
     values, log = np.full(len(context), np.nan), ""
     context.reasons, context.remarks = {}, {}
     borrowed, start = context.borrowed, process_time()
+    everyone = range(len(context))
     try:
-        values[:] = _numbers(measure.function(context), len(context))
+        returned = measure.function(context)
     except NotApplicable as reason:
-        context.reasons = dict.fromkeys(range(len(context)), str(reason))
+        context.reasons = dict.fromkeys(everyone, str(reason))
     except Exception as error:  # noqa: BLE001 - a measure may come from anyone and raise anything
-        context.reasons = dict.fromkeys(range(len(context)), f"{FAILED}: {type(error).__name__}: {error}")
+        context.reasons = dict.fromkeys(everyone, f"{FAILED}: {type(error).__name__}: {error}")
         # Without the frame of this function: what follows is the measure's own.
-        log = "".join(
-            traceback.format_exception(error.with_traceback(error.__traceback__ and error.__traceback__.tb_next))
-        )
+        own = error.__traceback__ and error.__traceback__.tb_next
+        log = "".join(traceback.format_exception(error.with_traceback(own)))
+    else:
+        try:
+            values[:] = _numbers(returned, len(context))
+        except ValueError as error:
+            context.reasons = dict.fromkeys(everyone, f"{FAILED}: {error}")
+            log = f"{measure.name}: {error}\n"
     seconds = process_time() - start + context.borrowed - borrowed
     silent = [model for model in np.flatnonzero(~np.isfinite(values)).tolist() if model not in context.reasons]
     context.reasons |= {model: f"{FAILED}: it returned {values[model]} and gave no reason" for model in silent}
@@ -141,13 +148,13 @@ def _numbers(returned: Any, count: int) -> np.ndarray:
     Raises:
         ValueError: it is something else than one number per model.
     """
+    expected = f"expected a tensor of shape ({count},): one number per model"
     try:
-        values = torch.as_tensor(returned).detach().double().numpy()
+        found = torch.as_tensor(returned if isinstance(returned, torch.Tensor) else np.asarray(returned))
     except (TypeError, ValueError, RuntimeError):
-        raise ValueError(
-            f"it returned a {type(returned).__name__} that is no array of numbers, expected a tensor ({count},): one "
-            f"number per model"
-        ) from None
-    if values.shape != (count,):
-        raise ValueError(f"it returned shape {values.shape}, expected ({count},): one number per model")
-    return values
+        found = None
+    if found is None or found.is_complex():
+        raise ValueError(f"it returned a {type(returned).__name__} that holds no real numbers, {expected}")
+    if found.shape != (count,):
+        raise ValueError(f"it returned shape {tuple(found.shape)}, {expected}")
+    return found.detach().cpu().double().numpy()

@@ -452,6 +452,25 @@ def no_numbers(context):
     return "three"
 
 
+def complex_numbers(context):
+    return torch.ones(len(context)) * 1j
+
+
+def a_mask_of_pairs(context):
+    context.undefined(torch.ones(len(context), 1, dtype=torch.bool), "one row too many")
+    return torch.ones(len(context))
+
+
+def a_mask_of_numbers(context):
+    context.remark(torch.ones(len(context)), "not true or false")
+    return torch.ones(len(context))
+
+
+def no_words(context):
+    context.undefined(torch.ones(len(context), dtype=torch.bool), "")
+    return torch.ones(len(context))
+
+
 def nan_without_a_reason(context):
     values = torch.zeros(len(context))
     values[1] = torch.nan
@@ -467,9 +486,11 @@ def writes_to_everything(context):
         value.numpy().fill(7)
     for values in (*context.matrices, *context.singular_values, *context.margins, context.margin):
         values.fill_(7)
+    for value in context.stack.parameters.values():
+        value.fill_(7)
     context.train.loss[:] = 7
     context.train.subset_size[:] = 7
-    context.undefined(torch.tensor([True]), "said by the one before")
+    context.undefined(torch.arange(len(context)) == 0, "said by the one before")
     return torch.zeros(len(context))
 
 
@@ -481,8 +502,16 @@ def not_here(context):
     ("function", "lost", "words"),
     [
         (raises, {0, 1, 2}, "the measure failed: KeyError: 'a mistake of its author'"),
-        (wrong_shape, {0, 1, 2}, r"the measure failed: ValueError: it returned shape (4,), expected (3,): one number"),
-        (no_numbers, {0, 1, 2}, "the measure failed: ValueError: it returned a str that is no array of numbers"),
+        (wrong_shape, {0, 1, 2}, r"the measure failed: it returned shape (4,), expected a tensor of shape (3,): one"),
+        (no_numbers, {0, 1, 2}, "the measure failed: it returned a str that holds no real numbers, expected a tensor"),
+        (complex_numbers, {0, 1, 2}, "the measure failed: it returned a Tensor that holds no real numbers"),
+        (
+            a_mask_of_pairs,
+            {0, 1, 2},
+            "the measure failed: ValueError: a mask of torch.bool [3, 1], expected torch.bool",
+        ),
+        (a_mask_of_numbers, {0, 1, 2}, "the measure failed: ValueError: a mask of torch.float32 [3], expected"),
+        (no_words, {0, 1, 2}, "the measure failed: ValueError: a mask without words: say why"),
         (nan_without_a_reason, {1}, "the measure failed: it returned nan and gave no reason"),
         (infinite, {0, 1, 2}, "the measure failed: it returned inf and gave no reason"),
     ],

@@ -319,6 +319,42 @@ def test_an_entrant_that_cannot_be_loaded_does_not_keep_others_from_running(
     assert err.count("broken.py:Mine cannot be loaded: ModuleNotFoundError: No module named 'elephants'") == 1
 
 
+def test_two_of_one_name_are_not_one(capsys: pytest.CaptureFixture[str], small_zoo: Zoo, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "file.py").write_text("def mine(context):\n    return context.weights.sum(1)\n")
+    both = [tmp_path / folder / "file.py:mine" for folder in ("a", "b")]
+    code, _, err = said(capsys, "run", "complexity", *both, "--zoo", small_zoo.root, "--results", tmp_path / "r")
+    assert code == 2
+    assert re.search(r"b/file.py:mine is called 'mine' like .*a/file.py:mine: give it another `name`", err)
+    assert "complexity: 1 entrant\n" in err
+
+
+def test_on_all_tasks_an_entrant_enters_those_that_take_it(
+    capsys: pytest.CaptureFixture[str], small_zoo: Zoo, tmp_path: Path
+) -> None:
+    arguments = ["--zoo", small_zoo.root, "--results", tmp_path / "r"]
+    code, _, err = said(capsys, "run", "all", "counts", "nfn-mp", *arguments)
+    assert code == 2
+    assert "cannot enter" not in err
+    assert "test-accuracy" not in err
+    assert "unknown entrant 'nfn-mp'" in err
+    assert said(capsys, "run", "all", "counts", *arguments)[0] == 0
+    assert "cannot enter test-accuracy" in refused(capsys, "run", "test-accuracy", "counts", *arguments)
+
+
+def test_values_that_a_measure_lost_are_a_warning(
+    capsys: pytest.CaptureFixture[str], small_zoo: Zoo, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def mine(context):\n    return context.weights.sum(1).log()\n")
+    code, _, err = said(
+        capsys, "run", "complexity", f"{file}:mine", "--zoo", small_zoo.root, "--results", tmp_path / "r"
+    )
+    assert code == 0
+    assert "gengap: warning: mine failed for some models of small/complexity:\nmine: the measure failed: it" in err
+
+
 def test_tasks_and_entrants(capsys: pytest.CaptureFixture[str], small_zoo: Zoo) -> None:
     tasks = json.loads(said(capsys, "tasks", "--zoo", small_zoo.root, "--json")[1])
     assert sum(tasks["split"][name] for name in ("train", "validation", "test")) == 64

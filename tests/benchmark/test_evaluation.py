@@ -19,7 +19,7 @@ from zoo_builder.store import Zoo
 
 HEAD = """
 import numpy as np
-from baselines.interface import NotApplicable, Prediction
+from baselines.interface import Measure, NotApplicable, Prediction
 
 class Base:
     access = "weights"
@@ -263,6 +263,16 @@ def test_not_applicable_and_timeout_are_told_apart_from_failure(small_zoo: Zoo, 
             "def Mine(context): return 0",
             "test-accuracy",
             r"a complexity measure says how large the generalization gap is",
+        ),
+        (
+            "Mine = Measure('mine', len, 'weights', 'cheap', '', '')",
+            "complexity",
+            r"unknown cost 'cheap' of measure 'mine': use one of free, weights",
+        ),
+        (
+            "Mine = Measure('mine', len, 'hyperparameters', 'free', '', '')",
+            "complexity",
+            r"unknown access level 'hyperparameters' of measure 'mine': use one of weights, train-data, trajectory",
         ),
         ("1 / 0", "test-accuracy", r"cannot be loaded: ZeroDivisionError"),
         ("class Other(Base): pass", "test-accuracy", r"has no 'Mine'"),

@@ -52,5 +52,5 @@ def _read(name: str, root: Path | None) -> tuple[tuple[str, ...], Split, Split]:
     raise InputError(
         f"{root} holds no data set: looked for train.parquet (with test.parquet) and for train/<class>/ with images "
         f"(and test/<class>/); torchvision's own layout is read for {', '.join(torchvision_sets.SETS)} only, not for "
-        f"{name!r}{nearest(name, NAMES)}"
+        f"{name!r}{nearest(name, torchvision_sets.SETS)}"
     )
