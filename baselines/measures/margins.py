@@ -219,7 +219,7 @@ _SAMPLE = "2,000 images"
 _WHERE = {
     "input": "h the image",
     "first": "h after the first activation",
-    "middle": "h after one in the middle",
+    "middle": "h after a middle activation",
     "last": "h after the last activation",
 }
 
