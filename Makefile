@@ -2,6 +2,8 @@
 # under CI=true (.ci/environment.py). Another interpreter: make PYTHON=/path/to/python3.12 test
 PYTHON ?= python3
 RUN := $(PYTHON) .ci/environment.py
+# Two at a time; the tests of a file share what is costly to set up.
+TESTS := pytest -n 2 --dist loadfile
 # Where `make zoos` finds its data sets, and where it puts the zoos.
 GENGAP_DATA ?= ../shared/data
 ZOOS ?= ../zoos
@@ -21,7 +23,7 @@ demo:
 	@$(RUN) gengap demo
 
 test:
-	@$(RUN) pytest
+	@$(RUN) $(TESTS)
 
 test-slow:
 	@$(RUN) pytest -m slow
@@ -32,7 +34,7 @@ check:
 	@$(RUN) pyright
 	@$(RUN) gengap leaderboard results --check results/LEADERBOARD.md
 	@$(RUN) gengap leaderboard results --across complexity --check results/COMPLEXITY.md
-	@$(RUN) pytest
+	@$(RUN) $(TESTS)
 
 bench:
 	@$(RUN) python tests/performance

@@ -191,7 +191,7 @@ def bad_records(small_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> dic
     file.write_text("import os, socket\n" + places + HEAD + "\n".join(classes))
     task = find_task("test-accuracy", small_zoo.name)
     evaluate(task, find_entrants(["hyperparameters"], task), small_zoo, folder / "results")
-    entrants = find_entrants([f"{file}:{name.title()}" for name in BAD], task)
+    entrants = find_entrants([f"{file}:{name.title()}" for name in BAD], task, workers=2)
     records = evaluate(task, entrants, small_zoo, folder / "results", workers=2)
     return {record.entrant: record for record in records}
 
