@@ -533,7 +533,7 @@ def _measure(options: argparse.Namespace) -> int:
             progress=bar.update,
             note=lambda line: tqdm.write(line, file=sys.stderr),
         )
-    by_name = dict(list(table.groupby("measure")))
+    by_measure = table.groupby("measure")
     summary = [
         {
             "measure": name,
@@ -543,7 +543,7 @@ def _measure(options: argparse.Namespace) -> int:
             "seconds": float(rows["seconds"].sum()),
             "reasons": {str(reason): int(count) for reason, count in rows["reason"].value_counts().items()},
         }
-        for name, rows in ((one.name, by_name[one.name]) for one in chosen)
+        for name, rows in ((one.name, by_measure.get_group(one.name)) for one in chosen)
     ]
     lines = [("measure", "defined", "median", "s / model", "not defined, or with a remark")]
     for row in summary:
@@ -594,14 +594,17 @@ def _run(options: argparse.Namespace) -> int:
     zoo = Zoo.open(options.zoo)
     records, refused = _records(zoo, options.task, options.entrants, options)
     _show(options, [_record_json(record) for record in records], f"records are in {options.results}")
-    bad = [record for record in records if record.status in ("failed", "timeout")]
     for record in records:
         log = f"\n{record.log.rstrip()}" if record.log else ""
-        if record in bad:
+        if _is_bad(record):
             _note(f"gengap: error: {record.entrant} {record.status} on {record.task}: {record.reason}{log}")
         elif log:
             _note(f"gengap: warning: {record.entrant} failed for some models of {record.task}:{log}")
-    return 2 if bad or refused else 0
+    return 2 if refused or any(map(_is_bad, records)) else 0
+
+
+def _is_bad(record: "Record") -> bool:
+    return record.status in ("failed", "timeout")
 
 
 def _records(
@@ -723,7 +726,7 @@ def _demo(options: argparse.Namespace) -> int:
     )
     facts = {"report": str(report), "seconds": time.perf_counter() - started}
     _show(options, facts | {"records": [_record_json(record) for record in records]}, closing)
-    return 2 if any(record.status in ("failed", "timeout") for record in records) else 0
+    return 2 if any(map(_is_bad, records)) else 0
 
 
 if __name__ == "__main__":

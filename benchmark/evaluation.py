@@ -80,14 +80,14 @@ def find_entrants(
     """The entrants that ``references`` name: built-ins, families of measures, a user's own, or "all", the usual ones.
 
     Args:
-        workers: how many processes at a time ask users' files what their entrants are.
-        left_out: names of built-ins that "all" does not stand for.
         refused: what is done about an entrant that is unknown or cannot be loaded, that cannot enter the task, or that
-            is a user's own under a built-in's name. Where it does not raise, the entrant is left out.
+            is a user's own under a name that another has. Where it does not raise, the entrant is left out.
+        left_out: names of built-ins that "all" does not stand for.
+        workers: how many processes at a time ask users' files what their entrants are.
     """
     known = builtin_entrants()
     usual = [entrant for entrant in known.values() if entrant.control or entrant.kind in task.kinds]
-    names = {name: [measure.name for measure in group] for name, group in measuring.groups().items()}
+    names = {name: [measure.name for measure in group] for name, group in measuring.named_groups().items()}
     names["all"] = [entrant.name for entrant in usual if entrant.name not in left_out and not task.refuses(entrant)]
     wanted = dict.fromkeys(name for reference in references for name in names.get(reference, [reference]))
     chosen: dict[str, Entrant] = {}

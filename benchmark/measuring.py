@@ -47,7 +47,7 @@ SEARCH_PASSES = 200_000
 SAVED_EVERY = 30  # seconds
 
 
-def groups() -> dict[str, tuple[Measure, ...]]:
+def named_groups() -> dict[str, tuple[Measure, ...]]:
     """Measures that one name stands for: a family, or "fast", those that take one pass at most."""
     return families() | {"fast": tuple(measure for measure in measures() if measure.cost in FAST)}
 
@@ -58,7 +58,7 @@ def select(names: Iterable[str]) -> list[Measure]:
     Raises:
         InputError: a name is none of these.
     """
-    known = {measure.name: (measure,) for measure in measures()} | groups() | {"all": measures()}
+    known = {measure.name: (measure,) for measure in measures()} | named_groups() | {"all": measures()}
     chosen: dict[str, Measure] = {}
     for name in names:
         if ":" in name or name.endswith(".py"):
@@ -100,9 +100,9 @@ def measure(
     with only_process(zoo.root, "measuring", "measure a copy of the zoo"):
         numbers = range(len(zoo.manifest["parts"]))
         wanted = {number: _missing(_runs(zoo, number), _read_part(zoo, number), chosen) for number in numbers}
-        start(sum(len(runs) * len(missing) for parts in wanted.values() for runs, missing in parts))
-        if jobs := [number for number, parts in wanted.items() if parts]:
-            left = {measure for parts in wanted.values() for _, missing in parts for measure in missing}
+        start(sum(len(runs) * len(missing) for groups in wanted.values() for runs, missing in groups))
+        if jobs := [number for number, groups in wanted.items() if groups]:
+            left = {measure for groups in wanted.values() for _, missing in groups for measure in missing}
             data = zoo.data(data_root) if any(_reads_data(measure) for measure in left) else None
             images, device = 0 if data is None else len(data.train_labels), torch.device(device)
             chosen_engines = _engines(zoo, {measure.cost for measure in left}, images, device, note)
@@ -186,11 +186,11 @@ def _missing(
     runs: pd.DataFrame, table: pd.DataFrame, chosen: Sequence[Measure]
 ) -> list[tuple[pd.DataFrame, list[Measure]]]:
     """The runs by architecture, with the measures that ``table`` lacks for some of them, or that failed."""
-    lacking = []
+    groups = []
     for _, alike in runs.groupby("architecture", sort=False):
         if missing := _without_values(chosen, table[table["model_id"].isin(alike["model_id"])], len(alike)):
-            lacking.append((alike, missing))
-    return lacking
+            groups.append((alike, missing))
+    return groups
 
 
 def _without_values(chosen: Sequence[Measure], table: pd.DataFrame, models: int) -> list[Measure]:

@@ -15,16 +15,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 
 from zoo_builder.datasets.dataset import Dataset
 from zoo_builder.errors import InputError
 
-# A part: takes the data (None where it needs none) and a callback that counts what is done, commits its files and
-# returns its sidecar.
-Part = Callable[[Any, Callable[[int], object]], dict]
+# What a part is given: the data, or None where it needs none.
+Data = TypeVar("Data", bound=Dataset | None)
+# A part: takes the data and a callback that counts what is done, commits its files and returns its sidecar.
+Part = Callable[[Data, Callable[[int], object]], dict]
 
 
 class Runner(Protocol):
@@ -32,7 +33,9 @@ class Runner(Protocol):
 
     here: ClassVar[bool]
 
-    def run(self, parts: Sequence[Part], data: Dataset, progress: Callable[[int], object], gpu: bool) -> Iterator[dict]:
+    def run(
+        self, parts: Sequence[Part[Dataset]], data: Dataset, progress: Callable[[int], object], gpu: bool
+    ) -> Iterator[dict]:
         """Yields the sidecar of every part as it is committed.
 
         Raises:
@@ -57,7 +60,7 @@ class Local:
             raise InputError(f"--workers is {self.workers}: it must be at least 1, and is best the number of cores")
 
     def run(
-        self, parts: Sequence[Part], data: Dataset | None, progress: Callable[[int], object], gpu: bool
+        self, parts: Sequence[Part[Data]], data: Data, progress: Callable[[int], object], gpu: bool
     ) -> Iterator[dict]:
         """See ``Runner.run``."""
         if self.workers == 1 or len(parts) <= 1 or gpu:
@@ -162,7 +165,9 @@ class Ray:
     def _address(self) -> str | None:
         return self.address or os.environ.get("RAY_ADDRESS") or None
 
-    def run(self, parts: Sequence[Part], data: Dataset, progress: Callable[[int], object], gpu: bool) -> Iterator[dict]:
+    def run(
+        self, parts: Sequence[Part[Dataset]], data: Dataset, progress: Callable[[int], object], gpu: bool
+    ) -> Iterator[dict]:
         """See ``Runner.run``."""
         import ray
         from ray.exceptions import RayError, RayTaskError

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from time import process_time
 from typing import Any, TypeVar, cast
@@ -110,14 +110,17 @@ class MeasureContext:
         """
         return self._folded.architecture
 
+    @cached_property
+    def _stack(self) -> Stack:
+        try:
+            return self._folded
+        except NotApplicable:
+            return self._view.stacks[0]
+
     @property
     def stack(self) -> Stack:
         """The networks for passes in eval mode, float32: without norms, or with them where one cannot be folded."""
-        try:
-            stack = self._folded
-        except NotApplicable:
-            stack = self._view.stacks[0]
-        return replace(stack, parameters={name: value.clone() for name, value in stack.parameters.items()})
+        return self._stack.take(np.arange(len(self)))
 
     def undefined(self, mask: Tensor, reason: str) -> None:
         """The measure has no value where ``mask`` (bool [M]) holds; whatever it returns there becomes NaN.
@@ -169,7 +172,7 @@ class MeasureContext:
         for size in np.unique(train.subset_size).tolist():
             members = np.flatnonzero(train.subset_size == size)
             subsets = [training_subset(int(train.subset_seed[model]), size, len(train.images)) for model in members]
-            groups.append(Group(members, self.stack.take(members), np.stack(subsets)[:, :most], train))
+            groups.append(Group(members, self._stack.take(members), np.stack(subsets)[:, :most], train))
         return groups
 
     @shared

@@ -293,18 +293,21 @@ def test_run_and_leaderboard(capsys: pytest.CaptureFixture[str], small_zoo: Zoo,
     assert {record["entrant"] for record in records} == {"weight-norm", "random"}
 
 
+def run_mine(capsys: pytest.CaptureFixture[str], zoo: Zoo, folder: Path, task: str, body: str) -> tuple[int, str]:
+    """What comes of a measure ``mine(context)`` in a user's file: the exit code and stderr."""
+    (folder / "mine.py").write_text(f"def mine(context):\n    {body}\n")
+    code, _, err = said(capsys, "run", task, folder / "mine.py:mine", "--zoo", zoo.root, "--results", folder / "r")
+    return code, err
+
+
 def test_an_entrant_that_fails_is_an_error_with_its_log(
     capsys: pytest.CaptureFixture[str], small_zoo: Zoo, tmp_path: Path
 ) -> None:
-    file = tmp_path / "mine.py"
-    file.write_text("def mine(context):\n    raise RuntimeError('no idea')\n")
-    code, _, err = said(
-        capsys, "run", "generalization-gap", f"{file}:mine", "--zoo", small_zoo.root, "--results", tmp_path / "r"
-    )
+    code, err = run_mine(capsys, small_zoo, tmp_path, "generalization-gap", "raise RuntimeError('no idea')")
     assert code == 2
     assert "gengap: error: mine failed on small/generalization-gap: the measure failed: RuntimeError: no idea" in err
     assert "raise RuntimeError('no idea')" in err
-    assert "mine" in refused(capsys, "run", "test-accuracy", f"{file}:mine", "--zoo", small_zoo.root)
+    assert "mine" in refused(capsys, "run", "test-accuracy", tmp_path / "mine.py:mine", "--zoo", small_zoo.root)
 
 
 def test_an_entrant_that_cannot_be_loaded_does_not_keep_others_from_running(
@@ -344,11 +347,7 @@ def test_on_all_tasks_an_entrant_enters_those_that_take_it(
 def test_values_that_a_measure_lost_are_a_warning(
     capsys: pytest.CaptureFixture[str], small_zoo: Zoo, tmp_path: Path
 ) -> None:
-    file = tmp_path / "mine.py"
-    file.write_text("def mine(context):\n    return context.weights.sum(1).log()\n")
-    code, _, err = said(
-        capsys, "run", "complexity", f"{file}:mine", "--zoo", small_zoo.root, "--results", tmp_path / "r"
-    )
+    code, err = run_mine(capsys, small_zoo, tmp_path, "complexity", "return context.weights.sum(1).log()")
     assert code == 0
     assert "gengap: warning: mine failed for some models of small/complexity:\nmine: the measure failed: it" in err
 
