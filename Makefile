@@ -12,7 +12,7 @@ ZOOS ?= ../zoos
 .PHONY: help demo test test-slow check bench zoos
 
 help:
-	@echo "make demo       train a small zoo, run every entrant on it, write a leaderboard (under 3 minutes)"
+	@echo "make demo       train a small zoo, run every method on it, write a leaderboard (under 3 minutes)"
 	@echo "make test       the tests, without the slow ones"
 	@echo "make test-slow  the slow tests alone"
 	@echo "make check      formatting, lint, types, the leaderboard against its records, tests: what CI runs"

@@ -1,1 +1,1 @@
-"""Entrants: complexity measures, predictors fitted on labelled models, estimators that read unlabeled data."""
+"""Methods: complexity measures, predictors fitted on labelled models, estimators that read unlabeled data."""

@@ -1,8 +1,8 @@
-"""A record: what one entrant did on one task, as a JSON file with its predictions in a Parquet file beside it.
+"""A record: what one method did on one task, as a JSON file with its predictions in a Parquet file beside it.
 
-    <folder>/<zoo>/<task>/<entrant>--<created>.json, .parquet
+    <folder>/<zoo>/<task>/<method>--<created>.json, .parquet
 
-Records are only ever added. A later run of the same entrant on the same board supersedes the earlier one when the
+Records are only ever added. A later run of the same method on the same board supersedes the earlier one when the
 folder is read; the earlier file stays as history.
 """
 
@@ -21,7 +21,7 @@ from zoo_builder.files import write_atomically, write_json
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = 2
+SCHEMA = 3
 STATUSES = ("ok", "failed", "timeout", "not applicable")
 INTERVAL = ("value", "low", "high")
 PREDICTION_COLUMNS = ["model_id", "configuration", "prediction", "reason", "target"]
@@ -29,24 +29,25 @@ PREDICTION_COLUMNS = ["model_id", "configuration", "prediction", "reason", "targ
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One entrant on one task. The fields are the keys of the JSON file.
+    """One method on one task. The fields are the keys of the JSON file.
 
     Attributes:
         schema: version of this format.
         task, task_version: "<zoo>/<name>" and the version of its definition.
         target, orientation: what is predicted, and in words what a larger value means.
         kind: "measure", "predictor", "estimator" or "oracle".
-        control: the entrant is a yardstick, shown on the board without a rank.
+        control: the method is a yardstick, shown on the board without a rank.
         zoo_manifest, weights_hash, split_hash: SHA-256 of what was scored.
         created: ISO 8601 time with its offset.
         seconds, peak_memory_mib: cost of the run; the memory is None for values that were computed before.
         status: "ok", "failed", "timeout" or "not applicable"; all but "ok" have a reason.
-        log: the end of what a failed entrant printed.
+        log: the end of what a failed method printed.
         models: number of test models; coverage: the share of them that has a prediction.
         flags: remarks on the prediction, such as "constant".
+        headline: the score that orders the board.
         scores: {"tau": {"value", "low", "high", "flipped", "detail"}, ...} with 95 % intervals, see
             ``benchmark.scoring.scorecard.Entry``; empty where there is nothing to score.
-        undefined: {"psi": why, ...}, the scores that the entrant has not.
+        undefined: {"psi": why, ...}, the scores that the method has not.
         reference: {"tie_ceiling", "tie_fraction", "reliability": {"halves", "ceiling"}, "noise_floors": {"tau":
             {"median", "p95"}, ...}} of the task.
         path: the file it was read from or written to; not part of the format.
@@ -58,7 +59,7 @@ class Record:
     zoo: str
     target: str
     orientation: str
-    entrant: str
+    method: str
     kind: str
     access: str
     control: bool
@@ -79,6 +80,7 @@ class Record:
     models: int
     coverage: float
     flags: list
+    headline: str
     scores: dict
     undefined: dict
     reference: dict
@@ -93,8 +95,10 @@ class Record:
             raise InputError(f"{path} cannot be read as a record: {error}; delete it or restore it") from error
         if isinstance(content, dict) and content.get("schema") == 1:
             content = _of_schema_1(content)
+        if isinstance(content, dict) and content.get("schema") == 2:
+            content = _of_schema_2(content)
         if problem := _problem(content):
-            raise InputError(f"{path} is not a record: {problem}; delete it or run its entrant again")
+            raise InputError(f"{path} is not a record: {problem}; delete it or run its method again")
         return cls(**content, path=path)
 
     def predictions(self) -> "pd.DataFrame":
@@ -114,14 +118,19 @@ class Record:
         if list(frame.columns) != PREDICTION_COLUMNS or len(frame) != self.models:
             raise InputError(
                 f"{path} holds {len(frame)} rows of {', '.join(map(str, frame.columns))}; {self.path.name} promises "
-                f"{self.models} rows of {', '.join(PREDICTION_COLUMNS)}; run the entrant again"
+                f"{self.models} rows of {', '.join(PREDICTION_COLUMNS)}; run the method again"
             )
         return frame
 
     @property
-    def board(self) -> tuple[str, str, int, str]:
-        """Records are comparable where this is equal: same task, same weights, same split."""
+    def population(self) -> tuple[str, str, int, str]:
+        """Records can be compared where this is equal: same task, same weights, same split."""
         return self.task, self.weights_hash, self.task_version, self.split_hash
+
+    @property
+    def board(self) -> tuple[str, str, int, str, str]:
+        """The board that the record stands on: its population and access level."""
+        return *self.population, self.access
 
     @property
     def time(self) -> datetime:
@@ -131,13 +140,13 @@ class Record:
 def write(record: Record, predictions: "pd.DataFrame | None", folder: Path) -> Path:
     """Writes a record under ``folder`` and returns the path of its JSON file, which appears last and whole.
 
-    ``predictions`` has the columns that ``Record.predictions`` returns; None for an entrant that gave none.
-    Raises InputError where the record breaks the format, or a record of this entrant and time is already there.
+    ``predictions`` has the columns that ``Record.predictions`` returns; None for a method that gave none.
+    Raises InputError where the record breaks the format, or a record of this method and time is already there.
     """
     content = {key: value for key, value in asdict(record).items() if key != "path"}
     if problem := _problem(content):
-        raise InputError(f"the record of {record.entrant!r} breaks the format: {problem}")
-    name = f"{_file_name(record.entrant)}--{record.time:%Y%m%dT%H%M%S.%fZ}.json"
+        raise InputError(f"the record of {record.method!r} breaks the format: {problem}")
+    name = f"{_file_name(record.method)}--{record.time:%Y%m%dT%H%M%S.%fZ}.json"
     path = folder / _file_name(record.zoo) / _file_name(record.task.rpartition("/")[2]) / name
     if path.exists():
         raise InputError(f"{path} is already there, and records are never overwritten; give it a later `created`")
@@ -149,14 +158,14 @@ def write(record: Record, predictions: "pd.DataFrame | None", folder: Path) -> P
 
 
 def read_records(folder: Path) -> list[Record]:
-    """The newest record of every entrant on every board under ``folder``, by board and entrant.
+    """The newest record of every method on every board under ``folder``, by board and method.
 
     Raises InputError that names the first file which is not a record.
     """
     newest: dict[tuple, Record] = {}
     for path in sorted(folder.glob("*/*/*.json")):
         record = Record.load(path)
-        key = (*record.board, record.entrant)
+        key = (*record.population, record.method)
         if key not in newest or newest[key].time <= record.time:
             newest[key] = record
     return [newest[key] for key in sorted(newest)]
@@ -169,11 +178,17 @@ def _file_name(name: str) -> str:
 
 
 def _of_schema_1(content: dict) -> dict:
-    """A record from when tau and the mean absolute error were all the scores there were."""
+    """A record of schema 1, where tau and the mean absolute error were all the scores, as one of schema 2."""
     reference = dict(content.get("reference") or {})
     if floor := reference.pop("noise_floor", None):
         reference["noise_floors"] = {"tau": floor}
-    return content | {"schema": SCHEMA, "undefined": {}, "reference": reference}
+    return content | {"schema": 2, "undefined": {}, "reference": reference}
+
+
+def _of_schema_2(content: dict) -> dict:
+    """A record of schema 2, where a method was called an entrant and every board was ordered by tau."""
+    renamed = {"method" if key == "entrant" else key: value for key, value in content.items()}
+    return renamed | {"schema": SCHEMA, "headline": "tau"}
 
 
 def _problem(content: object) -> str | None:
@@ -181,7 +196,7 @@ def _problem(content: object) -> str | None:
     if not isinstance(content, dict):
         return f"it holds a {type(content).__name__}, expected an object"
     if content.get("schema") != SCHEMA:
-        return f"its schema is {content.get('schema')!r}, this version of gengap reads 1 and {SCHEMA}"
+        return f"its schema is {content.get('schema')!r}, this version of gengap reads 1 to {SCHEMA}"
     expected = {f.name for f in fields(Record)} - {"path"}
     if missing := sorted(expected - content.keys()):
         return f"it lacks {', '.join(missing)}"

@@ -13,8 +13,8 @@ import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-import zoo_builder.architecture
-import zoo_builder.dropout
+import zoo_builder.networks.architecture
+import zoo_builder.networks.dropout
 
 # A shell that starts tests in the background lets their processes ignore Ctrl-C, which some tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -27,8 +27,8 @@ settings.load_profile("gengap")
 
 # jaxtyping is no dependency of the package, so the stacked functions name their axes in annotations that only a type
 # checker imports. Here they are imported for real and every call is checked against them.
-with mock.patch("typing.TYPE_CHECKING", True), install_import_hook("zoo_builder.networks", "beartype.beartype"):
-    import zoo_builder.networks  # noqa: F401
+with mock.patch("typing.TYPE_CHECKING", True), install_import_hook("zoo_builder.networks.stack", "beartype.beartype"):
+    import zoo_builder.networks.stack  # noqa: F401
 
 
 def folder(variable: str, content: str) -> Path:

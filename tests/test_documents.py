@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 
 from baselines.measures import measures, norms
-from baselines.measures.run import compute
+from baselines.measures.compute import compute
 from benchmark import tasks
-from benchmark.evaluation import evaluate, find_entrants
+from benchmark.evaluation.evaluate import evaluate
+from benchmark.evaluation.selection import find_methods
+from benchmark.evaluation.views import make_view
 from benchmark.tasks import Task, find_task
-from benchmark.views import make_view
-from zoo_builder.build import build
-from zoo_builder.recipe import load_recipe
-from zoo_builder.store import Zoo
+from zoo_builder.building.build import build
+from zoo_builder.recipes.recipe import load_recipe
+from zoo_builder.store.zoo import Zoo
 
 ROOT = Path(__file__).parent.parent
-HEADER = "import numpy as np\n\nfrom baselines.interface import View\n\n\n"
+HEADER = "import numpy as np\n\nfrom baselines.methods import View\n\n\n"
 
 
 def block(document: str, containing: str) -> str:
@@ -54,7 +55,7 @@ def test_the_predictors(zoo, tmp_path, document, name, header):
     file = tmp_path / "mine.py"
     file.write_text(header + block(document, f"class {name}:"))
     task = find_task("test-accuracy", zoo.name)
-    (record,) = evaluate(task, find_entrants([f"{file}:{name}"], task), zoo, tmp_path / "results")
+    (record,) = evaluate(task, find_methods([f"{file}:{name}"], task), zoo, tmp_path / "results")
     assert (record.status, record.reason, record.coverage) == ("ok", None, 1), record.log
 
 
@@ -72,8 +73,8 @@ def test_the_measure_of_the_readme(zoo, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(block("README.md", "def margin_spread"))
     task = find_task("complexity", zoo.name)
-    (record,) = evaluate(task, find_entrants([f"{file}:margin_spread"], task), zoo, tmp_path / "results")
-    assert (record.status, record.entrant, record.coverage) == ("ok", "margin-spread", 1), record.log
+    (record,) = evaluate(task, find_methods([f"{file}:margin_spread"], task), zoo, tmp_path / "results")
+    assert (record.status, record.method, record.coverage) == ("ok", "margin-spread", 1), record.log
 
 
 def test_the_readme_counts_the_measures():

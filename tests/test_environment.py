@@ -12,7 +12,7 @@ PROJECT = {
     "name": "gengap",
     "dependencies": ["torch>=2"],
     "optional-dependencies": {"test": ["pytest>=8"], "dev": ["gengap[test]", "ruff>=0.8"]},
-    "scripts": {"gengap": "benchmark.cli:main"},
+    "scripts": {"gengap": "benchmark.commands.main:main"},
 }
 
 

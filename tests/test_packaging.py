@@ -41,7 +41,7 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel):
 
 def test_the_wheel_brings_command_and_license(wheel):
     information = f"gengap-{PROJECT['version']}.dist-info"
-    assert "gengap = benchmark.cli:main" in wheel.read(f"{information}/entry_points.txt").decode()
+    assert "gengap = benchmark.commands.main:main" in wheel.read(f"{information}/entry_points.txt").decode()
     assert "Apache License" in wheel.read(f"{information}/licenses/LICENSE").decode()
 
 

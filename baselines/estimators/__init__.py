@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from baselines.interface import Estimator
+    from baselines.methods import Estimator
 
 
 def estimators() -> "tuple[Estimator, ...]":

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from baselines.interface import NotApplicable, Prediction, View
+from baselines.access import View
+from baselines.methods import NotApplicable, Prediction
 
 NOT_FINITE = "the model has outputs that are not finite"
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from baselines.access import View
 from baselines.estimators.average_confidence import NOT_FINITE
-from baselines.interface import NotApplicable, Prediction, View
+from baselines.methods import NotApplicable, Prediction
 
 NO_TWIN = "no other run of its configuration has finite outputs"
 

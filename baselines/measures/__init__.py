@@ -3,12 +3,13 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from baselines.interface import Measure
+    from baselines.measures.measure import Measure
 
 
 def families() -> "dict[str, tuple[Measure, ...]]":
     """{family: its measures}, every built-in one."""
     from baselines.measures import (
+        adaptive_sharpness,
         augmentation,
         controls,
         counts,
@@ -40,9 +41,11 @@ def families() -> "dict[str, tuple[Measure, ...]]":
         heavy_tails,
         optimization,
         curvature,
+        adaptive_sharpness,
         representation,
         margins,
         mixup,
+        adaptive_sharpness,
         augmentation,
         jacobian,
         controls,

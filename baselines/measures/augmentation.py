@@ -9,13 +9,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from baselines.interface import Measure, NotApplicable
 from baselines.measures import transformations as to
+from baselines.measures.chunks import Pieces, pieces
 from baselines.measures.context import Group, MeasureContext
-from baselines.measures.mixup import hidden_margin
-from baselines.measures.passes import Pieces, pieces
+from baselines.measures.margins import hidden_margin
+from baselines.measures.measure import Measure
+from baselines.methods import NotApplicable
 from zoo_builder.datasets.dataset import scaled
-from zoo_builder.networks import Stack, forward
+from zoo_builder.networks.stack import Stack, forward
 
 PENALTY_IMAGES = 1000
 # What a changed prediction costs, by alteration: github.com/sumukhaithal6/pgdl, runner_up_solution/complexity.py.

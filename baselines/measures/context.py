@@ -11,15 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.folding import without_norms
-from baselines.interface import NotApplicable, TrainData, View
-from zoo_builder.architecture import Architecture
+from baselines.access import TrainData, View
+from baselines.methods import NotApplicable, without_norms
 from zoo_builder.datasets.dataset import scaled
-from zoo_builder.engines.interface import Engine
-from zoo_builder.engines.loop import flat
 from zoo_builder.engines.torch_engine import TorchEngine
-from zoo_builder.networks import Stack
-from zoo_builder.training import training_subset
+from zoo_builder.networks.architecture import Architecture
+from zoo_builder.networks.stack import Stack, flat
+from zoo_builder.training.engine import Engine
+from zoo_builder.training.settings import training_subset
 
 Value = TypeVar("Value")
 
@@ -156,7 +155,7 @@ class MeasureContext:
         return cast(TrainData, self._view.train).take(np.arange(len(self)))
 
     def statistic(self, name: str) -> Tensor:
-        """One of ``zoo_builder.training.STATISTICS`` as training recorded it, float64 [M]; infinite or NaN as there.
+        """One of ``zoo_builder.training.settings.STATISTICS`` as training recorded it, float64 [M]; infinite or NaN as there.
 
         Raises:
             NotApplicable: the zoo has no such record.

@@ -5,8 +5,8 @@ import hashlib
 import torch
 from torch import Tensor
 
-from baselines.interface import Measure
 from baselines.measures.context import MeasureContext
+from baselines.measures.measure import Measure
 
 
 def negative_training_loss(context: MeasureContext) -> Tensor:

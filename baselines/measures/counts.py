@@ -5,8 +5,8 @@ from math import log2, prod
 import torch
 from torch import Tensor
 
-from baselines.interface import Measure
 from baselines.measures.context import MeasureContext
+from baselines.measures.measure import Measure
 
 
 def parameter_count(context: MeasureContext) -> Tensor:

@@ -9,8 +9,9 @@ eigenvalues is left out, as there. A heavier tail has a smaller exponent and is 
 import torch
 from torch import Tensor
 
-from baselines.interface import Measure, NotApplicable
 from baselines.measures.context import MeasureContext
+from baselines.measures.measure import Measure
+from baselines.methods import NotApplicable
 
 FEWEST = 10
 

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from baselines.interface import Measure
+from baselines.measures.chunks import pieces
 from baselines.measures.context import MeasureContext
-from baselines.measures.passes import pieces
+from baselines.measures.measure import Measure
 from zoo_builder.datasets.dataset import scaled
-from zoo_builder.networks import forward
+from zoo_builder.networks.stack import forward
 
 IMAGES = 250
 

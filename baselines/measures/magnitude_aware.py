@@ -15,9 +15,9 @@ from math import log
 
 from torch import Tensor
 
-from baselines.interface import Measure
 from baselines.measures.context import MeasureContext
-from baselines.measures.searches import EPSILON, largest_box, largest_noise, sample_term, searched
+from baselines.measures.measure import Measure
+from baselines.measures.perturbations import EPSILON, largest_box, largest_noise, sample_term, searched
 
 
 def pac_bayes_mag_init(context: MeasureContext) -> Tensor:

@@ -17,13 +17,16 @@ from itertools import pairwise
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
+from scipy.stats import trim_mean
 from torch import Tensor
 
-from baselines.interface import Measure, NotApplicable
-from baselines.measures.context import MeasureContext, margins
-from baselines.measures.passes import Segment, blocks, portions
-from zoo_builder.architecture import Activation, Architecture, Residual
+from baselines.measures.chunks import Pieces, blocks, portions
+from baselines.measures.context import Group, MeasureContext, margins
+from baselines.measures.hidden_layers import Segment, at_first_hidden_layer
+from baselines.measures.measure import Measure
+from baselines.methods import NotApplicable
 from zoo_builder.datasets.dataset import scaled
+from zoo_builder.networks.architecture import Activation, Architecture, Residual
 
 IMAGES = 2000
 LAYERS = ("input", "first", "lower", "middle", "last", "output")
@@ -263,3 +266,45 @@ MEASURES = (
         "Chuang et al. 2021, arXiv:2106.03314, kV-GN-Margin",
     ),
 )
+
+MIXUP_IMAGES = 1000
+
+
+def hidden_margin(context: MeasureContext, altered: Callable[[Group], Callable[[Pieces], Tensor]]) -> Tensor:
+    """The mean normalized margin of altered training images at the first hidden layer h, float64 [M].
+
+    An image's margin is (f_y - f_j) / ||grad_h (f_y - f_j)||, j the best other class, so that it is negative where the
+    image is misclassified; an image whose gradient is zero has none. All are divided by the square root of the variance
+    of h over images, averaged over its units without the lowest and the highest 5 %. After the code of Natekar & Sharma
+    2020 (arXiv:2012.02775), which adds 1e-7 to both denominators.
+
+    Args:
+        altered: altered(group)(at) is float32 [m, B, C, H, W], what has become of some images of some models.
+    """
+    halves = at_first_hidden_layer(context.stack.architecture)
+    means, widths = torch.empty(2, len(context), dtype=torch.float64)
+    for group in context.groups(MIXUP_IMAGES):
+        labels, images = group.labels, altered(group)
+        distances = torch.empty(labels.shape, dtype=torch.float64)
+        for models, stack in portions(group.stack):
+            values = squares = torch.zeros(1)
+            origin = None
+            for block in blocks(labels.shape[1]):
+                at = models, block
+                with torch.no_grad():
+                    hidden = halves.hidden(stack, images(at))
+                hidden.requires_grad_()
+                margin = margins(halves.logits(stack, hidden), labels[at])
+                (gradient,) = torch.autograd.grad(margin.sum(), hidden)
+                distances[at] = margin.detach() / gradient.flatten(2).double().norm(dim=2)
+                flat = hidden.detach().flatten(2).double()
+                # The variance of what is constant is exactly 0 then.
+                origin = flat[:, :1] if origin is None else origin
+                values, squares = values + (flat - origin).sum(1), squares + (flat - origin).square().sum(1)
+            variances = squares / labels.shape[1] - (values / labels.shape[1]).square()
+            widths[group.members[models]] = torch.from_numpy(trim_mean(variances.numpy(), 0.05, axis=1)).sqrt()
+        distances[~distances.isfinite()] = torch.nan
+        means[group.members] = distances.nanmean(1)
+    context.undefined(widths == 0, "the first hidden layer gives the same for every image")
+    context.undefined(means.isnan(), "the outputs do not depend on the first hidden layer")
+    return means / widths

@@ -10,17 +10,17 @@ from functools import partial
 from itertools import product
 
 import torch
-from scipy.stats import trim_mean
 from torch import Tensor
 from torch.nn import functional as F
 
-from baselines.interface import Measure
-from baselines.measures.context import Group, MeasureContext, margins
-from baselines.measures.passes import Pieces, at_first_hidden_layer, blocks, pieces, portions
+from baselines.measures.chunks import Pieces, pieces
+from baselines.measures.context import Group, MeasureContext
+from baselines.measures.hidden_layers import at_first_hidden_layer
+from baselines.measures.margins import MIXUP_IMAGES, hidden_margin
+from baselines.measures.measure import Measure
 from zoo_builder.datasets.dataset import scaled
-from zoo_builder.networks import forward
+from zoo_builder.networks.stack import forward
 
-MIXUP_IMAGES = 1000
 CURVE_IMAGES = 500
 # Strengths of a curve, as shares of the largest, at which both images count the same.
 STRENGTHS = torch.linspace(0, 1, 11, dtype=torch.float64)
@@ -84,46 +84,6 @@ def mixup_margin(context: MeasureContext) -> Tensor:
         return lambda at: (scaled(pixels[own[at]]) + scaled(pixels[other[at]])) / 2
 
     return -hidden_margin(context, mixtures)
-
-
-def hidden_margin(context: MeasureContext, altered: Callable[[Group], Callable[[Pieces], Tensor]]) -> Tensor:
-    """The mean normalized margin of altered training images at the first hidden layer h, float64 [M].
-
-    An image's margin is (f_y - f_j) / ||grad_h (f_y - f_j)||, j the best other class, so that it is negative where the
-    image is misclassified; an image whose gradient is zero has none. All are divided by the square root of the variance
-    of h over images, averaged over its units without the lowest and the highest 5 %. After the code of Natekar & Sharma
-    2020 (arXiv:2012.02775), which adds 1e-7 to both denominators.
-
-    Args:
-        altered: altered(group)(at) is float32 [m, B, C, H, W], what has become of some images of some models.
-    """
-    halves = at_first_hidden_layer(context.stack.architecture)
-    means, widths = torch.empty(2, len(context), dtype=torch.float64)
-    for group in context.groups(MIXUP_IMAGES):
-        labels, images = group.labels, altered(group)
-        distances = torch.empty(labels.shape, dtype=torch.float64)
-        for models, stack in portions(group.stack):
-            values = squares = torch.zeros(1)
-            origin = None
-            for block in blocks(labels.shape[1]):
-                at = models, block
-                with torch.no_grad():
-                    hidden = halves.hidden(stack, images(at))
-                hidden.requires_grad_()
-                margin = margins(halves.logits(stack, hidden), labels[at])
-                (gradient,) = torch.autograd.grad(margin.sum(), hidden)
-                distances[at] = margin.detach() / gradient.flatten(2).double().norm(dim=2)
-                flat = hidden.detach().flatten(2).double()
-                # The variance of what is constant is exactly 0 then.
-                origin = flat[:, :1] if origin is None else origin
-                values, squares = values + (flat - origin).sum(1), squares + (flat - origin).square().sum(1)
-            variances = squares / labels.shape[1] - (values / labels.shape[1]).square()
-            widths[group.members[models]] = torch.from_numpy(trim_mean(variances.numpy(), 0.05, axis=1)).sqrt()
-        distances[~distances.isfinite()] = torch.nan
-        means[group.members] = distances.nanmean(1)
-    context.undefined(widths == 0, "the first hidden layer gives the same for every image")
-    context.undefined(means.isnan(), "the outputs do not depend on the first hidden layer")
-    return means / widths
 
 
 @torch.no_grad()

@@ -9,8 +9,8 @@ from math import log
 import torch
 from torch import Tensor
 
-from baselines.interface import Measure
 from baselines.measures.context import MeasureContext
+from baselines.measures.measure import Measure
 from baselines.measures.output import squared_margin
 
 

@@ -4,8 +4,8 @@ from functools import partial
 
 from torch import Tensor
 
-from baselines.interface import Measure
 from baselines.measures.context import MeasureContext
+from baselines.measures.measure import Measure
 
 
 def steps_to_cross_entropy(context: MeasureContext) -> Tensor:

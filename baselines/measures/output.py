@@ -9,8 +9,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from baselines.interface import Measure
 from baselines.measures.context import MeasureContext
+from baselines.measures.measure import Measure
 
 NO_POSITIVE_MARGIN = "the 10th percentile of the training margins is not positive"
 

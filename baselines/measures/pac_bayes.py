@@ -7,10 +7,10 @@ deviation belongs, and searches up to sigma = 2.)
 
 from torch import Tensor
 
-from baselines.interface import Measure
 from baselines.measures.context import MeasureContext
+from baselines.measures.measure import Measure
 from baselines.measures.norms import distance_from_initialization, weight_norm
-from baselines.measures.searches import largest_noise, sample_term, searched
+from baselines.measures.perturbations import largest_noise, sample_term, searched
 
 
 def pac_bayes_init(context: MeasureContext) -> Tensor:

@@ -5,11 +5,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from baselines.interface import Measure, NotApplicable
 from baselines.measures.context import MeasureContext
+from baselines.measures.measure import Measure
 from baselines.measures.output import squared_margin
-from zoo_builder.architecture import Activation
-from zoo_builder.networks import forward
+from baselines.methods import NotApplicable
+from zoo_builder.networks.architecture import Activation
+from zoo_builder.networks.stack import forward
 
 
 def path_norm(context: MeasureContext) -> Tensor:

@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from baselines.interface import Measure
+from baselines.measures.chunks import blocks, portions
 from baselines.measures.context import MeasureContext
+from baselines.measures.hidden_layers import at_first_hidden_layer, at_last_hidden_layer
+from baselines.measures.measure import Measure
 from baselines.measures.mixup import ONE_LABEL, mixup_error
-from baselines.measures.passes import at_first_hidden_layer, at_last_hidden_layer, blocks, portions
 from zoo_builder.datasets.dataset import scaled
 
 IMAGES = 1000

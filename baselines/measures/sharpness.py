@@ -10,10 +10,10 @@ from math import log
 
 from torch import Tensor
 
-from baselines.interface import Measure
 from baselines.measures.context import MeasureContext
+from baselines.measures.measure import Measure
 from baselines.measures.norms import distance_from_initialization, weight_norm
-from baselines.measures.searches import largest_box, sample_term, searched
+from baselines.measures.perturbations import largest_box, sample_term, searched
 
 
 def sharpness_init(context: MeasureContext) -> Tensor:

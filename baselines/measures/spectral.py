@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from baselines.interface import Measure
 from baselines.measures.context import MeasureContext
+from baselines.measures.measure import Measure
 from baselines.measures.norms import changes, log_product, log_sum, squared_frobenius
 from baselines.measures.output import squared_margin
-from zoo_builder.architecture import Conv
+from zoo_builder.networks.architecture import Conv
 
 
 def operator_norm(weight: Tensor, size: tuple[int, int], stride: int = 1) -> Tensor:

@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor
 from sklearn.model_selection import ParameterGrid
 
-from baselines.predictors.selection import validation_tau
+from baselines.weight_space.selection import validation_tau
 
 SETTINGS = ParameterGrid({"max_leaf_nodes": [4, 16], "min_samples_leaf": [5, 20]})
 ROUNDS = (25, 50, 100, 200, 400)

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from baselines.interface import NotApplicable, View
+from baselines.access import View
+from baselines.methods import NotApplicable
 from baselines.predictors.boosting import fit_boosted_trees
 
 

@@ -20,10 +20,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from baselines.interface import Measure, NotApplicable, Prediction, View
+from baselines.access import View
+from baselines.measures.compute import compute
 from baselines.measures.context import MeasureContext
 from baselines.measures.margins import CONSTANT_LAYER, image_margins
-from baselines.measures.run import compute
+from baselines.measures.measure import Measure
+from baselines.methods import NotApplicable, Prediction
 
 QUARTILES = ("lower whisker", "Q1", "median", "Q3", "upper whisker")
 MOMENTS = tuple(f"moment {power}" for power in range(1, 6))

@@ -10,7 +10,7 @@ import torch
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from baselines.predictors.selection import validation_tau
+from baselines.weight_space.selection import validation_tau
 
 HIDDEN = 256
 LEARNING_RATE = 1e-3

@@ -6,8 +6,8 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from baselines.folding import without_norms
-from baselines.interface import NotApplicable, Prediction, View
+from baselines.access import View
+from baselines.methods import NotApplicable, Prediction, without_norms
 from baselines.predictors.boosting import fit_boosted_trees
 from baselines.predictors.mlp import fit_mlp
 

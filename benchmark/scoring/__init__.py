@@ -4,14 +4,14 @@ Conventions, for every module here:
 
 - A *prediction* is one float per model, a *target* what it should have said. Both are oriented alike: larger says
   larger. Scores are signed, so a measure that orders the models backwards scores below 0.
-- n is the number of models; the predictions of E entrants are stacked as [E, n]. Values are finite: the functions that
+- n is the number of models; the predictions of E methods are stacked as [E, n]. Values are finite: the functions that
   take a NaN prediction, for "undefined for this model", say so.
 - A *cluster* is a configuration: models with equal cluster labels differ in their seed alone, and are resampled
   together.
 - What cannot be scored (fewer than 2 models, a target without variation, NaN or infinity) raises ScoreError. A
   constant prediction can be scored: it orders nothing, and its tau is 0 with the flag "constant".
 - Scores that compare models by their hyperparameters (``pgdl``, ``conditional_mi``, ``granulated``, ``robust``) take
-  all entrants at once, without NaN, and raise NoGrid, a ScoreError, where the models form no grid (``grid``).
+  all methods at once, without NaN, and raise NoGrid, a ScoreError, where the models form no grid (``grid``).
 """
 
 import numpy as np

@@ -4,8 +4,8 @@ A draw resamples the configurations with replacement; all runs of a configuratio
 often each model was drawn, and tau is computed for all draws at once from weighted pair counts. A model drawn twice is
 tied with itself in prediction and target alike, as it would be in a plain loop over resampled arrays.
 
-All entrants of a board share the draws, so that differences are paired: ``interval(draws[a] - draws[b])`` is the
-interval of a difference, and two entrants are in a *statistical tie* where it contains 0.
+All methods of a board share the draws, so that differences are paired: ``interval(draws[a] - draws[b])`` is the
+interval of a difference, and two methods are in a *statistical tie* where it contains 0.
 """
 
 import math
@@ -70,12 +70,12 @@ def resample(n: int, clusters: np.ndarray | None = None, draws: int = DRAWS, see
 def bootstrap_tau(
     predictions: np.ndarray, target: np.ndarray, clusters: np.ndarray | None = None, draws: int = DRAWS, seed: int = 0
 ) -> np.ndarray:
-    """Kendall's tau-b of every entrant in every draw: float64 [E, draws].
+    """Kendall's tau-b of every method in every draw: float64 [E, draws].
 
     A draw in which all targets are tied has no tau and is NaN; one in which all predictions are tied is 0.
 
     Args:
-        predictions: [E, n]; NaN where an entrant is undefined, and its tau is over the other models.
+        predictions: [E, n]; NaN where a method is undefined, and its tau is over the other models.
         target: [n], finite.
         clusters: [n] labels of the configurations; None for one run per configuration.
 
@@ -97,10 +97,10 @@ def stacked(predictions: np.ndarray, n: int) -> np.ndarray:
     """``predictions`` as float64 [E, n]; ScoreError where they have another shape or are infinite."""
     predictions = np.asarray(predictions, dtype=np.float64)
     if predictions.ndim != 2 or predictions.shape[1] != n:
-        raise ScoreError(f"predictions of {n} models by E entrants have shape [E, {n}], got {list(predictions.shape)}")
+        raise ScoreError(f"predictions of {n} models by E methods have shape [E, {n}], got {list(predictions.shape)}")
     if np.isinf(predictions).any():
-        entrant, row = np.argwhere(np.isinf(predictions))[0]
-        raise ScoreError(f"prediction {entrant} is infinite at position {row}; NaN marks a model it is undefined for")
+        method, row = np.argwhere(np.isinf(predictions))[0]
+        raise ScoreError(f"prediction {method} is infinite at position {row}; NaN marks a model it is undefined for")
     return predictions
 
 

@@ -1,5 +1,5 @@
-"""Entrants against each other, from bootstrap draws that they share: ranks with intervals, and how many models it takes
-to tell two entrants apart."""
+"""Methods against each other, from bootstrap draws that they share: ranks with intervals, and how many models it takes
+to tell two methods apart."""
 
 import math
 from itertools import combinations
@@ -10,17 +10,17 @@ from scipy.special import ndtri
 from benchmark.scoring import ScoreError
 
 LEVEL = 0.95
-# An entrant that is defined for a smaller share of the models is not ranked.
+# A method that is defined for a smaller share of the models is not ranked.
 MINIMUM_COVERAGE = 0.95
 POWER = 0.8
 
 
 def rank_intervals(values: np.ndarray, draws: np.ndarray, level: float = LEVEL) -> list[tuple[int, int]]:
-    """Best and worst rank of each entrant; with probability ``level`` all intervals hold the true ranks at once.
+    """Best and worst rank of each method; with probability ``level`` all intervals hold the true ranks at once.
 
     Args:
         values: [E] scores, more is better; negate one of which less is better.
-        draws: [E, D] the same scores in draws that the entrants share. Draws with NaN are left out.
+        draws: [E, D] the same scores in draws that the methods share. Draws with NaN are left out.
 
     Raises:
         ScoreError: as ``ranks_of_differences``.
@@ -31,16 +31,16 @@ def rank_intervals(values: np.ndarray, draws: np.ndarray, level: float = LEVEL) 
 
 
 def ranks_of_differences(
-    entrants: int, differences: np.ndarray, draws: np.ndarray, level: float = LEVEL
+    methods: int, differences: np.ndarray, draws: np.ndarray, level: float = LEVEL
 ) -> list[tuple[int, int]]:
-    """``rank_intervals`` where each two entrants are compared on models of their own, those that both define.
+    """``rank_intervals`` where each two methods are compared on models of their own, those that both define.
 
     All differences get simultaneous intervals: as many standard errors to either side as the largest of them in a draw
-    stays within in 95 % of the draws (max-t). An entrant's rank is at least 1 + the entrants that are better for sure,
-    and at most E - those that are worse. True ranks are 1 + the entrants that are truly better.
+    stays within in 95 % of the draws (max-t). A method's rank is at least 1 + the methods that are better for sure,
+    and at most E - those that are worse. True ranks are 1 + the methods that are truly better.
 
     Args:
-        entrants: E.
+        methods: E.
         differences: [P], first minus second, more is better, for the pairs of ``combinations(range(E), 2)`` in order.
             NaN where two have no model in common; they are not told apart.
         draws: [P, D] the same differences in draws that all pairs share. Draws with a NaN elsewhere are left out.
@@ -51,13 +51,13 @@ def ranks_of_differences(
     Source: Mogstad, Romano, Shaikh & Wilhelm, "Inference for Ranks with Applications to Mobility across Neighbourhoods
     and Academic Achievement across Countries", Review of Economic Studies 91 (2024), in its single-step form.
     """
-    pairs = list(combinations(range(entrants), 2))
+    pairs = list(combinations(range(methods), 2))
     if differences.shape != (len(pairs),) or draws.ndim != 2 or len(draws) != len(pairs):
         raise ScoreError(
-            f"{entrants} entrants have {len(pairs)} differences and draws of each, got {list(differences.shape)} and "
+            f"{methods} methods have {len(pairs)} differences and draws of each, got {list(differences.shape)} and "
             f"{list(draws.shape)}"
         )
-    best, worst = [1] * entrants, [entrants] * entrants
+    best, worst = [1] * methods, [methods] * methods
     compared = np.flatnonzero(~np.isnan(differences))
     if not len(compared):
         return list(zip(best, worst, strict=True))
@@ -66,7 +66,7 @@ def ranks_of_differences(
     if draws.shape[1] < 2:
         raise ScoreError(f"{draws.shape[1]} draws in which all differences are defined; give at least 2")
     errors = draws.std(axis=1)
-    # Two entrants that differ by the same in every draw are told apart by any difference; they tell nothing of others.
+    # Two methods that differ by the same in every draw are told apart by any difference; they tell nothing of others.
     errors[errors <= 1e-12] = 0
     sizes = np.zeros(draws.shape[1])
     for difference, draw, error in zip(differences[compared], draws, errors, strict=True):
@@ -84,7 +84,7 @@ def ranks_of_differences(
 def models_needed(
     difference: float, draws: np.ndarray, models: int, level: float = LEVEL, power: float = POWER
 ) -> int | None:
-    """How many models would separate two entrants whose scores truly differ as much as they do here.
+    """How many models would separate two methods whose scores truly differ as much as they do here.
 
     models ((z_level + z_power) standard error / difference)^2, since the error shrinks with the square root of their
     number: 1.96 + 0.84 standard errors for the 95 % interval of the difference to leave out 0 in 80 % of repeats. (At

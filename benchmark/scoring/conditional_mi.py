@@ -41,7 +41,7 @@ class ConditionalMI:
 
 
 def conditional_mi(predictions: np.ndarray, target: np.ndarray, hyperparameters: np.ndarray) -> list[ConditionalMI]:
-    """K of every entrant.
+    """K of every method.
 
     Args:
         predictions: [E, n]. target: [n]. hyperparameters: [n, K].
@@ -59,7 +59,7 @@ def conditional_mi(predictions: np.ndarray, target: np.ndarray, hyperparameters:
 def bootstrap_conditional_mi(
     predictions: np.ndarray, target: np.ndarray, hyperparameters: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """K of every entrant in every draw: float64 [E, D].
+    """K of every method in every draw: float64 [E, D].
 
     A pair of different models counts as often as both were drawn, w_i w_j times; the copies of one model are no pair,
     as i = j is none. The minimum is taken anew in each draw. A draw in which all targets are tied has no K and is NaN.
@@ -68,8 +68,8 @@ def bootstrap_conditional_mi(
     competition's 96 models the median draw lies up to one standard error above K. Percentile intervals were closest to
     95 % all the same on simulated grids of that size (91 to 97 %, against 70 to 93 % for reflected ones).
 
-    The cost grows with n^2. On one core 2,000 draws of 15 entrants on those 96 models take 1.4 s, and 200 draws of one
-    entrant on 2,187 models in 7 hyperparameters .3 to .5 s, more with more ties.
+    The cost grows with n^2. On one core 2,000 draws of 15 methods on those 96 models take 1.4 s, and 200 draws of one
+    method on 2,187 models in 7 hyperparameters .3 to .5 s, more with more ties.
 
     Args:
         predictions, target, hyperparameters: as in ``conditional_mi``.

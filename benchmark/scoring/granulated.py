@@ -49,7 +49,7 @@ class Granulated:
 
 
 def granulated_tau(predictions: np.ndarray, target: np.ndarray, hyperparameters: np.ndarray) -> list[Granulated]:
-    """psi and Psi of every entrant.
+    """psi and Psi of every method.
 
     Args:
         predictions: [E, n]. target: [n]. hyperparameters: [n, K], equal rows for runs that differ in their seed.
@@ -84,7 +84,7 @@ def granulated_tau(predictions: np.ndarray, target: np.ndarray, hyperparameters:
 def bootstrap_granulated(
     predictions: np.ndarray, target: np.ndarray, hyperparameters: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """Psi of every entrant in every draw: float64 [E, D].
+    """Psi of every method in every draw: float64 [E, D].
 
     A pair of configurations counts as often as both were drawn, w_i w_j times; the copies of one are no pair. The cells
     in which a pair was drawn weigh equally, and so do the hyperparameters that are varied in the table. A draw in which

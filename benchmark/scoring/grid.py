@@ -44,9 +44,9 @@ def checked(
     n = len(target)
     predictions = np.asarray(predictions, dtype=np.float64)
     if predictions.ndim != 2 or predictions.shape[1] != n:
-        raise ScoreError(f"predictions of {n} models by E entrants have shape [E, {n}], got {list(predictions.shape)}")
-    for entrant, prediction in enumerate(predictions):
-        finite(prediction, f"prediction {entrant}")
+        raise ScoreError(f"predictions of {n} models by E methods have shape [E, {n}], got {list(predictions.shape)}")
+    for method, prediction in enumerate(predictions):
+        finite(prediction, f"prediction {method}")
     codes = codes_of(hyperparameters, n)
     if n < 2:
         raise ScoreError(f"models are compared in pairs, and there are {n} models; give at least 2")

@@ -114,9 +114,9 @@ def minima(
     weights: np.ndarray,
     themselves: bool,
 ) -> np.ndarray:
-    """The least ``fraction`` over the sets, of every entrant in every draw: float64 [E, D].
+    """The least ``fraction`` over the sets, of every method in every draw: float64 [E, D].
 
-    A pair of models that were drawn w_i and w_j times counts w_i w_j times. All pairs are visited for each entrant and
+    A pair of models that were drawn w_i and w_j times counts w_i w_j times. All pairs are visited for each method and
     draw, and for about every third set: O(E n^2 S D) operations, of which most are products of matrices, for S sets.
 
     Args:
@@ -129,7 +129,7 @@ def minima(
     n, draws = weights.shape
     values = np.full((len(predictions), draws), np.nan)
     target = _ranks(target)
-    entrants = [
+    methods = [
         (prediction, _ties_in_order_of(target, prediction), _ties_in_order_of(prediction, target))
         for prediction in map(_ranks, predictions)
     ]
@@ -141,7 +141,7 @@ def minima(
             drawn = _Drawn(groups, weights[:, here])
             own = drawn.sums(drawn.weights) * (not themselves)
             target_greater = drawn.greater(target)
-            for value, (prediction, first, target_first) in zip(values[:, here], entrants, strict=True):
+            for value, (prediction, first, target_first) in zip(values[:, here], methods, strict=True):
                 greater = drawn.greater(prediction)
                 or_tied = greater if first is prediction else drawn.greater(first)
                 target_or_tied = target_greater if target_first is target else drawn.greater(target_first)

@@ -35,7 +35,7 @@ def partial_tau(
     folds: int = FOLDS,
     seed: int = 0,
 ) -> list[Tau]:
-    """Tau-b of the out-of-fold residuals of every entrant.
+    """Tau-b of the out-of-fold residuals of every method.
 
     Arguments and errors are those of ``residuals``.
     """
@@ -69,7 +69,7 @@ def residuals(
     predictions = np.asarray(predictions, dtype=np.float64)
     if predictions.ndim != 2:
         raise ScoreError(
-            f"predictions of {len(target)} models by E entrants have shape [E, {len(target)}], got "
+            f"predictions of {len(target)} models by E methods have shape [E, {len(target)}], got "
             f"{list(predictions.shape)}"
         )
     if len(target) and np.ptp(target) == 0:

@@ -45,7 +45,7 @@ class Pgdl:
 
 
 def pgdl_score(predictions: np.ndarray, target: np.ndarray, hyperparameters: np.ndarray) -> list[Pgdl]:
-    """The competition's score of every entrant.
+    """The competition's score of every method.
 
     Args:
         predictions: [E, n]. target: [n]. hyperparameters: [n, K], K >= 2, one-valued ones included.
@@ -64,7 +64,7 @@ def pgdl_score(predictions: np.ndarray, target: np.ndarray, hyperparameters: np.
 def bootstrap_pgdl(
     predictions: np.ndarray, target: np.ndarray, hyperparameters: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """The competition's score of every entrant in every draw: float64 [E, D].
+    """The competition's score of every method in every draw: float64 [E, D].
 
     A model that was drawn w_i times is w_i models, which the score cannot tell apart: w_i w_j pairs with another, and
     w_i^2 with itself and its copies, all of them "not greater". The minimum is taken anew in each draw; one in which no

@@ -39,7 +39,7 @@ def mean_absolute_error(prediction: np.ndarray, target: np.ndarray) -> float:
 def bootstrap_mae(
     predictions: np.ndarray, target: np.ndarray, clusters: np.ndarray | None = None, draws: int = DRAWS, seed: int = 0
 ) -> np.ndarray:
-    """Mean absolute error of every entrant in every draw: float64 [E, draws], in accuracy points.
+    """Mean absolute error of every method in every draw: float64 [E, draws], in accuracy points.
 
     Arguments, errors and draws are those of ``bootstrap_tau``. A draw without a model that has a prediction is NaN.
     """
@@ -59,7 +59,7 @@ def bootstrap_mae(
 def bootstrap_r2(
     predictions: np.ndarray, target: np.ndarray, clusters: np.ndarray | None = None, draws: int = DRAWS, seed: int = 0
 ) -> np.ndarray:
-    """R^2 of the linear fit of the target on one prediction, of every entrant in every draw: float64 [E, draws].
+    """R^2 of the linear fit of the target on one prediction, of every method in every draw: float64 [E, draws].
 
     The fit is made anew in each draw; of one feature its R^2 is the squared correlation, 0 where the prediction is
     constant. Arguments, errors and draws are those of ``bootstrap_tau``. A draw in which all targets are tied is NaN.

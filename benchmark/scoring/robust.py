@@ -63,7 +63,7 @@ class RobustSignError:
 def robust_sign_error(
     predictions: np.ndarray, target: np.ndarray, hyperparameters: np.ndarray, test_examples: int
 ) -> list[RobustSignError]:
-    """The robust sign error of every entrant.
+    """The robust sign error of every method.
 
     Args:
         predictions: [E, n]. target: [n], gaps or accuracies as fractions. hyperparameters: [n, K], equal rows for runs
@@ -91,7 +91,7 @@ def bootstrap_robust(
     test_examples: int,
     weights: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and 90th percentile of every entrant's errors in every draw: float64 [E, D] each.
+    """Mean and 90th percentile of every method's errors in every draw: float64 [E, D] each.
 
     An environment is in a draw as often as both its configurations are, w_i w_j times; its seeds are drawn whole, so
     that its own error stays as it is. A draw without an environment is NaN. The maximum over a draw never exceeds the
@@ -221,7 +221,7 @@ def _effective_sample_sizes(weights: np.ndarray, sizes: np.ndarray) -> np.ndarra
 def _sign_errors(
     predictions: np.ndarray, target: np.ndarray, i: np.ndarray, j: np.ndarray, weights: np.ndarray, sizes: np.ndarray
 ) -> np.ndarray:
-    """Weighted mean error of every entrant in every environment: float64 [E, environments]."""
+    """Weighted mean error of every method in every environment: float64 [E, environments]."""
     order = weights * np.sign(target[i] - target[j])
     total = neighbour_sums(weights, sizes)
     errors = np.empty((len(predictions), len(sizes)))

@@ -1,7 +1,7 @@
-"""All scores of one table's entrants, each with what it takes to judge it: interval, noise floor and sign flip.
+"""All scores of one table's methods, each with what it takes to judge it: interval, noise floor and sign flip.
 
 A score that does not exist for these models, or whose inputs were not given, is undefined with the reason, and never
-takes others along. Ranks and ties follow from the draws, which all scores and entrants share (``comparison``,
+takes others along. Ranks and ties follow from the draws, which all scores and methods share (``comparison``,
 ``bootstrap.interval``).
 """
 
@@ -37,7 +37,7 @@ MINIMUM_DRAWN = 0.5
 # K and pgdl look at all pairs of models in every draw; beyond this many models they take fewer draws.
 MANY_MODELS = 500
 FEWER_DRAWS = 200
-# Entrants that are scored together: what they share is little then, and progress is told often.
+# Methods that are scored together: what they share is little then, and progress is told often.
 TOGETHER = 8
 
 
@@ -47,13 +47,13 @@ class NotGiven(ScoreError):
 
 @dataclass(frozen=True)
 class Entry:
-    """One entrant's value of one score.
+    """One method's value of one score.
 
     Attributes:
-        value: over the models the entrant is defined for; None where it has none, ``undefined`` says why.
+        value: over the models the method is defined for; None where it has none, ``undefined`` says why.
         low, high: 95 % interval from the bootstrap by configuration; None without a value.
         flipped: the score of the negated prediction, another floor; None without a value, and for MAE.
-        coverage: share of all models that the entrant is defined for.
+        coverage: share of all models that the method is defined for.
         detail: what else the score says, by name; see ``SCORES``.
     """
 
@@ -77,12 +77,12 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """One score of all E entrants.
+    """One score of all E methods.
 
     Attributes:
         entries: in the order of the predictions.
         floor: of random measures on all models; None where the score is undefined for all models, or not asked for.
-        draws: float64 [E, D], NaN for an entrant without a value. Of two scores, draw d is of the same models.
+        draws: float64 [E, D], NaN for a method without a value. Of two scores, draw d is of the same models.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Score:
 
     @property
     def undefined(self) -> str | None:
-        """Why no entrant has this score, the most frequent of the reasons; None where one has it."""
+        """Why no method has this score, the most frequent of the reasons; None where one has it."""
         reasons = Counter(entry.undefined for entry in self.entries)
         return None if None in reasons or not reasons else reasons.most_common(1)[0][0]
 
@@ -113,15 +113,15 @@ def scorecard(
 ) -> dict[str, Score]:
     """The scores asked for, by name, in that order.
 
-    An entrant that is undefined for some models is scored on the others. If these form no grid any more, the scores
+    A method that is undefined for some models is scored on the others. If these form no grid any more, the scores
     that need one are undefined for it.
 
     K and pgdl take 200 draws where there are more than 500 models, the first of the other scores'. On one core all
-    scores of 15 entrants on 96 models take 6 s. On 2,187 models in 7 hyperparameters K and pgdl take about 1 s for each
-    entrant and 16 s for the noise floor.
+    scores of 15 methods on 96 models take 6 s. On 2,187 models in 7 hyperparameters K and pgdl take about 1 s for each
+    method and 16 s for the noise floor.
 
     Args:
-        predictions: [E, n], NaN where an entrant is undefined, oriented like the target.
+        predictions: [E, n], NaN where a method is undefined, oriented like the target.
         target: [n]. For ``robust`` and ``mae`` as fractions; ``mae`` is of predictions on the target's own scale.
         hyperparameters: [n, K], values of any kind, equal rows for runs that differ in their seed. Without them psi, K,
             pgdl, robust and partial are undefined. What partial's regressor sees are the columns of numbers as they
@@ -132,7 +132,7 @@ def scorecard(
         regressor: None leaves partial undefined.
         scores: names from ``SCORES``; None for all.
         draws: of the bootstrap. measures: random ones for the noise floors; 0 leaves these out.
-        progress: is called with the name of a score and how many more entrants have it: with 0 as it is begun.
+        progress: is called with the name of a score and how many more methods have it: with 0 as it is begun.
 
     Raises:
         ScoreError: nothing can be scored: a target that is not finite or does not vary, fewer than 3 models or 2
@@ -185,7 +185,7 @@ class _Table:
 
 
 class _Evaluation(NamedTuple):
-    """Of e entrants: values and details, values of the negated predictions, and draws [e, D]."""
+    """Of e methods: values and details, values of the negated predictions, and draws [e, D]."""
 
     points: list[tuple[float, dict[str, Any]]]
     flipped: Sequence[float | None]
@@ -227,30 +227,30 @@ def _score(
                 reason += f" (on the {models.sum()} of {len(models)} models it is defined for)"
             entries |= dict.fromkeys(members.tolist(), _undefined(coverage, reason))
             continue
-        for entrant, (value, detail), opposite, draw in zip(members.tolist(), points, flipped, draws, strict=True):
+        for method, (value, detail), opposite, draw in zip(members.tolist(), points, flipped, draws, strict=True):
             drawn = int(np.isfinite(draw).sum())
             if not np.isfinite(value):
-                entries[entrant] = _undefined(coverage, "the predictions are too large to be squared or summed")
+                entries[method] = _undefined(coverage, "the predictions are too large to be squared or summed")
             elif drawn < MINIMUM_DRAWN * len(draw):
-                entries[entrant] = _undefined(coverage, f"it exists in {drawn} of {len(draw)} bootstrap draws alone")
+                entries[method] = _undefined(coverage, f"it exists in {drawn} of {len(draw)} bootstrap draws alone")
             else:
                 central = interval(draw)
                 detail = {part: None if _infinite(what) else what for part, what in detail.items()}
-                entries[entrant] = Entry(value, central.low, central.high, opposite, coverage, detail)
-                rows[entrant] = draw
+                entries[method] = Entry(value, central.low, central.high, opposite, coverage, detail)
+                rows[method] = draw
     progress(name, done)
     try:
         floor = NoiseFloor.of(kind.chance(table, noise), kind.lower_is_better) if len(noise) else None
     except ScoreError:
         floor = None
     length = len(next(iter(rows.values()), np.empty(table.draws)))
-    draws = np.array([rows.get(entrant, np.full(length, np.nan)) for entrant in range(len(predictions))])
-    in_order = tuple(entries[entrant] for entrant in range(len(predictions)))
+    draws = np.array([rows.get(method, np.full(length, np.nan)) for method in range(len(predictions))])
+    in_order = tuple(entries[method] for method in range(len(predictions)))
     return Score(name, kind.lower_is_better, in_order, floor, draws.reshape(-1, length))
 
 
 def _batches(defined: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Some models bool [n] and entrants who are defined for these, and for no others, of ``defined`` [E, n]."""
+    """Some models bool [n] and methods who are defined for these, and for no others, of ``defined`` [E, n]."""
     patterns, pattern_of = np.unique(defined, axis=0, return_inverse=True)
     for number, models in enumerate(patterns):
         members = np.flatnonzero(pattern_of == number)

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 import torch
 
-from baselines.interface import ACCESS, TrainData, View
-from zoo_builder.architecture import Architecture
-from zoo_builder.families import small_cnn
-from zoo_builder.networks import Stack
-from zoo_builder.training import STATISTICS
+from baselines.access import ACCESS, TrainData, View
+from zoo_builder.networks.architecture import Architecture
+from zoo_builder.networks.families import small_cnn
+from zoo_builder.networks.stack import Stack
+from zoo_builder.training.settings import STATISTICS
 
 
 @pytest.fixture(scope="session")

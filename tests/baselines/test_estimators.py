@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from baselines.access import TargetData, View
 from baselines.estimators.average_confidence import AverageConfidence
 from baselines.estimators.disagreement import Disagreement
-from baselines.interface import NotApplicable, TargetData, View
+from baselines.methods import NotApplicable
 
 
 def view(logits, configurations=None) -> View:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.interface import ACCESS, AccessError, Measure, TargetData, View
+from baselines.access import ACCESS, AccessError, TargetData, View
+from baselines.measures.measure import Measure
 from zoo_builder.errors import InputError
 
 

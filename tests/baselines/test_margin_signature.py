@@ -8,9 +8,9 @@ import pytest
 import torch
 from sklearn.linear_model import LinearRegression
 
-from baselines.interface import NotApplicable
 from baselines.measures.context import MeasureContext
 from baselines.measures.margins import CONSTANT_LAYER, image_margins
+from baselines.methods import NotApplicable
 from baselines.predictors.margin_signature import (
     COLUMNS,
     LAYERS,

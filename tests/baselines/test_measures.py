@@ -9,16 +9,19 @@ import pandas as pd
 import pytest
 import torch
 
-from baselines.interface import AccessError, Measure, NotApplicable, TrainData, View
+from baselines.access import AccessError, TrainData, View
 from baselines.measures import curvature, measures
 from baselines.measures.augmentation import COLOURED, PENALTIES
+from baselines.measures.compute import NOT_FINITE, compute, one_by_one
 from baselines.measures.context import MeasureContext, shared
-from baselines.measures.run import NOT_FINITE, compute, one_by_one
-from zoo_builder.architecture import Architecture, Conv, Linear
+from baselines.measures.measure import Measure
+from baselines.methods import NotApplicable
 from zoo_builder.datasets.dataset import scaled
 from zoo_builder.errors import InputError
-from zoo_builder.networks import Stack, module
-from zoo_builder.training import STATISTICS, training_subset
+from zoo_builder.networks.architecture import Architecture, Conv, Linear
+from zoo_builder.networks.module import to_module
+from zoo_builder.networks.stack import Stack
+from zoo_builder.training.settings import STATISTICS, training_subset
 
 ALL = {measure.name: measure for measure in measures()}
 # A linear network whose numbers can be read off: W1 = diag(3, 4), W2 = diag(1, 2), biases 0.
@@ -174,7 +177,7 @@ def test_path_norm_averages_where_the_network_pools(relu_network, draw_stack, ma
     for model in range(3):
         squared = {name: value[model].double().square() for name, value in stack.parameters.items()}
         ones = torch.ones(1, *relu_network.input_shape, dtype=torch.float64)
-        truth.append(module(relu_network, squared)(ones).sum().item())
+        truth.append(to_module(relu_network, squared)(ones).sum().item())
     result = compute(make_view([stack]), [ALL["path-norm"]])["path-norm"]
     np.testing.assert_allclose(result.values, truth, rtol=1e-12)
 
@@ -184,7 +187,7 @@ def slow_margins(view: View, model: int) -> np.ndarray:
     train = view.train
     (stack,) = (stack for stack in view.stacks if model in stack.rows)
     position = list(stack.rows).index(model)
-    network = module(stack.architecture, {k: v[position].double() for k, v in stack.parameters.items()})
+    network = to_module(stack.architecture, {k: v[position].double() for k, v in stack.parameters.items()})
     indices = training_subset(int(train.subset_seed[model]), int(train.subset_size[model]), len(train.images))
     with torch.no_grad():
         logits = network(scaled(train.images[indices], torch.float64)).numpy()

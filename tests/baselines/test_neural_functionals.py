@@ -8,13 +8,15 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import kendalltau
 
-from baselines.interface import NotApplicable, View
-from baselines.predictors.neural_functionals.layers import EquivariantLinear, WeightSpace, average, chain_sizes
-from baselines.predictors.neural_functionals.predictor import NeuralFunctional
-from zoo_builder.architecture import Activation, Architecture, Conv, Linear
+from baselines.access import View
+from baselines.methods import NotApplicable
+from baselines.predictors.neural_functional import NeuralFunctional
+from baselines.weight_space.equivariant import EquivariantLinear, average
+from baselines.weight_space.symmetry import WeightSpace, chain_sizes
 from zoo_builder.errors import InputError
-from zoo_builder.families import small_cnn
-from zoo_builder.networks import Stack
+from zoo_builder.networks.architecture import Activation, Architecture, Conv, Linear
+from zoo_builder.networks.families import small_cnn
+from zoo_builder.networks.stack import Stack
 
 # Widths, kernel positions (a 2x2 kernel has 4), and the dimension of the space of equivariant affine maps.
 DIMENSIONS = [

@@ -4,21 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.folding import without_norms
-from baselines.interface import NotApplicable
 from baselines.measures import measures
-from baselines.measures.run import compute
-from baselines.predictors.neural_functionals.predictor import NeuralFunctional
+from baselines.measures.compute import compute
+from baselines.methods import NotApplicable, without_norms
+from baselines.predictors.neural_functional import NeuralFunctional
 from baselines.predictors.weight_statistics import weight_statistics
-from benchmark.views import load_view, save_view
-from benchmark.views import make_view as make_view_of
-from zoo_builder.architecture import Activation, Architecture, Conv, GlobalAveragePool, Norm
-from zoo_builder.build import build
+from benchmark.evaluation.views import load_view, save_view
+from benchmark.evaluation.views import make_view as make_view_of
+from zoo_builder.building.build import build
 from zoo_builder.datasets.dataset import scaled
-from zoo_builder.families import nin, park, resnet
-from zoo_builder.networks import Stack
-from zoo_builder.recipe import Recipe
-from zoo_builder.store import Zoo
+from zoo_builder.networks.architecture import Activation, Architecture, Conv, GlobalAveragePool, Norm
+from zoo_builder.networks.families import nin, park, resnet
+from zoo_builder.networks.stack import Stack
+from zoo_builder.recipes.recipe import Recipe
+from zoo_builder.store.zoo import Zoo
 
 MEASURES = measures()
 NIN = nin((1, 6, 6), 3, width=4, depth=2)

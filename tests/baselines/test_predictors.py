@@ -6,10 +6,10 @@ import pytest
 import torch
 from scipy.stats import kendalltau
 
-from baselines.interface import NotApplicable, View
+from baselines.access import View
+from baselines.methods import NotApplicable
 from baselines.predictors.boosting import fit_boosted_trees
 from baselines.predictors.hyperparameters import Hyperparameters
-from baselines.predictors.selection import validation_tau
 from baselines.predictors.weight_statistics import (
     NOT_FINITE,
     STATISTICS,
@@ -17,8 +17,9 @@ from baselines.predictors.weight_statistics import (
     WeightStatisticsMLP,
     weight_statistics,
 )
-from zoo_builder.families import small_cnn
-from zoo_builder.networks import Stack
+from baselines.weight_space.selection import validation_tau
+from zoo_builder.networks.families import small_cnn
+from zoo_builder.networks.stack import Stack
 
 ON_WEIGHTS = (WeightStatisticsBoosting, WeightStatisticsMLP)
 TRAIN, VALIDATION, TEST = np.arange(80), np.arange(80, 110), np.arange(110, 200)

@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.leaderboard.html import ZooSummary
 from benchmark.records import Record, write
+from benchmark.reports.board_html import ZooSummary
 from benchmark.scoring.bootstrap import bootstrap_tau, interval
 from benchmark.scoring.kendall import kendall_tau, tie_ceiling, tie_fraction
 from benchmark.scoring.regression import bootstrap_mae, mean_absolute_error
-from zoo_builder.build import build
-from zoo_builder.recipe import Recipe, load_recipe
-from zoo_builder.store import Zoo
+from zoo_builder.building.build import build
+from zoo_builder.recipes.recipe import Recipe, load_recipe
+from zoo_builder.store.zoo import Zoo
 
 DRAWS = 200
 BOARDS = (
@@ -22,7 +22,7 @@ BOARDS = (
     ("digits/test-accuracy", "test accuracy", "larger is a higher test accuracy"),
 )
 # name, kind, access, noise of the prediction (in standard deviations of the target), control
-ENTRANTS = (
+METHODS = (
     ("nfn-np", "predictor", "weights", 0.42, False),
     ("nfn-hnp", "predictor", "weights", 0.45, False),
     ("weight-statistics-boosting", "predictor", "weights", 0.47, False),
@@ -111,7 +111,7 @@ def blank() -> Record:
         zoo="cifar10-gs",
         target="test accuracy",
         orientation="larger is a higher test accuracy",
-        entrant="someone",
+        method="someone",
         kind="measure",
         access="weights",
         control=False,
@@ -132,6 +132,7 @@ def blank() -> Record:
         models=130,
         coverage=1.0,
         flags=[],
+        headline="tau",
         scores={},
         undefined={},
         reference={},
@@ -140,7 +141,7 @@ def blank() -> Record:
 
 @pytest.fixture(scope="session")
 def results(tmp_path_factory, blank):
-    """A folder of records: a dozen entrants on three boards; on the first also a failed one, one that timed out, one
+    """A folder of records: a dozen methods on three boards; on the first also a failed one, one that timed out, one
     that does not apply, and one that is defined on 80 % of the models."""
     folder = tmp_path_factory.mktemp("results")
     for task, target, orientation in BOARDS:
@@ -162,32 +163,32 @@ def results(tmp_path_factory, blank):
             },
         )
         spread = frame["target"].std()
-        for name, kind, access, noise, control in ENTRANTS:
+        for name, kind, access, noise, control in METHODS:
             noisy = frame["target"] + spread * noise * rng.normal(size=130) if np.isfinite(noise) else 4970.0
             predicted = frame.assign(prediction=noisy)
             if name == "path-norm":
                 predicted.loc[:3, ["prediction", "reason"]] = [np.nan, "tanh network"]
             record = replace(
-                base, entrant=name, kind=kind, access=access, control=control, seconds=10 * rng.random() ** 3
+                base, method=name, kind=kind, access=access, control=control, seconds=10 * rng.random() ** 3
             )
             write(scored(record, predicted), predicted, folder)
         if task == BOARDS[0][0]:
             partial = frame.assign(prediction=frame["target"] ** 2 + spread * 0.1 * rng.normal(size=130))
             partial.loc[100:, ["prediction", "reason"]] = [np.nan, "negative margin"]
-            write(scored(replace(base, entrant="inverse-margin"), partial), partial, folder)
+            write(scored(replace(base, method="inverse-margin"), partial), partial, folder)
             reason, log = (
                 "ValueError: cannot reshape 4970 into (3, 3)",
                 'Traceback ...\n  File "mine.py", line 12\nValueError',
             )
             write(
-                replace(base, entrant="my-transformer", kind="predictor", status="failed", reason=reason, log=log),
+                replace(base, method="my-transformer", kind="predictor", status="failed", reason=reason, log=log),
                 None,
                 folder,
             )
-            write(replace(base, entrant="hessian-trace", status="timeout", reason="stopped after 600 s"), None, folder)
+            write(replace(base, method="hessian-trace", status="timeout", reason="stopped after 600 s"), None, folder)
         reason = "needs at least two seeds per configuration, this zoo has one"
         write(
-            replace(base, entrant="disagreement", kind="estimator", status="not applicable", reason=reason),
+            replace(base, method="disagreement", kind="estimator", status="not applicable", reason=reason),
             None,
             folder,
         )

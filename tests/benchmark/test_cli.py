@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import zoo_builder
-from benchmark.cli import main
-from zoo_builder.store import Zoo
+from benchmark.commands.main import main
+from zoo_builder.store.zoo import Zoo
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -42,7 +42,7 @@ def test_help_teaches_and_every_command_has_one(capsys: pytest.CaptureFixture[st
         ["zoo", "info"],
         ["zoo", "verify"],
         ["tasks"],
-        ["entrants"],
+        ["methods"],
         ["measures"],
         ["measure"],
         ["signatures"],
@@ -83,7 +83,7 @@ def test_build_info_and_verify_agree(capsys: pytest.CaptureFixture[str], tmp_pat
 @contextmanager
 def started(*arguments: object) -> Iterator[subprocess.Popen]:
     """The command as a process of its own, which has begun to draw its bar; killed at the end if it still runs."""
-    command = [sys.executable, "-m", "benchmark.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "benchmark.commands.main", *map(str, arguments)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
             assert process.stderr is not None
@@ -227,7 +227,7 @@ def test_wrong_arguments_show_the_usage_of_their_own_command(
 def test_a_plan_says_what_a_recipe_comes_to(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zoo_builder.plan._CALIBRATION_SECONDS", 0)
+    monkeypatch.setattr("zoo_builder.building.estimate._CALIBRATION_SECONDS", 0)
     code, text, _ = said(capsys, "zoo", "plan", "digits", "--models", 64, "--epochs", 5, "--workers", 2)
     assert code == 0
     for words in (
@@ -248,7 +248,7 @@ def test_a_plan_says_what_a_recipe_comes_to(
     assert code == 0
     assert "3,000 in 3,000 configurations" in text
     assert "need the data, which is not at hand: mnist could not be downloaded" in text
-    monkeypatch.setattr("zoo_builder.memory.available", lambda: 2**20)
+    monkeypatch.setattr("zoo_builder.building.memory.available", lambda: 2**20)
     code, text, warning = said(capsys, "zoo", "plan", "digits")
     assert code == 0
     assert "memory            at least 14.6 MiB for each worker, and the images" in text
@@ -290,7 +290,7 @@ def test_run_and_leaderboard(capsys: pytest.CaptureFixture[str], small_zoo: Zoo,
     page = (tmp_path / "page.html").read_text()
     assert page.count("plotly.js v") == 1
     records = json.loads(said(capsys, "leaderboard", results, "--json")[1])
-    assert {record["entrant"] for record in records} == {"weight-norm", "random"}
+    assert {record["method"] for record in records} == {"weight-norm", "random"}
 
 
 def run_mine(capsys: pytest.CaptureFixture[str], zoo: Zoo, folder: Path, task: str, body: str) -> tuple[int, str]:
@@ -300,7 +300,7 @@ def run_mine(capsys: pytest.CaptureFixture[str], zoo: Zoo, folder: Path, task: s
     return code, err
 
 
-def test_an_entrant_that_fails_is_an_error_with_its_log(
+def test_a_method_that_fails_is_an_error_with_its_log(
     capsys: pytest.CaptureFixture[str], small_zoo: Zoo, tmp_path: Path
 ) -> None:
     code, err = run_mine(capsys, small_zoo, tmp_path, "generalization-gap", "raise RuntimeError('no idea')")
@@ -310,7 +310,7 @@ def test_an_entrant_that_fails_is_an_error_with_its_log(
     assert "mine" in refused(capsys, "run", "test-accuracy", tmp_path / "mine.py:mine", "--zoo", small_zoo.root)
 
 
-def test_an_entrant_that_cannot_be_loaded_does_not_keep_others_from_running(
+def test_a_method_that_cannot_be_loaded_does_not_keep_others_from_running(
     capsys: pytest.CaptureFixture[str], small_zoo: Zoo, tmp_path: Path
 ) -> None:
     file = tmp_path / "broken.py"
@@ -318,7 +318,7 @@ def test_an_entrant_that_cannot_be_loaded_does_not_keep_others_from_running(
     arguments = ["run", "generalization-gap", f"{file}:Mine", "weight-norm", "--zoo", small_zoo.root]
     code, out, err = said(capsys, *arguments, "--results", tmp_path / "r", "--json")
     assert code == 2
-    assert [record["entrant"] for record in json.loads(out)] == ["weight-norm"]
+    assert [record["method"] for record in json.loads(out)] == ["weight-norm"]
     assert err.count("broken.py:Mine cannot be loaded: ModuleNotFoundError: No module named 'elephants'") == 1
 
 
@@ -330,10 +330,10 @@ def test_two_of_one_name_are_not_one(capsys: pytest.CaptureFixture[str], small_z
     code, _, err = said(capsys, "run", "complexity", *both, "--zoo", small_zoo.root, "--results", tmp_path / "r")
     assert code == 2
     assert re.search(r"b/file.py:mine is called 'mine' like .*a/file.py:mine: give it another `name`", err)
-    assert "complexity: 1 entrant\n" in err
+    assert "complexity: 1 method\n" in err
 
 
-def test_on_all_tasks_an_entrant_enters_those_that_take_it(
+def test_on_all_tasks_a_method_enters_those_that_take_it(
     capsys: pytest.CaptureFixture[str], small_zoo: Zoo, tmp_path: Path
 ) -> None:
     arguments = ["counts", "--zoo", small_zoo.root, "--results", tmp_path / "r"]
@@ -352,11 +352,11 @@ def test_values_that_a_measure_lost_are_a_warning(
     assert "gengap: warning: mine failed for some models of small/complexity:\nmine: the measure failed: it" in err
 
 
-def test_tasks_and_entrants(capsys: pytest.CaptureFixture[str], small_zoo: Zoo) -> None:
+def test_tasks_and_methods(capsys: pytest.CaptureFixture[str], small_zoo: Zoo) -> None:
     tasks = json.loads(said(capsys, "tasks", "--zoo", small_zoo.root, "--json")[1])
     assert sum(tasks["split"][name] for name in ("train", "validation", "test")) == 64
     assert "generalization-gap" in said(capsys, "tasks")[1]
-    names = {entrant["name"] for entrant in json.loads(said(capsys, "entrants", "--json")[1])}
+    names = {method["name"] for method in json.loads(said(capsys, "methods", "--json")[1])}
     assert {"nfn-np", "nfn-hnp", "hyperparameters", "weight-statistics-boosting", "path-norm", "disagreement"} <= names
 
 
@@ -369,16 +369,16 @@ def test_signatures_of_a_zoo(capsys: pytest.CaptureFixture[str], small_zoo: Zoo)
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:
-    command = f"{sys.executable} -m benchmark.cli entrants | head -1"
+    command = f"{sys.executable} -m benchmark.commands.main methods | head -1"
     result = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert result.returncode == 0
     assert result.stderr == ""
 
 
-@pytest.mark.parametrize("arguments", [["tasks"], ["entrants", "--json"]])
+@pytest.mark.parametrize("arguments", [["tasks"], ["methods", "--json"]])
 def test_output_that_finds_no_room_is_one_clear_error(arguments: list[str]) -> None:
     """More than Python's buffer holds, and less."""
-    command = [sys.executable, "-m", "benchmark.cli", *arguments]
+    command = [sys.executable, "-m", "benchmark.commands.main", *arguments]
     with open("/dev/full", "w") as full:
         result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert result.stderr == "gengap: error: the output cannot be written: no space left; make room for it\n"

@@ -1,4 +1,4 @@
-"""Entrants of all kinds, good and bad, run for real in their own processes on a real small zoo."""
+"""Methods of all kinds, good and bad, run for real in their own processes on a real small zoo."""
 
 import textwrap
 from pathlib import Path
@@ -8,18 +8,20 @@ import pandas as pd
 import pytest
 from sklearn.ensemble import GradientBoostingRegressor
 
-from benchmark.evaluation import evaluate, find_entrants
+from benchmark.evaluation.evaluate import evaluate
+from benchmark.evaluation.selection import find_methods
 from benchmark.records import Record, read_records
 from benchmark.scoring.regression import folds_of
 from benchmark.tasks import find_task
-from zoo_builder.build import build
+from zoo_builder.building.build import build
 from zoo_builder.errors import InputError
-from zoo_builder.recipe import Recipe
-from zoo_builder.store import Zoo
+from zoo_builder.recipes.recipe import Recipe
+from zoo_builder.store.zoo import Zoo
 
 HEAD = """
 import numpy as np
-from baselines.interface import Measure, NotApplicable, Prediction
+from baselines.measures.measure import Measure
+from baselines.methods import NotApplicable, Prediction
 
 class Base:
     access = "weights"
@@ -35,20 +37,20 @@ class Base:
 
 def run(zoo: Zoo, folder: Path, code: str, task: str = "test-accuracy", timeout: float = 120) -> Record:
     """The record of the class or function `Mine` in ``code``."""
-    file = folder / "entrant.py"
+    file = folder / "method.py"
     file.write_text(HEAD + textwrap.dedent(code))
     chosen = find_task(task, zoo.name)
-    entrants = find_entrants([f"{file}:Mine"], chosen)
-    (record,) = evaluate(chosen, entrants, zoo, folder / "results", timeout=timeout)
+    methods = find_methods([f"{file}:Mine"], chosen)
+    (record,) = evaluate(chosen, methods, zoo, folder / "results", timeout=timeout)
     return record
 
 
-def test_built_in_entrants_leave_complete_records(small_zoo: Zoo, tmp_path: Path) -> None:
+def test_built_in_methods_leave_complete_records(small_zoo: Zoo, tmp_path: Path) -> None:
     task = find_task("generalization-gap", small_zoo.name)
-    entrants = find_entrants(["parameter-count", "training-accuracy", "hyperparameters"], task)
-    records = evaluate(task, entrants, small_zoo, tmp_path, workers=2)
-    assert [record.entrant for record in records] == ["parameter-count", "training-accuracy", "hyperparameters"]
-    assert read_records(tmp_path) == sorted(records, key=lambda record: record.entrant)
+    methods = find_methods(["parameter-count", "training-accuracy", "hyperparameters"], task)
+    records = evaluate(task, methods, small_zoo, tmp_path, workers=2)
+    assert [record.method for record in records] == ["parameter-count", "training-accuracy", "hyperparameters"]
+    assert read_records(tmp_path) == sorted(records, key=lambda record: record.method)
     for record in records:
         assert record.status == "ok", record.log
         assert record.coverage == 1
@@ -83,7 +85,7 @@ def test_sampled_hyperparameters_make_no_grid(small_zoo: Zoo, tmp_path: Path) ->
     value["sample"] = {"learning_rate": {"uniform": [0.003, 0.03]}}
     zoo = build(Recipe.from_json(value), tmp_path / "zoo", device="cpu")
     task = find_task("generalization-gap", zoo.name)
-    (record,) = evaluate(task, find_entrants(["training-accuracy"], task), zoo, tmp_path / "results")
+    (record,) = evaluate(task, find_methods(["training-accuracy"], task), zoo, tmp_path / "results")
     for name in ("psi", "k", "pgdl", "robust"):
         assert record.undefined[name].startswith("no grid; no two configurations differ in ")
         assert name not in record.reference["noise_floors"]
@@ -92,10 +94,10 @@ def test_sampled_hyperparameters_make_no_grid(small_zoo: Zoo, tmp_path: Path) ->
 
 def test_measures_are_scored_on_all_models_and_what_is_fitted_is_refused(small_zoo: Zoo, tmp_path: Path) -> None:
     task = find_task("complexity", small_zoo.name)
-    assert "predictor" not in {entrant.kind for entrant in find_entrants(["all"], task) if not entrant.control}
+    assert "predictor" not in {method.kind for method in find_methods(["all"], task) if not method.control}
     with pytest.raises(InputError, match="it is fitted, and complexity scores all models of a zoo"):
-        find_entrants(["nfn-np"], task)
-    (record,) = evaluate(task, find_entrants(["weight-norm"], task), small_zoo, tmp_path)
+        find_methods(["nfn-np"], task)
+    (record,) = evaluate(task, find_methods(["weight-norm"], task), small_zoo, tmp_path)
     assert (record.status, record.models) == ("ok", len(small_zoo.final))
     detail = record.scores["psi"]["detail"]
     assert detail["psi"].keys() == set(small_zoo.recipe.grid)
@@ -104,7 +106,7 @@ def test_measures_are_scored_on_all_models_and_what_is_fitted_is_refused(small_z
 
 def test_an_oracle_is_the_target_with_noise_of_the_models_own(small_zoo: Zoo, tmp_path: Path) -> None:
     of_all = find_task("complexity", small_zoo.name)
-    small, large = evaluate(of_all, find_entrants(["oracle-0.02", "oracle-0.05"], of_all), small_zoo, tmp_path)
+    small, large = evaluate(of_all, find_methods(["oracle-0.02", "oracle-0.05"], of_all), small_zoo, tmp_path)
     assert (small.status, small.kind, small.control) == ("ok", "oracle", True)
     draws = []
     for record, noise in ((small, 0.02), (large, 0.05)):
@@ -114,14 +116,14 @@ def test_an_oracle_is_the_target_with_noise_of_the_models_own(small_zoo: Zoo, tm
     assert abs(draws[0].mean()) < 3 / len(draws[0]) ** 0.5
     assert draws[0].std() == pytest.approx(1, abs=3 / (2 * len(draws[0])) ** 0.5)
     of_half = find_task("generalization-gap", small_zoo.name)
-    (record,) = evaluate(of_half, find_entrants(["oracle-0.02"], of_half), small_zoo, tmp_path)
+    (record,) = evaluate(of_half, find_methods(["oracle-0.02"], of_half), small_zoo, tmp_path)
     table = record.predictions().set_index("model_id")
     np.testing.assert_allclose((table["prediction"] - table["target"]) / 0.02, draws[0][table.index], atol=1e-12)
 
 
 def test_where_nothing_is_fitted_hyperparameters_predict_out_of_fold(small_zoo: Zoo, tmp_path: Path) -> None:
     task = find_task("complexity", small_zoo.name)
-    (record,) = evaluate(task, find_entrants(["hyperparameters"], task), small_zoo, tmp_path)
+    (record,) = evaluate(task, find_methods(["hyperparameters"], task), small_zoo, tmp_path)
     assert (record.status, record.models, record.control) == ("ok", len(small_zoo.final), True)
     assert "out of 10 folds of configurations" in record.formula
     table = record.predictions()
@@ -139,7 +141,7 @@ def test_where_nothing_is_fitted_hyperparameters_predict_out_of_fold(small_zoo: 
 
 def test_a_users_predictor_is_scored(small_zoo: Zoo, tmp_path: Path) -> None:
     record = run(small_zoo, tmp_path, "class Mine(Base): pass")
-    assert (record.status, record.entrant, record.kind, record.citation) == ("ok", "mine", "predictor", "this test")
+    assert (record.status, record.method, record.kind, record.citation) == ("ok", "mine", "predictor", "this test")
     assert not record.control
 
 
@@ -157,7 +159,7 @@ def test_a_users_measure_is_one_function(small_zoo: Zoo, tmp_path: Path) -> None
     assert row["prediction"] == pytest.approx(truth, rel=1e-5)
 
 
-# One entrant each: what `predict` does, and words of the reason in its record.
+# One method each: what `predict` does, and words of the reason in its record.
 BAD = {
     "raises": ("raise RuntimeError('no idea')", "RuntimeError: no idea"),
     "short": ("return np.zeros(3)", "the prediction has shape (3,), expected ("),
@@ -174,7 +176,7 @@ BAD = {
     "reads": ("import pandas; return pandas.read_parquet(ZOO + '/checkpoints/part-00000.parquet')", "Error: "),
     "records": ("import glob; assert glob.glob(RESULTS + '/*/*/*'), 'nothing to see'", "nothing to see"),
     "fitless": ("pass", "fit returned None: it must return the fitted predictor"),
-    "opens": ("return list(open(ZOO + '/checkpoints/part-00000.parquet', 'rb'))", "an entrant reads its view alone"),
+    "opens": ("return list(open(ZOO + '/checkpoints/part-00000.parquet', 'rb'))", "a method reads its view alone"),
 }
 
 
@@ -190,21 +192,21 @@ def bad_records(small_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> dic
     places = f"ZOO = {str(small_zoo.root)!r}\nRESULTS = {str(folder / 'results')!r}\n"
     file.write_text("import os, socket\n" + places + HEAD + "\n".join(classes))
     task = find_task("test-accuracy", small_zoo.name)
-    evaluate(task, find_entrants(["hyperparameters"], task), small_zoo, folder / "results")
-    entrants = find_entrants([f"{file}:{name.title()}" for name in BAD], task, workers=2)
-    records = evaluate(task, entrants, small_zoo, folder / "results", workers=2)
-    return {record.entrant: record for record in records}
+    evaluate(task, find_methods(["hyperparameters"], task), small_zoo, folder / "results")
+    methods = find_methods([f"{file}:{name.title()}" for name in BAD], task, workers=2)
+    records = evaluate(task, methods, small_zoo, folder / "results", workers=2)
+    return {record.method: record for record in records}
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_entrant_is_a_failed_record_with_the_reason(bad_records: dict[str, Record], name: str) -> None:
+def test_a_bad_method_is_a_failed_record_with_the_reason(bad_records: dict[str, Record], name: str) -> None:
     record = bad_records[name]
     assert record.status == "failed"
     assert BAD[name][1] in (record.reason or "")
     assert record.scores == {}
 
 
-def test_an_entrant_sees_labels_of_the_other_splits_alone(small_zoo: Zoo, tmp_path: Path) -> None:
+def test_a_method_sees_labels_of_the_other_splits_alone(small_zoo: Zoo, tmp_path: Path) -> None:
     code = """
     import json, os
     from pathlib import Path
@@ -247,13 +249,13 @@ def test_not_applicable_and_timeout_are_told_apart_from_failure(small_zoo: Zoo, 
 @pytest.mark.parametrize(
     ("code", "task", "words"),
     [
-        ("Mine = 3", "test-accuracy", r"is not an entrant: expected a function of a MeasureContext"),
+        ("Mine = 3", "test-accuracy", r"is not a method: expected a function of a MeasureContext"),
         (
             "class Mine(Base): access = 'wieghts'",
             "test-accuracy",
             r"did you mean 'weights'\?\): use one of hyperparameters",
         ),
-        ("class Mine(Base): name = 'random'", "test-accuracy", r"is called 'random' like a built-in entrant"),
+        ("class Mine(Base): name = 'random'", "test-accuracy", r"is called 'random' like a built-in method"),
         (
             "class Mine(Base): access = 'train-data'",
             "test-accuracy",
@@ -288,15 +290,15 @@ def test_what_cannot_enter_is_refused_before_anything_runs(
 
 def test_unknown_references_are_named(tmp_path: Path) -> None:
     task = find_task("test-accuracy", "small")
-    with pytest.raises(InputError, match=r"unknown entrant 'nfn-mp' \(did you mean 'nfn-np'\?\)"):
-        find_entrants(["nfn-mp"], task)
-    with pytest.raises(InputError, match=r"unknown entrant 'oracle-0.2' \(did you mean 'oracle-0.02'\?\)"):
-        find_entrants(["oracle-0.2"], task)
-    with pytest.raises(InputError, match=r"benchmark.oracle:Oracle cannot be loaded: "):
-        find_entrants(["benchmark.oracle:Oracle"], task)
+    with pytest.raises(InputError, match=r"unknown method 'nfn-mp' \(did you mean 'nfn-np'\?\)"):
+        find_methods(["nfn-mp"], task)
+    with pytest.raises(InputError, match=r"unknown method 'oracle-0.2' \(did you mean 'oracle-0.02'\?\)"):
+        find_methods(["oracle-0.2"], task)
+    with pytest.raises(InputError, match=r"benchmark.evaluation.oracle:Oracle cannot be loaded: "):
+        find_methods(["benchmark.evaluation.oracle:Oracle"], task)
     own = tmp_path / "own.py"
-    own.write_text("from benchmark.oracle import Oracle\nMine = Oracle(0.0)\n")
-    with pytest.raises(InputError, match=r"own.py:Mine is not an entrant"):
-        find_entrants([f"{own}:Mine"], task)
+    own.write_text("from benchmark.evaluation.oracle import Oracle\nMine = Oracle(0.0)\n")
+    with pytest.raises(InputError, match=r"own.py:Mine is not a method"):
+        find_methods([f"{own}:Mine"], task)
     with pytest.raises(InputError, match=r"there is no file .*nothing.py"):
-        find_entrants([f"{tmp_path}/nothing.py:Mine"], task)
+        find_methods([f"{tmp_path}/nothing.py:Mine"], task)

@@ -11,12 +11,12 @@ import pytest
 from plotly.offline import get_plotlyjs
 from scipy.stats import kendalltau
 
-from benchmark.leaderboard.across import render_across
-from benchmark.leaderboard.boards import boards
-from benchmark.leaderboard.html import _axis_data, render_html
-from benchmark.leaderboard.markdown import render_markdown
-from benchmark.leaderboard.words import duration, number, percent, signed
 from benchmark.records import read_records, write
+from benchmark.reports.across import render_across
+from benchmark.reports.board_html import _axis_data, render_html
+from benchmark.reports.board_markdown import render_markdown
+from benchmark.reports.boards import boards
+from benchmark.reports.words import duration, number, percent, signed
 from benchmark.scoring.bootstrap import resample
 from zoo_builder.errors import InputError
 
@@ -56,7 +56,7 @@ def small(blank, folder, predictions: dict[str, np.ndarray], target: np.ndarray,
         defined = ~np.isnan(prediction)
         tau = float(kendalltau(prediction[defined], target[defined]).statistic)
         scores = {"tau": {"value": tau, "low": tau - 0.1, "high": tau + 0.1}}
-        record = replace(blank, entrant=name, models=len(target), coverage=float(defined.mean()), scores=scores)
+        record = replace(blank, method=name, models=len(target), coverage=float(defined.mean()), scores=scores)
         write(replace(record, **changes), frame, folder)
     return boards(read_records(folder))
 
@@ -70,14 +70,14 @@ def test_boards_are_kept_apart_by_task_and_weights(records, found):
         ("cifar10-gs", "test-accuracy"),
         ("digits", "test-accuracy"),
     ]
-    digits = [record for record in records if record.zoo == "digits" and record.entrant == "path-norm"]
+    digits = [record for record in records if record.zoo == "digits" and record.method == "path-norm"]
     assert len(boards([*digits, *(replace(record, weights_hash="0" * 64) for record in digits)])) == 2
 
 
-def test_entrants_stand_by_tau_and_only_eligible_ones_are_ranked(board):
+def test_methods_stand_by_tau_and_only_eligible_ones_are_ranked(board):
     taus = [row.record.scores["tau"]["value"] for row in board.rows]
     assert taus == sorted(taus, reverse=True)
-    unranked = {row.record.entrant: row.unranked for row in board.rows if row.rank is None}
+    unranked = {row.record.method: row.unranked for row in board.rows if row.rank is None}
     assert unranked == {
         "hyperparameters-boosting": "control",
         "training-loss": "control",
@@ -94,7 +94,7 @@ def test_entrants_stand_by_tau_and_only_eligible_ones_are_ranked(board):
 
 
 def test_what_was_not_scored_is_listed_with_its_status(board):
-    assert [(record.entrant, record.status) for record in board.unscored] == [
+    assert [(record.method, record.status) for record in board.unscored] == [
         ("disagreement", "not applicable"),
         ("hessian-trace", "timeout"),
         ("my-transformer", "failed"),
@@ -102,7 +102,7 @@ def test_what_was_not_scored_is_listed_with_its_status(board):
 
 
 def test_comparisons_equal_a_plain_loop_over_resampled_models(blank, tmp_path):
-    """Also where entrants are undefined for some models: then over the models that both define."""
+    """Also where methods are undefined for some models: then over the models that both define."""
     rng = np.random.default_rng(0)
     n = 40
     target = rng.random(n).round(2)
@@ -124,7 +124,7 @@ def test_comparisons_equal_a_plain_loop_over_resampled_models(blank, tmp_path):
             yield tau(predictions[first], rows) - tau(predictions[second], rows)
 
     draws = {pair: np.array(list(differences(*pair))) for pair in (("b", "a"), ("c", "a"), ("c", "b"))}
-    assert [row.record.entrant for row in board.rows] == ["a", "b", "c"]
+    assert [row.record.method for row in board.rows] == ["a", "b", "c"]
     for pair, found in (
         (("b", "a"), board.rows[1].to_leader),
         (("b", "a"), board.rows[1].to_above),
@@ -140,33 +140,33 @@ def test_comparisons_equal_a_plain_loop_over_resampled_models(blank, tmp_path):
     assert [row.rank_interval for row in board.rows] == [(1, 1), (2, 3), (2, 3)]
 
 
-def test_equal_entrants_share_a_rank_and_are_a_tie(blank, tmp_path):
+def test_equal_methods_share_a_rank_and_are_a_tie(blank, tmp_path):
     target = np.linspace(0, 1, 12)
     good, bad = target**2, np.sin(9 * target)
     (board,) = small(blank, tmp_path, {"x": good, "y": good, "z": bad}, target, [f"{i}" for i in range(12)])
-    assert [(row.record.entrant, row.rank) for row in board.rows] == [("x", 1), ("y", 1), ("z", 3)]
+    assert [(row.record.method, row.rank) for row in board.rows] == [("x", 1), ("y", 1), ("z", 3)]
     assert [row.to_above and row.to_above.tie for row in board.rows] == [None, True, False]
     assert [row.rank_interval for row in board.rows] == [(1, 2), (1, 2), (3, 3)]
 
 
-def test_entrants_without_common_models_are_not_compared(blank, tmp_path):
+def test_methods_without_common_models_are_not_compared(blank, tmp_path):
     target = np.linspace(0, 1, 40)
     first, second = target.copy(), -target
     first[:2], second[2:] = np.nan, np.nan
     (board,) = small(blank, tmp_path, {"most": first, "least": second}, target, [f"{i}" for i in range(40)])
-    assert [(row.record.entrant, row.rank, row.to_leader) for row in board.rows] == [
+    assert [(row.record.method, row.rank, row.to_leader) for row in board.rows] == [
         ("most", 1, None),
         ("least", None, None),
     ]
 
 
-def test_an_entrant_defined_nowhere_is_listed_below(blank, tmp_path):
+def test_a_method_defined_nowhere_is_listed_below(blank, tmp_path):
     target = np.linspace(0, 1, 8)
-    nowhere = replace(blank, entrant="nowhere", models=8, coverage=0.0, scores={})
+    nowhere = replace(blank, method="nowhere", models=8, coverage=0.0, scores={})
     frame = pd.DataFrame({"model_id": "x", "configuration": "y", "prediction": np.nan, "reason": "-", "target": target})
     write(nowhere, frame, tmp_path)
     (board,) = small(blank, tmp_path, {"some": target}, target, [f"{i}" for i in range(8)])
-    assert [record.entrant for record in board.unscored] == ["nowhere"]
+    assert [record.method for record in board.unscored] == ["nowhere"]
     assert "no test model has a prediction" in render_markdown([board])
     assert "no test model has a prediction" in render_html([board])
 
@@ -220,7 +220,7 @@ def test_markdown_tables_are_whole(found, board):
         assert len({line.count("|") for line in table.splitlines()}) == 1
     section = text[text.index("## cifar10-gs/test-accuracy") : text.index("## digits")]
     for record in [*(row.record for row in board.rows), *board.unscored]:
-        assert record.entrant in section
+        assert record.method in section
     assert "Noise floor" in section
     assert "Tie ceiling" in section
     assert "my-transformer (failed): ValueError: cannot reshape 4970 into (3, 3)" in section
@@ -272,7 +272,7 @@ HOSTILE = 'x|y\n</script><script>document.title="owned"</script><img src=x onerr
 def hostile(blank, tmp_path):
     target = np.linspace(0, 1, 8)
     words = {"citation": HOSTILE, "formula": HOSTILE, "flags": [HOSTILE], "access": HOSTILE}
-    failed = replace(blank, entrant=f"{HOSTILE}2", status="failed", reason=HOSTILE, log=HOSTILE)
+    failed = replace(blank, method=f"{HOSTILE}2", status="failed", reason=HOSTILE, log=HOSTILE)
     write(failed, None, tmp_path)
     return small(blank, tmp_path, {HOSTILE: target}, target, [f"{i}" for i in range(8)], **words)
 
@@ -285,8 +285,8 @@ def test_one_task_across_zoos_stands_in_one_table(blank, tmp_path):
         "one": {"good": (0.7, 0.1), "bad": (-0.5, 0.8), "noise": (0.1, 0.45)},
         "two": {"good": (0.5, None), "bad": (0.3, None)},
     }
-    for zoo, entrants in held.items():
-        for name, (tau, robust) in entrants.items():
+    for zoo, methods in held.items():
+        for name, (tau, robust) in methods.items():
             scores = {"tau": {"value": tau, "low": tau, "high": tau, "flipped": -tau}}
             if robust is not None:
                 scores["robust"] = {"value": robust, "low": robust, "high": robust, "flipped": 1 - robust}
@@ -295,7 +295,7 @@ def test_one_task_across_zoos_stands_in_one_table(blank, tmp_path):
             small(blank, tmp_path, {name: target}, target, names, scores=scores, **about, **costs)
     found = read_records(tmp_path)
     table = render_across(found, blank.task.partition("/")[2]).splitlines()[-5:]
-    assert table[0] == ("| entrant | one<br>tau | one<br>robust sign error | one<br>time | two<br>tau | two<br>time |")
+    assert table[0] == ("| method | one<br>tau | one<br>robust sign error | one<br>time | two<br>tau | two<br>time |")
     assert table[2:] == [
         "| good | 0.700 | 0.100 | 2.0 s | 0.500 | 2.0 s |",
         "| noise | (0.100) | (0.450) | 2.0 s |  |  |",

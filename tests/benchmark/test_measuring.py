@@ -16,18 +16,19 @@ import pytest
 import torch
 
 from baselines import measures as families_of_measures
-from baselines.interface import Measure
 from baselines.measures import families, measures
-from baselines.measures.run import compute
-from benchmark import measuring
-from benchmark.cli import main
-from benchmark.evaluation import evaluate, find_entrants
-from benchmark.measuring import measure, not_at_hand, read, select
+from baselines.measures.compute import compute
+from baselines.measures.measure import Measure
+from benchmark.commands.main import main
+from benchmark.evaluation import measuring
+from benchmark.evaluation.evaluate import evaluate
+from benchmark.evaluation.measuring import measure, not_at_hand, read, select
+from benchmark.evaluation.selection import find_methods
+from benchmark.evaluation.views import make_view
 from benchmark.tasks import find_task
-from benchmark.views import make_view
 from zoo_builder.errors import InputError
 from zoo_builder.lock import only_process
-from zoo_builder.store import Zoo
+from zoo_builder.store.zoo import Zoo
 
 FAMILIES = ("norms", "path", "output")
 
@@ -81,7 +82,16 @@ def test_only_what_is_missing_is_computed(zoo):
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 def test_a_killed_run_goes_on(zoo, small_zoo):
-    command = [sys.executable, "-m", "benchmark.cli", "measure", str(zoo.root), "--workers", "1", "--measures"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmark.commands.main",
+        "measure",
+        str(zoo.root),
+        "--workers",
+        "1",
+        "--measures",
+    ]
     process = subprocess.Popen([*command, *FAMILIES], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not part_files(zoo) and process.poll() is None:
         time.sleep(0.005)
@@ -180,11 +190,11 @@ def test_the_command_prints_a_line_per_measure(zoo, capsys):
 def test_scores_read_what_was_measured(zoo, tmp_path, monkeypatch):
     """The records are those of values computed in a process of their own, and no process is started."""
     task = find_task("complexity", "small")
-    entrants = find_entrants(["path-norm", "negative-margin"], task)
-    computed = evaluate(task, entrants, zoo, tmp_path / "computed")
+    methods = find_methods(["path-norm", "negative-margin"], task)
+    computed = evaluate(task, methods, zoo, tmp_path / "computed")
     measure(zoo, select(["path", "output"]))
-    monkeypatch.setattr("benchmark.evaluation._answers", None)
-    for record, before in zip(evaluate(task, entrants, zoo, tmp_path / "read"), computed, strict=True):
+    monkeypatch.setattr("benchmark.evaluation.evaluate.answers_of", None)
+    for record, before in zip(evaluate(task, methods, zoo, tmp_path / "read"), computed, strict=True):
         assert record.scores == before.scores
         assert record.coverage == before.coverage
         assert (record.peak_memory_mib, before.peak_memory_mib is None) == (None, False)
@@ -201,12 +211,12 @@ def test_all_stands_for_slow_measures_where_they_have_been_measured(zoo, monkeyp
     measure(zoo, [slow])
     assert "slow" not in not_at_hand(zoo)
     task = find_task("complexity", "small")
-    assert "path-norm" in [entrant.name for entrant in find_entrants(["all"], task)]
-    assert [entrant.name for entrant in find_entrants(["slow-ones", "weight-norm", "slow-ones"], task)] == [
+    assert "path-norm" in [method.name for method in find_methods(["all"], task)]
+    assert [method.name for method in find_methods(["slow-ones", "weight-norm", "slow-ones"], task)] == [
         "slow",
         "weight-norm",
     ]
-    assert "path-norm" not in [entrant.name for entrant in find_entrants(["all"], task, left_out=["path-norm"])]
+    assert "path-norm" not in [method.name for method in find_methods(["all"], task, left_out=["path-norm"])]
 
 
 def test_measures_are_listed_with_their_sources(capsys):

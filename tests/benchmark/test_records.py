@@ -53,7 +53,7 @@ def test_a_later_run_supersedes_and_the_earlier_file_stays(record, predictions, 
 
 
 def test_another_board_supersedes_nothing(record, predictions, tmp_path):
-    changes = ({}, {"weights_hash": "d" * 64}, {"task_version": 2}, {"split_hash": "e" * 64}, {"entrant": "other"})
+    changes = ({}, {"weights_hash": "d" * 64}, {"task_version": 2}, {"split_hash": "e" * 64}, {"method": "other"})
     for minute, change in enumerate(changes):
         write(replace(record, created=f"2026-11-23T09:{minute:02}:00+00:00", **change), predictions, tmp_path)
     assert len(read_records(tmp_path)) == len(changes)
@@ -67,14 +67,14 @@ def test_a_record_is_never_overwritten(record, predictions, tmp_path):
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a b", "a/b", "", ".hidden", "ü" * 300])
 def test_any_name_makes_a_file_in_its_folder(record, predictions, tmp_path, name):
-    path = write(replace(record, entrant=name), predictions, tmp_path)
+    path = write(replace(record, method=name), predictions, tmp_path)
     assert path.parent == tmp_path / "cifar10-gs" / "test-accuracy"
-    assert [read.entrant for read in read_records(tmp_path)] == [name]
+    assert [read.method for read in read_records(tmp_path)] == [name]
 
 
 def test_names_that_look_alike_as_files_stay_apart(record, predictions, tmp_path):
     for name in ("a b", "a/b", "a-b"):
-        write(replace(record, entrant=name), predictions, tmp_path)
+        write(replace(record, method=name), predictions, tmp_path)
     assert len(read_records(tmp_path)) == 3
 
 
@@ -91,7 +91,7 @@ def test_a_full_disk_leaves_nothing_half_written(record, predictions, tmp_path, 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"schema": 3}, "schema is 3"),
+        ({"schema": 4}, "schema is 4"),
         ({"taks": "x"}, "unknown key 'taks'"),
         ({"seconds": "fast"}, "seconds is 'fast'"),
         ({"status": "fine"}, "expected one of ok, failed"),

@@ -16,9 +16,9 @@ import threading
 
 import pytest
 
-from benchmark.leaderboard.boards import boards
-from benchmark.leaderboard.html import render_html
 from benchmark.records import read_records
+from benchmark.reports.board_html import render_html
+from benchmark.reports.boards import boards
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -47,11 +47,11 @@ const look = () => {
   seen.points = section.querySelectorAll(".scatter .points path").length;
   seen.chosen = section.querySelector("tr.chosen .pick").textContent;
   seen.initial = names();
-  seen.entrant = [click("Entrant"), click("Entrant")];
+  seen.method = [click("Method"), click("Method")];
   seen.rank = click("Rank");
   const pick = [...table.querySelectorAll(".pick")].find((button) => button.textContent === "path-norm");
   pick.click();
-  const [select, card] = [section.querySelector(".entrant"), section.querySelector(".card")];
+  const [select, card] = [section.querySelector(".method"), section.querySelector(".card")];
   seen.picked = [pick.getAttribute("aria-pressed"), select.value, card.textContent];
   seen.pointsOfPicked = section.querySelectorAll(".scatter .points path").length;
   const background = () => getComputedStyle(document.body).backgroundColor;
@@ -110,22 +110,22 @@ def test_nothing_goes_wrong_and_nothing_is_asked_of_the_network(seen):
 
 
 def test_a_click_on_a_header_sorts_and_a_second_one_turns_the_order_round(seen):
-    assert seen["entrant"][0] == ["ascending", sorted(seen["initial"]), 1]
-    assert seen["entrant"][1] == ["descending", sorted(seen["initial"], reverse=True), 1]
+    assert seen["method"][0] == ["ascending", sorted(seen["initial"]), 1]
+    assert seen["method"][1] == ["descending", sorted(seen["initial"], reverse=True), 1]
 
 
 def test_rows_without_a_value_are_sorted_last(seen, found):
     order, names, _ = seen["rank"]
-    ranked = [row.record.entrant for row in found[0].rows if row.rank]
+    ranked = [row.record.method for row in found[0].rows if row.rank]
     assert order == "ascending"
     assert names[: len(ranked)] == ranked
 
 
 def test_the_leader_is_shown_first_and_a_click_on_a_name_shows_another(seen, found):
-    assert seen["chosen"] == next(row.record.entrant for row in found[0].rows if row.rank == 1)
+    assert seen["chosen"] == next(row.record.method for row in found[0].rows if row.rank == 1)
     pressed, selected, card = seen["picked"]
     assert pressed == "true"
-    assert found[0].rows[int(selected)].record.entrant == "path-norm"
+    assert found[0].rows[int(selected)].record.method == "path-norm"
     assert "4 of 130 models" in card
     assert seen["pointsOfPicked"] == 126
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from benchmark.score_page import Axis, render_page
-from benchmark.score_table import score_table
+from benchmark.reports.table import score_table
+from benchmark.reports.table_html import Axis, render_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from baselines.predictors.boosting import PLAIN_WORDS
-from benchmark import cli
-from benchmark.score_table import score_table
-from benchmark.score_text import _letter, format_text, to_json
+from benchmark.commands import main as cli
+from benchmark.reports.table import score_table
+from benchmark.reports.table_text import _letter, format_text, to_json
 from benchmark.scoring import ScoreError
 from benchmark.scoring.bootstrap import bootstrap_tau, interval
 from benchmark.scoring.kendall import kendall_tau
@@ -432,7 +432,7 @@ def test_a_truncated_parquet_file(table, write):
 
 
 def test_the_module_is_light_to_import():
-    program = "import sys, benchmark.score_table; print(*sys.modules)"
+    program = "import sys, benchmark.commands.score; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     assert not {"torch", "pandas", "numpy", "scipy"} & set(loaded)
 

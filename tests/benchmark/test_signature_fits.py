@@ -6,9 +6,9 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
 from baselines.predictors.margin_signature import margin_signatures, signature
+from benchmark.evaluation.signature_fits import signature_fits
+from benchmark.evaluation.views import make_view
 from benchmark.scoring.regression import folds_of
-from benchmark.signature_fits import signature_fits
-from benchmark.views import make_view
 
 
 def test_fits_against_scikit_learn(small_zoo):

@@ -5,11 +5,12 @@ import pandas as pd
 import pytest
 import torch
 
-from baselines.interface import ACCESS, AccessError
-from benchmark.tasks import TASKS, find_task, split
-from benchmark.views import load_view, make_view, save_view
+from baselines.access import ACCESS, AccessError
+from benchmark.evaluation.views import load_view, make_view, save_view
+from benchmark.split import split
+from benchmark.tasks import TASKS, find_task
 from zoo_builder.errors import InputError
-from zoo_builder.store import Zoo
+from zoo_builder.store.zoo import Zoo
 
 
 def test_seed_twins_are_on_one_side_and_every_model_on_one(small_zoo: Zoo) -> None:
@@ -23,9 +24,9 @@ def test_seed_twins_are_on_one_side_and_every_model_on_one(small_zoo: Zoo) -> No
 
 
 def test_the_shares_are_those_of_the_design() -> None:
-    from benchmark import tasks
+    from benchmark import split as splits
 
-    positions = np.array([tasks._position(f"{number:016x}") for number in range(20_000)])
+    positions = np.array([splits._position(f"{number:016x}") for number in range(20_000)])
     assert np.mean(positions < 0.4) == pytest.approx(0.4, abs=0.015)
     assert np.mean((positions >= 0.4) & (positions < 0.5)) == pytest.approx(0.1, abs=0.01)
 

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import torch
 
-from zoo_builder import grid
 from zoo_builder.datasets.loading import load
-from zoo_builder.engines.loop import Active, train
 from zoo_builder.engines.native.engine import NativeEngine
-from zoo_builder.recipe import load_recipe
-from zoo_builder.store import write_part
+from zoo_builder.recipes import grid
+from zoo_builder.recipes.recipe import load_recipe
+from zoo_builder.store.format import write_part
+from zoo_builder.training.loop import train
+from zoo_builder.training.state import Active
 
 MODELS, EPOCHS, TARGET = 8, 20, 0.2
 

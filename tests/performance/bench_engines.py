@@ -12,10 +12,10 @@ import pandas as pd
 import torch
 from bench_training import WithEngine, images_for
 
-from zoo_builder import grid
 from zoo_builder.engines.native.engine import NativeEngine
 from zoo_builder.engines.torch_engine import TorchEngine
-from zoo_builder.recipe import Recipe, builtin_recipes, load_recipe
+from zoo_builder.recipes import grid
+from zoo_builder.recipes.recipe import Recipe, builtin_recipes, load_recipe
 
 COPIES, ROUNDS, SECONDS = 4, 3, 0.5
 # A call takes at least so many batches, so that no more than a share of it is spent on getting ready, and no more

@@ -13,16 +13,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from baselines.interface import TrainData, View
-from baselines.measures.run import compute
-from benchmark.measuring import select
+from baselines.access import TrainData, View
+from baselines.measures.compute import compute
+from benchmark.evaluation.measuring import select
 from zoo_builder.datasets.dataset import scaled
 from zoo_builder.datasets.loading import load
 from zoo_builder.engines.native.engine import NativeEngine
 from zoo_builder.engines.torch_engine import TorchEngine
-from zoo_builder.families import small_cnn
-from zoo_builder.networks import Stack, module
-from zoo_builder.training import STATISTICS, initialize
+from zoo_builder.networks.families import small_cnn
+from zoo_builder.networks.module import to_module
+from zoo_builder.networks.stack import Stack
+from zoo_builder.training.initialization import initialize
+from zoo_builder.training.settings import STATISTICS
 
 # (what, measures, models, repeats, minutes that 1,000 models may take on two cores)
 CASES = (
@@ -43,7 +45,7 @@ class OneByOne(TorchEngine):
         assert indices is not None
         found = []
         for model, own in enumerate(indices):
-            network = module(architecture, {name: value[model] for name, value in parameters.items()})
+            network = to_module(architecture, {name: value[model] for name, value in parameters.items()})
             network = network.to(memory_format=torch.channels_last)
             batches = torch.from_numpy(own).split(BATCH)
             found.append(torch.cat([network(scaled(images[batch], torch.float32)) for batch in batches]))

@@ -18,16 +18,16 @@ from benchmark.scoring.robust import bootstrap_robust, robust_sign_error
 from benchmark.scoring.scorecard import scorecard
 
 
-def models(n, entrants=1):
+def models(n, methods=1):
     rng = np.random.default_rng(n)
     target = rng.random(n)
-    return target + rng.random((entrants, n)), target
+    return target + rng.random((methods, n)), target
 
 
-def grid(values, seeds=1, entrants=60):
+def grid(values, seeds=1, methods=60):
     """Measures, the gap, and the hyperparameters of a factorial grid with so many values of each."""
     hyperparameters = np.repeat(list(product(*map(range, values))), seeds, axis=0)
-    measures, noise = models(len(hyperparameters), entrants)
+    measures, noise = models(len(hyperparameters), methods)
     effects = hyperparameters @ np.arange(1, len(values) + 1) / (max(values) * len(values) ** 2)
     return measures + effects, 0.1 * noise + effects, hyperparameters
 
@@ -36,13 +36,13 @@ def cases():
     """(what, seconds allowed or None, repeats, function); neighbours with equal repeats are interleaved."""
     (large,), target = models(30_000)
     tied, tied_target = large.round(1), target.round(2)
-    board, board_target = models(1_500, entrants=60)
+    board, board_target = models(1_500, methods=60)
     (small,), small_target = models(300)
     huge, huge_target = models(30_000)
     plain, seeded = grid([3] * 7), grid([10] * 3, seeds=10)
     four, plain_weights = (plain[0][:4], *plain[1:]), resample(3**7, draws=200)
     # As large as the competition's first task, with its one-valued hyperparameter.
-    competition = grid([3, 2, 1, 2, 2, 2, 2], entrants=15)
+    competition = grid([3, 2, 1, 2, 2, 2, 2], methods=15)
     weights, seeded_weights = resample(96), resample(10_000, np.repeat(np.arange(1_000), 10))
     return [
         ("tau, n = 30,000", 0.020, 15, lambda: kendall_tau(large, target)),
@@ -55,8 +55,8 @@ def cases():
             5,
             lambda: NoiseFloor.of([kendall_tau(m, board_target).value for m in random_measures(1_500)]),
         ),
-        ("2,000 draws, 1 entrant, n = 300", None, 5, lambda: bootstrap_tau(small[None], small_target)),
-        ("2,000 draws, 60 entrants, n = 1,500", 10, 3, lambda: bootstrap_tau(board, board_target)),
+        ("2,000 draws, 1 method, n = 300", None, 5, lambda: bootstrap_tau(small[None], small_target)),
+        ("2,000 draws, 60 methods, n = 1,500", 10, 3, lambda: bootstrap_tau(board, board_target)),
         ("pgdl, 60 measures, 2,187 models", None, 2, lambda: pgdl_score(*plain)),
         ("K, 60 measures, 2,187 models", None, 2, lambda: conditional_mi(*plain)),
         ("Psi, 60 measures, 2,187 models", None, 2, lambda: granulated_tau(*plain)),
@@ -79,7 +79,7 @@ def cases():
             1,
             lambda: bootstrap_robust(*seeded, 10_000, seeded_weights),
         ),
-        ("2,000 draws, 1 entrant, n = 30,000", None, 3, lambda: bootstrap_tau(huge, huge_target)),
+        ("2,000 draws, 1 method, n = 30,000", None, 3, lambda: bootstrap_tau(huge, huge_target)),
     ]
 
 

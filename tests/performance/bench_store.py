@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo_builder.build import build
-from zoo_builder.recipe import Recipe, load_recipe
-from zoo_builder.store import Zoo
+from zoo_builder.building.build import build
+from zoo_builder.recipes.recipe import Recipe, load_recipe
+from zoo_builder.store.zoo import Zoo
 
 MODELS = (100, 1_000, 10_000)
 READS = 300

@@ -23,16 +23,17 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from zoo_builder import grid, networks
-from zoo_builder.architecture import Architecture
 from zoo_builder.datasets.dataset import Dataset, scaled
-from zoo_builder.engines.loop import Active
 from zoo_builder.engines.native import compiler
 from zoo_builder.engines.native.engine import NativeEngine
 from zoo_builder.engines.torch_engine import TorchEngine
-from zoo_builder.families import nin, small_cnn
-from zoo_builder.recipe import load_recipe
-from zoo_builder.training import initialize
+from zoo_builder.networks.architecture import Architecture
+from zoo_builder.networks.families import nin, small_cnn
+from zoo_builder.networks.module import to_module
+from zoo_builder.recipes import grid
+from zoo_builder.recipes.recipe import load_recipe
+from zoo_builder.training.initialization import initialize
+from zoo_builder.training.state import Active
 
 CORES = 2
 EXAMPLES = 1024  # of each run in one measurement
@@ -89,7 +90,7 @@ class Naive:
                 name: torch.full(shape, float(name.endswith("var"))) for name, shape in architecture.buffers.items()
             }
             parameters = initialize(architecture, run.model_id, run.initialization, run.initialization_std) | buffers
-            module = networks.module(architecture, parameters, run.dropout).to(memory_format=torch.channels_last)
+            module = to_module(architecture, parameters, run.dropout).to(memory_format=torch.channels_last)
             kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}
             fused = {"foreach": True} if run.optimizer == "rmsprop" else {"fused": True}  # it has no fused one
             optimizer = kinds[run.optimizer](module.parameters(), lr=run.learning_rate, weight_decay=run.l2, **fused)

@@ -19,17 +19,20 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from zoo_builder import build as building
-from zoo_builder import files, grid, memory
-from zoo_builder.build import Progress, build
+from zoo_builder import files
+from zoo_builder.building import build as building
+from zoo_builder.building import memory
+from zoo_builder.building.build import Progress, build
+from zoo_builder.building.runner import Local
 from zoo_builder.datasets.dataset import scaled
 from zoo_builder.datasets.loading import load
 from zoo_builder.engines import choice
 from zoo_builder.errors import InputError
-from zoo_builder.recipe import Recipe, load_recipe
-from zoo_builder.runner import Local
-from zoo_builder.store import Zoo, read_manifest, write_manifest
-from zoo_builder.verify import problems
+from zoo_builder.recipes import grid
+from zoo_builder.recipes.recipe import Recipe, load_recipe
+from zoo_builder.store.format import read_manifest, write_manifest
+from zoo_builder.store.verify import problems
+from zoo_builder.store.zoo import Zoo
 
 
 @pytest.fixture
@@ -520,7 +523,7 @@ def test_other_data_under_the_same_name_is_refused(zoo: Zoo, tmp_path: Path, mon
     data = zoo.data()
     data.train_images[0, 0, 0, 0] ^= 255
     other = type(data)(**{name: getattr(data, name) for name in data.__dataclass_fields__})
-    monkeypatch.setattr("zoo_builder.store.load", lambda *arguments: other)
+    monkeypatch.setattr("zoo_builder.store.zoo.load", lambda *arguments: other)
     with pytest.raises(
         InputError, match=r"is not the one the zoo .* was trained on \(fingerprint .*pass its folder with --data"
     ):
@@ -660,7 +663,7 @@ def test_a_gpu_whose_memory_is_short_is_one_clear_error(tmp_path: Path, monkeypa
     def train(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
-    monkeypatch.setattr(building.loop, "train", train)
+    monkeypatch.setattr("zoo_builder.training.loop.train", train)
     with pytest.raises(
         InputError, match=r"the GPU's memory is short for a network of 4,970 parameters in batches of 32"
     ):

@@ -10,16 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from zoo_builder import networks
-from zoo_builder.architecture import Activation, Architecture, Conv, Dropout, GlobalAveragePool, Linear, Norm
 from zoo_builder.datasets.dataset import Dataset, scaled
 from zoo_builder.datasets.loading import load
-from zoo_builder.engines.loop import Active, named, train
 from zoo_builder.engines.torch_engine import TorchEngine, resolve_device
 from zoo_builder.errors import InputError
-from zoo_builder.families import mlp, nin, park, resnet, small_cnn, vgg
+from zoo_builder.networks import dropout as dropout_masks
+from zoo_builder.networks.architecture import Activation, Architecture, Conv, Dropout, GlobalAveragePool, Linear, Norm
+from zoo_builder.networks.families import mlp, nin, park, resnet, small_cnn, vgg
+from zoo_builder.networks.module import to_module
+from zoo_builder.networks.stack import named
 from zoo_builder.streams import numpy_stream, stream_seed
-from zoo_builder.training import STATISTICS, Runs, epoch_order, initialize, subset_seeds, training_subset
+from zoo_builder.training.initialization import initialize
+from zoo_builder.training.loop import train
+from zoo_builder.training.settings import STATISTICS, Runs, epoch_order, subset_seeds, training_subset
+from zoo_builder.training.state import Active
 
 OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}
 
@@ -93,12 +97,12 @@ def test_gradients_equal_autograd_on_single_modules(architecture: Architecture, 
     images = torch.randint(256, (200, 1, 8, 8), generator=stream).to(torch.uint8)
     labels = torch.randint(10, (200,), generator=stream)
     chosen = torch.randint(200, (models, batch), generator=stream)
-    masks = networks.dropout_masks.Dropout(runs.dropout, runs.seeds, torch.arange(models)) if dropout else None
+    masks = dropout_masks.Dropout(runs.dropout, runs.seeds, torch.arange(models)) if dropout else None
     losses, gradients = engine.gradients(architecture, flat, images, labels, chosen, masks)
 
     for model in range(models):
         single = {name: value[model] for name, value in named(architecture, flat).items()}
-        module = networks.module(architecture, single)
+        module = to_module(architecture, single)
         for place in architecture.places if masks else ():
             if isinstance(place.layer, Dropout):
                 channels, positions = place.input_shape[0], prod(place.input_shape[1:])
@@ -127,7 +131,7 @@ def test_gradients_through_norms_are_those_of_the_whole_batch(architecture: Arch
         )
         for model in range(models):
             single = {name: value[model] for name, value in (named(architecture, flat) | start).items()}
-            module = networks.module(architecture, single).train(training)
+            module = to_module(architecture, single).train(training)
             loss = F.cross_entropy(module(scaled(images[chosen[model]], torch.float64)), labels[chosen[model]])
             truth = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(module.parameters()))])
             assert abs(losses[model] - loss.detach()) < 1e-12
@@ -148,7 +152,7 @@ def test_every_optimizer_steps_as_torch_optim_does(digits: Dataset, architecture
     for number, run in enumerate(runs.itertuples()):
         single = {k: v.double() for k, v in initialize(architecture, run.model_id, run.initialization, 0.1).items()}
         statistics = {k: torch.full(v, float(k.endswith("var"))).double() for k, v in architecture.buffers.items()}
-        module = networks.module(architecture, single | statistics).train()
+        module = to_module(architecture, single | statistics).train()
         for name in architecture.cancelled:
             module.get_parameter(name).requires_grad_(False)
         extra = {} if run.optimizer == "adam" else {"momentum": run.momentum}
@@ -179,7 +183,7 @@ def test_recorded_training_figures_are_those_of_the_runs_own_images(
     trained = train(TorchEngine(), architecture, runs, digits, [0, 1])
     assert trained.table.loc[trained.table["epoch"] == 0, "train_loss"].isna().all()
     for number, run in enumerate(runs.itertuples()):
-        module = networks.module(architecture, {k: v[2 * number + 1] for k, v in trained.weights.items()})
+        module = to_module(architecture, {k: v[2 * number + 1] for k, v in trained.weights.items()})
         subset = training_subset(stream_seed(run.model_id, "subset"), round(1437 * run.train_fraction), 1437)
         with torch.no_grad():
             logits = module(scaled(digits.train_images[subset]))
@@ -204,7 +208,7 @@ def test_training_statistics_equal_slow_ones(digits: Dataset, architecture: Arch
 
         def at(epoch: int, number: int = number) -> torch.nn.Module:
             (row,) = np.flatnonzero((trained.table["run"] == number) & (trained.table["epoch"] == epoch))
-            return networks.module(architecture, {k: v[row].double() for k, v in trained.weights.items()})
+            return to_module(architecture, {k: v[row].double() for k, v in trained.weights.items()})
 
         with torch.no_grad():
             losses = np.array([F.cross_entropy(at(epoch)(images), labels) for epoch in range(1, epochs + 1)])
@@ -279,9 +283,7 @@ def test_company_changes_neither_start_nor_order_nor_masks_and_one_step_by_round
     one = Runs.of(architecture, runs.iloc[[3]], 1437, torch.float32)
     position = every.order_ids.index("run-3")
     masks = [
-        networks.dropout_masks.Dropout(r.dropout, r.seeds, torch.full((len(r),), 7)).factors(
-            "dropout2", 8, 4, 16, torch.float32
-        )
+        dropout_masks.Dropout(r.dropout, r.seeds, torch.full((len(r),), 7)).factors("dropout2", 8, 4, 16, torch.float32)
         for r in (every, one)
     ]
     assert torch.equal(masks[0][:, :, position], masks[1][:, :, 0])
@@ -346,8 +348,8 @@ def test_initializations_have_their_laws() -> None:
 def test_dropout_keeps_the_mean_and_depends_on_every_coordinate(
     rate: float, channels: int, positions: int, models: int
 ) -> None:
-    make = networks.dropout_masks.Dropout
-    seeds = networks.dropout_masks.dropout_seeds([f"m{number}" for number in range(models)], ["dropout1"])
+    make = dropout_masks.Dropout
+    seeds = dropout_masks.dropout_seeds([f"m{number}" for number in range(models)], ["dropout1"])
     batch = 4000
     factors = make(torch.full((models,), rate).double(), seeds, torch.zeros(models, dtype=torch.int64)).factors(
         "dropout1", batch, positions, channels, torch.float64
@@ -360,8 +362,8 @@ def test_dropout_keeps_the_mean_and_depends_on_every_coordinate(
 
 
 def test_dropout_bits_of_different_coordinates_are_uncorrelated() -> None:
-    make = networks.dropout_masks.Dropout
-    seeds = networks.dropout_masks.dropout_seeds(["a", "b"], ["dropout1", "dropout2"])
+    make = dropout_masks.Dropout
+    seeds = dropout_masks.dropout_seeds(["a", "b"], ["dropout1", "dropout2"])
     half = torch.full((2,), 0.5).double()
     at = [make(half, seeds, torch.full((2,), step)) for step in (0, 1)]
     bits = at[0].factors("dropout1", 64, 50, 16, torch.float64) - 1

@@ -6,16 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo_builder import grid
-from zoo_builder.architecture import Architecture
-from zoo_builder.build import build
+from zoo_builder.building.build import build
 from zoo_builder.datasets.dataset import Dataset
-from zoo_builder.engines.loop import train
 from zoo_builder.engines.torch_engine import TorchEngine
 from zoo_builder.errors import InputError
-from zoo_builder.families import FAMILIES, fully_conv, mlp, nin, park, resnet, small_cnn, vgg
-from zoo_builder.networks import forward
-from zoo_builder.recipe import Recipe, builtin_recipes, load_recipe
+from zoo_builder.networks.architecture import Architecture
+from zoo_builder.networks.families import FAMILIES, fully_conv, mlp, nin, park, resnet, small_cnn, vgg
+from zoo_builder.networks.stack import forward
+from zoo_builder.recipes import grid
+from zoo_builder.recipes.recipe import Recipe, builtin_recipes, load_recipe
+from zoo_builder.training.loop import train
 
 CHANNELS = {"grey": 1, "rgb": 3}
 SIZES = {"cifar10": 32, "svhn": 32, "mnist": 28, "fashion-mnist": 28, "digits": 8}

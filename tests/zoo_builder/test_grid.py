@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from zoo_builder.errors import InputError
-from zoo_builder.grid import architecture_of, quantile, runs
-from zoo_builder.recipe import Recipe, Sampled, load_recipe
+from zoo_builder.recipes.grid import architecture_of, quantile, runs
+from zoo_builder.recipes.recipe import Recipe, Sampled, load_recipe
 
 GRID = {"optimizer": ["sgd", "adam"], "depth": [2, 3, 4], "dropout": [0.0, 0.3], "varied": ["everything", "data"]}
 SAMPLE = {

@@ -8,7 +8,15 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from zoo_builder.architecture import (
+from zoo_builder.datasets.dataset import Dataset
+from zoo_builder.datasets.loading import load
+from zoo_builder.engines.choice import engines
+from zoo_builder.engines.native import compiler
+from zoo_builder.engines.native.engine import NativeEngine
+from zoo_builder.engines.native.generate import known
+from zoo_builder.engines.torch_engine import TorchEngine
+from zoo_builder.errors import InputError
+from zoo_builder.networks.architecture import (
     ACTIVATIONS,
     Activation,
     Architecture,
@@ -20,19 +28,11 @@ from zoo_builder.architecture import (
     Norm,
     Residual,
 )
-from zoo_builder.datasets.dataset import Dataset
-from zoo_builder.datasets.loading import load
-from zoo_builder.dropout import Dropout as Masks
-from zoo_builder.dropout import dropout_seeds
-from zoo_builder.engines.choice import engines
-from zoo_builder.engines.loop import train
-from zoo_builder.engines.native import compiler
-from zoo_builder.engines.native.engine import NativeEngine
-from zoo_builder.engines.native.generate import known
-from zoo_builder.engines.torch_engine import TorchEngine
-from zoo_builder.errors import InputError
-from zoo_builder.families import small_cnn
-from zoo_builder.training import Trained
+from zoo_builder.networks.dropout import Dropout as Masks
+from zoo_builder.networks.dropout import dropout_seeds
+from zoo_builder.networks.families import small_cnn
+from zoo_builder.training.loop import train
+from zoo_builder.training.settings import Trained
 
 BLOCK = (Conv(8, kernel=3, stride=2, padding=1), Norm(), Activation("relu"))
 POINTWISE = (Conv(32, stride=2, padding=1), Activation("relu"), Conv(32, kernel=1), Activation("relu"), Dropout())

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo_builder import networks
-from zoo_builder.architecture import (
+from zoo_builder.errors import InputError
+from zoo_builder.networks.architecture import (
     ACTIVATIONS,
     Activation,
     Architecture,
@@ -21,8 +21,9 @@ from zoo_builder.architecture import (
     Norm,
     Residual,
 )
-from zoo_builder.errors import InputError
-from zoo_builder.networks import Stack, folded, forward
+from zoo_builder.networks.folding import folded
+from zoo_builder.networks.module import to_module
+from zoo_builder.networks.stack import Stack, forward
 
 RELU = Activation("relu")
 # conv1 7x5 -> shortcut from the image (fewer channels, no stride) -> shortcut that subsamples 7x5 to 4x3.
@@ -86,7 +87,7 @@ def test_a_stack_computes_what_separate_modules_compute(architecture: Architectu
     def separately(dtype: torch.dtype) -> Tensor:
         inputs = [images if shared else images[m] for m in range(models)]
         alone = [{name: value.to(dtype) for name, value in single(tensors, m).items()} for m in range(models)]
-        modules = [networks.module(architecture, one) for one in alone]
+        modules = [to_module(architecture, one) for one in alone]
         with torch.no_grad():
             return torch.stack([module(x.to(dtype)) for module, x in zip(modules, inputs, strict=True)])
 
@@ -104,7 +105,7 @@ def test_a_stack_computes_what_separate_modules_compute(architecture: Architectu
 def test_norms_in_training_move_their_statistics_as_torch_does(architecture: Architecture, shared: bool) -> None:
     models, batch = 3, 6
     tensors = random_tensors(architecture, models)
-    modules = [networks.module(architecture, single(tensors, m)).train() for m in range(models)]
+    modules = [to_module(architecture, single(tensors, m)).train() for m in range(models)]
     for step in range(3):
         images = random_images(architecture, *([batch] if shared else [models, batch]), seed=step)
         stacked = forward(architecture, tensors, images, training=True)
@@ -186,7 +187,7 @@ def test_features_are_those_of_each_layer(name: str) -> None:
     forward(architecture, tensors, images, features=features)
     assert list(features) == [place.name for place in architecture.places]
     for model in range(3):
-        module = networks.module(architecture, single(tensors, model))
+        module = to_module(architecture, single(tensors, model))
         for place in architecture.places:
             child, seen = module.get_submodule(place.name), []
             with child.register_forward_hook(lambda _, __, output, seen=seen: seen.append(output)):
@@ -197,7 +198,7 @@ def test_features_are_those_of_each_layer(name: str) -> None:
 
 def test_state_dict_has_ordinary_names() -> None:
     architecture = SHAPES["norm"]
-    module = networks.module(architecture, single(random_tensors(architecture, 1), 0))
+    module = to_module(architecture, single(random_tensors(architecture, 1), 0))
     assert [name for name in module.state_dict() if not name.endswith("num_batches_tracked")] == [
         *("conv1.weight", "conv1.bias", "norm1.weight", "norm1.bias", "norm1.running_mean", "norm1.running_var"),
         *("linear1.weight", "linear1.bias"),
@@ -205,7 +206,7 @@ def test_state_dict_has_ordinary_names() -> None:
     assert not module.training
     incomplete = single({k: v for k, v in random_tensors(architecture, 1).items() if k != "norm1.running_var"}, 0)
     with pytest.raises(ValueError, match=r"do not fit the architecture: \['norm1.running_var'\]"):
-        networks.module(architecture, incomplete)
+        to_module(architecture, incomplete)
 
 
 @pytest.mark.parametrize("name", ["norm", "norm of vectors", "residual", "small cnn"])

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from zoo_builder import memory
-from zoo_builder import plan as planning
-from zoo_builder.build import build
+from zoo_builder.building import estimate as planning
+from zoo_builder.building import memory
+from zoo_builder.building.build import build
+from zoo_builder.building.estimate import plan, refuse_large
 from zoo_builder.errors import InputError
-from zoo_builder.families import small_cnn
-from zoo_builder.plan import plan, refuse_large
-from zoo_builder.recipe import Recipe, load_recipe
+from zoo_builder.networks.families import small_cnn
+from zoo_builder.recipes.recipe import Recipe, load_recipe
 
 
 @pytest.fixture

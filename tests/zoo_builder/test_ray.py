@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import pytest
 
-from benchmark.cli import main
-from zoo_builder.build import build
+from benchmark.commands.main import main
+from zoo_builder.building.build import build
+from zoo_builder.building.runner import Ray
 from zoo_builder.errors import InputError
-from zoo_builder.recipe import load_recipe
-from zoo_builder.runner import Ray
-from zoo_builder.store import Zoo
-from zoo_builder.verify import problems
+from zoo_builder.recipes.recipe import load_recipe
+from zoo_builder.store.verify import problems
+from zoo_builder.store.zoo import Zoo
 
 CLUSTER = """
 import sys
@@ -69,7 +69,18 @@ def cluster() -> Iterator[Cluster]:
 
 
 def gengap_build(address: str, out: Path, models: int, epochs: int) -> subprocess.Popen:
-    command = [sys.executable, "-m", "benchmark.cli", "zoo", "build", "digits", "--device", "cpu", "--out", out.name]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmark.commands.main",
+        "zoo",
+        "build",
+        "digits",
+        "--device",
+        "cpu",
+        "--out",
+        out.name,
+    ]
     command += ["--models", str(models), "--epochs", str(epochs), "--runner", "ray", "--address", address]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     # Into a relative folder: the tasks run where the cluster was started.

@@ -8,17 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo_builder.errors import InputError
-from zoo_builder.families import FAMILIES
-from zoo_builder.recipe import (
-    ARCHITECTURE_HYPERPARAMETERS,
-    DISTRIBUTIONS,
-    DataSpec,
-    Recipe,
-    Sampled,
-    builtin_recipes,
-    load_recipe,
-    vocabulary,
-)
+from zoo_builder.networks.families import ARCHITECTURE_HYPERPARAMETERS, FAMILIES
+from zoo_builder.recipes.hyperparameters import DataSpec
+from zoo_builder.recipes.recipe import DISTRIBUTIONS, Recipe, Sampled, builtin_recipes, load_recipe, vocabulary
 
 TOML = """
 name = "tiny"

@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pandas as pd
 import torch
 
-from zoo_builder.architecture import Architecture
-from zoo_builder.engines.interface import Engine
 from zoo_builder.engines.native import compiler
 from zoo_builder.engines.native.engine import NativeEngine
 from zoo_builder.engines.native.generate import known
 from zoo_builder.engines.torch_engine import TorchEngine
 from zoo_builder.errors import InputError, one_of
-from zoo_builder.training import subset_size
+from zoo_builder.networks.architecture import Architecture
+from zoo_builder.training.engine import Engine
+from zoo_builder.training.settings import subset_size
 
 ENGINES = ("auto", "native", "torch")
 # Compiling an architecture takes a core 2 to 7 s. So many multiplications (forward and backward) take torch about that

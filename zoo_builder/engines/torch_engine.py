@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo_builder.architecture import Architecture
 from zoo_builder.datasets.dataset import scaled
-from zoo_builder.dropout import Dropout
-from zoo_builder.engines.loop import Active, cross_entropy, named, segments
 from zoo_builder.errors import InputError, one_of
-from zoo_builder.networks import forward
-from zoo_builder.training import ADAM_BETAS, ADAM_EPSILON, RMSPROP_EPSILON, RMSPROP_SMOOTHING
+from zoo_builder.networks.architecture import Architecture
+from zoo_builder.networks.dropout import Dropout
+from zoo_builder.networks.stack import cross_entropy, forward, named
+from zoo_builder.training.settings import ADAM_BETAS, ADAM_EPSILON, RMSPROP_EPSILON, RMSPROP_SMOOTHING
+from zoo_builder.training.state import Active, segments
 
 # So many examples, and activations of so many bytes, are computed at once: on a CPU what stays in a core's cache (more
 # of either ran 2 to 3 times slower), on a GPU enough to fill it.

@@ -7,12 +7,12 @@ from scipy.stats import kstest
 
 from baselines.measures import augmentation
 from baselines.measures.augmentation import COLOURED, PENALTIES, alterations, augmented, uniform_draws
-from baselines.measures.run import compute
+from baselines.measures.compute import compute
 from tests.baselines.measures.test_mixup import hidden_margins, single
 from zoo_builder.datasets.dataset import scaled
-from zoo_builder.families import mlp, small_cnn
-from zoo_builder.networks import Stack, forward
-from zoo_builder.training import training_subset
+from zoo_builder.networks.families import mlp, small_cnn
+from zoo_builder.networks.stack import Stack, forward
+from zoo_builder.training.settings import training_subset
 
 ALL = {measure.name: measure for measure in augmentation.MEASURES}
 RGB = small_cnn((3, 20, 20), 3, width=5, depth=2, padding=1)  # a crop to 90 % takes 1 pixel off each side

@@ -5,8 +5,8 @@ from math import log2
 import numpy as np
 
 from baselines.measures import measures
-from baselines.measures.run import compute
-from zoo_builder.architecture import Activation, Architecture, Conv, GlobalAveragePool, Linear, MaxPool
+from baselines.measures.compute import compute
+from zoo_builder.networks.architecture import Activation, Architecture, Conv, GlobalAveragePool, Linear, MaxPool
 
 ALL = {measure.name: measure for measure in measures()}
 

@@ -9,11 +9,13 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from baselines.measures import curvature
-from baselines.measures.run import compute
-from zoo_builder.architecture import Activation, Architecture, Conv, GlobalAveragePool, Linear, Norm
+from baselines.measures.compute import compute
 from zoo_builder.datasets.dataset import scaled
-from zoo_builder.networks import Stack, folded, module
-from zoo_builder.training import training_subset
+from zoo_builder.networks.architecture import Activation, Architecture, Conv, GlobalAveragePool, Linear, Norm
+from zoo_builder.networks.folding import folded
+from zoo_builder.networks.module import to_module
+from zoo_builder.networks.stack import Stack
+from zoo_builder.training.settings import training_subset
 
 ALL = {measure.name: measure for measure in curvature.MEASURES}
 SOFTMAX_REGRESSION = Architecture((2, 1, 1), (Linear(3),))
@@ -29,7 +31,7 @@ def exact(view, row: int):
     """One model alone, all in float64: its logits as a function of its flat weights, these weights, and its labels."""
     (stack,) = (stack for stack in view.stacks if row in stack.rows)
     own = {k: v[list(stack.rows).index(row)].double() for k, v in stack.parameters.items()}
-    network, train = module(stack.architecture, own), view.train
+    network, train = to_module(stack.architecture, own), view.train
     indices = training_subset(int(train.subset_seed[row]), int(train.subset_size[row]), len(train.images))
     images = scaled(train.images[indices], torch.float64)
 

@@ -6,9 +6,9 @@ import torch
 from scipy import optimize, stats
 
 from baselines.measures import measures
+from baselines.measures.compute import compute
 from baselines.measures.heavy_tails import power_law_exponent
-from baselines.measures.run import compute
-from zoo_builder.architecture import Architecture, Conv, Linear
+from zoo_builder.networks.architecture import Architecture, Conv, Linear
 
 ALL = {measure.name: measure for measure in measures()}
 

@@ -7,10 +7,10 @@ from torch import nn
 from torch.autograd.functional import jacobian
 
 from baselines.measures import jacobian as family
-from baselines.measures.run import compute
+from baselines.measures.compute import compute
 from tests.baselines.measures.test_mixup import single
-from zoo_builder.architecture import Architecture, Linear
-from zoo_builder.families import nin
+from zoo_builder.networks.architecture import Architecture, Linear
+from zoo_builder.networks.families import nin
 
 
 @pytest.mark.parametrize("name", ["relu_network", "tanh_network"])

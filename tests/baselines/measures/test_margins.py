@@ -10,15 +10,17 @@ from scipy.spatial.distance import cdist
 from scipy.stats import wasserstein_distance, wasserstein_distance_nd
 from torch import nn
 
-from baselines.interface import NotApplicable, TrainData
+from baselines.access import TrainData
 from baselines.measures import margins
+from baselines.measures.compute import compute
 from baselines.measures.context import MeasureContext
 from baselines.measures.margins import CONSTANT_LAYER, LAYERS, image_margins, layer_rows, transport_cost
-from baselines.measures.run import compute
+from baselines.methods import NotApplicable
 from tests.baselines.measures.test_mixup import single
-from zoo_builder.architecture import Architecture, Linear
-from zoo_builder.families import mlp, nin, park, resnet, small_cnn
-from zoo_builder.networks import Network, Stack
+from zoo_builder.networks.architecture import Architecture, Linear
+from zoo_builder.networks.families import mlp, nin, park, resnet, small_cnn
+from zoo_builder.networks.module import Network
+from zoo_builder.networks.stack import Stack
 
 ALL = {measure.name: measure for measure in margins.MEASURES}
 FAMILIES = {

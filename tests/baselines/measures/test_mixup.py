@@ -6,6 +6,7 @@ import torch
 from scipy.stats import trim_mean
 
 from baselines.measures import mixup
+from baselines.measures.compute import compute
 from baselines.measures.context import MeasureContext
 from baselines.measures.mixup import (
     STRENGTHS,
@@ -16,10 +17,9 @@ from baselines.measures.mixup import (
     next_of_same_label,
     pal_ratio,
 )
-from baselines.measures.run import compute
 from zoo_builder.datasets.dataset import scaled
-from zoo_builder.networks import Network, module
-from zoo_builder.training import training_subset
+from zoo_builder.networks.module import Network, to_module
+from zoo_builder.training.settings import training_subset
 
 ALL = {measure.name: measure for measure in mixup.MEASURES}
 
@@ -28,7 +28,7 @@ def single(view, row: int) -> tuple[Network, torch.Tensor, torch.Tensor]:
     """One model as a float64 module, with its own images and labels."""
     (stack,) = (stack for stack in view.stacks if row in stack.rows)
     position = list(stack.rows).index(row)
-    network = module(stack.architecture, {k: v[position].double() for k, v in stack.parameters.items()})
+    network = to_module(stack.architecture, {k: v[position].double() for k, v in stack.parameters.items()})
     train = view.train
     indices = training_subset(int(train.subset_seed[row]), int(train.subset_size[row]), len(train.images))
     return network, scaled(train.images[indices], torch.float64), train.labels[indices]

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from baselines.measures import measures
+from baselines.measures.compute import compute
 from baselines.measures.output import NO_POSITIVE_MARGIN
-from baselines.measures.run import compute
-from zoo_builder.architecture import Activation, Architecture, Conv, Linear
-from zoo_builder.networks import module
+from zoo_builder.networks.architecture import Activation, Architecture, Conv, Linear
+from zoo_builder.networks.module import to_module
 
 ALL = {measure.name: measure for measure in measures()}
 NETWORK = Architecture((2, 6, 5), (Conv(3, 3, 2, padding=1), Activation("relu"), Conv(4, 2), Linear(3)))
@@ -45,7 +45,7 @@ def test_against_a_loop_over_layers(stack, draw_stack, make_view, name, slow):
         layers = [key for key in w if key.endswith("weight")]
         f = [float((w[key].numpy() ** 2).sum()) for key in layers]
         f0 = [float(((w[key] - w0[key]).numpy() ** 2).sum()) for key in layers]
-        squared = module(NETWORK, {key: value.square() for key, value in w.items()})
+        squared = to_module(NETWORK, {key: value.square() for key, value in w.items()})
         path = squared(torch.ones(1, *NETWORK.input_shape, dtype=torch.float64)).sum().item()
         truth.append(slow(f, f0, path, gamma[model]) if gamma[model] > 0 or "margin" not in name else np.nan)
     result = compute(view, [ALL[name]])[name]

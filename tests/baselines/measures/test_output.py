@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.interface import View
+from baselines.access import View
 from baselines.measures import measures
-from baselines.measures.run import compute
+from baselines.measures.compute import compute
 from zoo_builder.datasets.dataset import scaled
-from zoo_builder.networks import module
-from zoo_builder.training import training_subset
+from zoo_builder.networks.module import to_module
+from zoo_builder.training.settings import training_subset
 
 ALL = {measure.name: measure for measure in measures()}
 
@@ -18,7 +18,7 @@ def slow_outputs(view: View, model: int) -> tuple[np.ndarray, np.ndarray]:
     """One model's outputs on its own training images, and their labels."""
     (stack,), train = view.stacks, view.train
     assert train is not None
-    network = module(stack.architecture, {name: value[model].double() for name, value in stack.parameters.items()})
+    network = to_module(stack.architecture, {name: value[model].double() for name, value in stack.parameters.items()})
     indices = training_subset(int(train.subset_seed[model]), int(train.subset_size[model]), len(train.images))
     with torch.no_grad():
         return network(scaled(train.images[indices], torch.float64)).numpy(), train.labels[indices].numpy()

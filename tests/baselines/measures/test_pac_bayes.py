@@ -8,9 +8,10 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch.distributions import Normal, kl_divergence
 
-from baselines.measures import magnitude_aware, pac_bayes, searches, sharpness
-from baselines.measures.run import compute
-from zoo_builder.networks import Stack
+from baselines.measures import magnitude_aware, pac_bayes, sharpness
+from baselines.measures import perturbations as searches
+from baselines.measures.compute import compute
+from zoo_builder.networks.stack import Stack
 
 MEASURES = (*pac_bayes.MEASURES, *sharpness.MEASURES, *magnitude_aware.MEASURES)
 

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.interface import NotApplicable
-from baselines.measures.passes import at_first_hidden_layer, at_last_hidden_layer, blocks, pieces, portions
-from zoo_builder.architecture import Activation, Architecture, Conv, GlobalAveragePool, Linear, Residual
-from zoo_builder.families import mlp, nin, park, resnet, small_cnn, vgg
-from zoo_builder.networks import Stack, forward, module
+from baselines.measures.chunks import blocks, pieces, portions
+from baselines.measures.hidden_layers import at_first_hidden_layer, at_last_hidden_layer
+from baselines.methods import NotApplicable
+from zoo_builder.networks.architecture import Activation, Architecture, Conv, GlobalAveragePool, Linear, Residual
+from zoo_builder.networks.families import mlp, nin, park, resnet, small_cnn, vgg
+from zoo_builder.networks.module import to_module
+from zoo_builder.networks.stack import Stack, forward
 
 ARCHITECTURES = {
     "small-cnn": small_cnn((1, 16, 16), 3, width=4),
@@ -46,7 +48,7 @@ def test_the_first_cut_is_after_the_first_activation():
     architecture = ARCHITECTURES["nin"]
     stack = positive(architecture, 2)
     images = torch.randn(2, 5, 3, 16, 16)
-    network = module(architecture, {name: value[1] for name, value in stack.parameters.items()})
+    network = to_module(architecture, {name: value[1] for name, value in stack.parameters.items()})
     hidden = at_first_hidden_layer(architecture).hidden(stack, images)
     torch.testing.assert_close(hidden[1], network[:3](images[1]), rtol=1e-4, atol=1e-5)
     assert (hidden >= 0).all()

@@ -8,10 +8,10 @@ from sklearn.metrics import davies_bouldin_score
 from torch.nn import functional as F
 
 from baselines.measures import mixup, representation
+from baselines.measures.compute import compute
 from baselines.measures.representation import davies_bouldin_index, label_variation, mixing_draws
-from baselines.measures.run import compute
 from tests.baselines.measures.test_mixup import single
-from zoo_builder.families import small_cnn
+from zoo_builder.networks.families import small_cnn
 
 ALL = {measure.name: measure for measure in representation.MEASURES}
 

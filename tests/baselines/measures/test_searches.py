@@ -8,16 +8,19 @@ import torch
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from baselines.interface import NotApplicable, TrainData, View
-from baselines.measures import magnitude_aware, pac_bayes, searches, sharpness
+from baselines.access import TrainData, View
+from baselines.measures import magnitude_aware, pac_bayes, sharpness
+from baselines.measures import perturbations as searches
+from baselines.measures.compute import compute
 from baselines.measures.context import MeasureContext
-from baselines.measures.run import compute
-from zoo_builder.architecture import Activation, Architecture, Conv, Linear, Norm
+from baselines.methods import NotApplicable
 from zoo_builder.datasets.dataset import scaled
 from zoo_builder.engines.native.engine import NativeEngine
 from zoo_builder.engines.torch_engine import TorchEngine
-from zoo_builder.families import small_cnn
-from zoo_builder.networks import Stack, forward, module
+from zoo_builder.networks.architecture import Activation, Architecture, Conv, Linear, Norm
+from zoo_builder.networks.families import small_cnn
+from zoo_builder.networks.module import to_module
+from zoo_builder.networks.stack import Stack, forward
 
 MEASURES = (*pac_bayes.MEASURES, *sharpness.MEASURES, *magnitude_aware.MEASURES)
 FLATNESS = [measure for measure in MEASURES if measure.name.endswith("flatness")]
@@ -145,7 +148,7 @@ def test_gradients_of_engines_are_those_of_single_modules(taught, engine):
     indices = np.random.default_rng(0).permutation(150)[: 7 * 20].reshape(7, 20)
     found = ENGINES[engine].gradient(stack.architecture, weights, {}, train.images, train.labels, indices)
     for model, own in enumerate(indices):
-        network = module(stack.architecture, {k: v[model].double() for k, v in stack.parameters.items()})
+        network = to_module(stack.architecture, {k: v[model].double() for k, v in stack.parameters.items()})
         logits = network(scaled(train.images[own], torch.float64))
         torch.nn.functional.cross_entropy(logits, train.labels[own]).backward()
         truth = torch.cat([value.grad.flatten() for value in network.parameters()])

@@ -8,10 +8,10 @@ import torch
 from torch.nn import functional
 
 from baselines.measures import measures
+from baselines.measures.compute import compute
 from baselines.measures.output import NO_POSITIVE_MARGIN
-from baselines.measures.run import compute
 from baselines.measures.spectral import operator_norm
-from zoo_builder.architecture import Architecture, Conv, Linear
+from zoo_builder.networks.architecture import Architecture, Conv, Linear
 
 ALL = {measure.name: measure for measure in measures()}
 SPECTRAL = (

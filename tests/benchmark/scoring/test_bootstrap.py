@@ -79,7 +79,7 @@ def test_the_seed_fixes_the_draws_however_they_are_blocked(monkeypatch):
     assert not np.array_equal(bootstrap_tau(predictions, target, draws=50, seed=8), whole)
 
 
-def test_entrants_share_the_draws():
+def test_methods_share_the_draws():
     rng = np.random.default_rng(6)
     target = rng.random(40)
     good = target + 0.2 * rng.random(40)

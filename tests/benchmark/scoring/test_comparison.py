@@ -14,7 +14,7 @@ def taus(predictions, target):
 
 
 def test_ranks_by_hand():
-    """Two entrants that swap places from draw to draw, far above a third that always scores the same."""
+    """Two methods that swap places from draw to draw, far above a third that always scores the same."""
     draws = np.array([[8.0, 9.0, 10.0, 9.0], [9.0, 8.0, 9.0, 10.0], [1.0, 1.0, 1.0, 1.0]])
     assert rank_intervals(np.array([9.0, 9.1, 1.0]), draws) == [(1, 2), (1, 2), (3, 3)]
     third = np.array([[0], [0], [1]])
@@ -23,7 +23,7 @@ def test_ranks_by_hand():
     assert rank_intervals(np.array([9.0, 9.0, 7.99]), draws + third * 6.99) == [(1, 2), (1, 2), (3, 3)]
 
 
-def test_equal_entrants_share_all_ranks_and_a_fixed_difference_separates():
+def test_equal_methods_share_all_ranks_and_a_fixed_difference_separates():
     draw = np.random.default_rng(0).random(50)
     assert rank_intervals(np.array([0.5, 0.5, 0.4]), np.stack([draw, draw, draw - 0.1])) == [(1, 2), (1, 2), (3, 3)]
     assert rank_intervals(np.array([0.5]), draw[None]) == [(1, 1)]
@@ -40,7 +40,7 @@ def test_draws_and_differences_that_are_nan():
 
 
 def test_rank_intervals_hold_all_true_ranks_at_once():
-    """Six entrants, three of them equal, in 300 repeats: at a true rate of 95 %, 30 failures are 4 sigma off."""
+    """Six methods, three of them equal, in 300 repeats: at a true rate of 95 %, 30 failures are 4 sigma off."""
     rng = np.random.default_rng(0)
     noise = np.array([0.3, 0.8, 1.0, 1.0, 1.0, 4.0])
     better = (noise[:, None] > noise).sum(axis=1)
@@ -60,7 +60,7 @@ def test_rank_intervals_hold_all_true_ranks_at_once():
 
 @pytest.mark.parametrize("shapes", [((2,), (3, 5)), ((3,), (2, 5)), ((3,), (3,))])
 def test_shapes_that_do_not_fit(shapes):
-    with pytest.raises(ScoreError, match="3 entrants have 3 differences"):
+    with pytest.raises(ScoreError, match="3 methods have 3 differences"):
         ranks_of_differences(3, *map(np.zeros, shapes))
 
 
@@ -88,7 +88,7 @@ def test_at_the_number_it_says_four_of_five_repeats_separate():
         target = rng.standard_normal(n)
         return target + noise * rng.standard_normal((2, n)), target
 
-    # The true difference of two normal entrants, from a correlation of 1 / sqrt(1 + noise^2).
+    # The true difference of two normal methods, from a correlation of 1 / sqrt(1 + noise^2).
     good, bad = 2 / math.pi * np.arcsin(1 / np.sqrt(1 + noise[:, 0] ** 2))
     first = bootstrap_tau(*table(400), draws=1000)
     needed = models_needed(good - bad, first[0] - first[1], 400)

@@ -1,6 +1,6 @@
-"""Whether 95 % intervals hold the truth in 95 % of simulated zoos, and equal entrants are statistical ties.
+"""Whether 95 % intervals hold the truth in 95 % of simulated zoos, and equal methods are statistical ties.
 
-A zoo of 150 normal models: two entrants have the same correlation with the target, and so the same tau, which is known.
+A zoo of 150 normal models: two methods have the same correlation with the target, and so the same tau, which is known.
 The long version has 2,000 repeats: at a true 95.5 % and 5 % its bounds are 3 standard errors away. (1,000 repeats cross
 them by chance in some of eight cases.)
 """
@@ -16,7 +16,7 @@ MODELS = 150
 
 
 def simulate(tau, seeds, repeats, draws):
-    """Shares of repeats in which the interval holds ``tau``, and in which one of two equal entrants beats the other."""
+    """Shares of repeats in which the interval holds ``tau``, and in which one of two equal methods beats the other."""
     rng = np.random.default_rng([int(100 * tau), seeds])
     rho = math.sin(math.pi / 2 * tau)
     clusters = np.repeat(np.arange(MODELS), seeds)

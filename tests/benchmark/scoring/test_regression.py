@@ -17,11 +17,11 @@ def test_draws_equal_a_loop_over_resamples():
     predictions[1, clusters == 3] = np.nan
     weights = resample(30, clusters, draws=60, seed=2)
     draws = bootstrap_mae(predictions, target, clusters, draws=60, seed=2)
-    for entrant, prediction in enumerate(predictions):
+    for method, prediction in enumerate(predictions):
         for draw, counts in enumerate(weights.T.astype(int)):
             counts = np.where(np.isnan(prediction), 0, counts)
             expected = mean_absolute_error(np.repeat(prediction, counts), np.repeat(target, counts))
-            assert draws[entrant, draw] == pytest.approx(expected, abs=1e-12)
+            assert draws[method, draw] == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_draw_without_defined_models_is_nan():

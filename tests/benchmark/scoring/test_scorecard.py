@@ -127,7 +127,7 @@ def test_scores_asked_for_come_in_their_order(zoo, card):
     assert some["psi"].entries == card["psi"].entries
 
 
-def test_an_entrant_is_scored_where_it_is_defined(zoo, card):
+def test_a_method_is_scored_where_it_is_defined(zoo, card):
     predictions = np.vstack([zoo.predictions, zoo.predictions[0]])
     predictions[1, :4] = np.nan  # one configuration: the rest is a grid still
     predictions[2, 4:] = np.nan  # all but one configuration
@@ -205,7 +205,7 @@ def test_large_tables_take_fewer_draws_of_the_dear_scores(zoo, card, monkeypatch
         np.testing.assert_array_equal(fewer[name].draws[0], card[name].draws[0, :length])
 
 
-def test_progress_is_told_for_every_entrant_of_every_score(zoo, card, monkeypatch):
+def test_progress_is_told_for_every_method_of_every_score(zoo, card, monkeypatch):
     monkeypatch.setattr(scorecard, "TOGETHER", 2)
     predictions = np.vstack([zoo.predictions, zoo.predictions])
     predictions[1, :4] = np.nan
@@ -218,7 +218,7 @@ def test_progress_is_told_for_every_entrant_of_every_score(zoo, card, monkeypatc
         assert again[name].entries[0] == again[name].entries[3] == card[name].entries[0]
 
 
-def test_no_entrants(zoo):
+def test_no_methods(zoo):
     card = zoo.scorecard(np.zeros((0, 48)), scores=["tau", "k"])
     assert all(score.entries == () and score.draws.shape == (0, 30) and score.floor for score in card.values())
 

@@ -11,10 +11,10 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from zoo_builder.architecture import Architecture
 from zoo_builder.engines.native.generate import source
 from zoo_builder.errors import InputError
 from zoo_builder.files import write_atomically
+from zoo_builder.networks.architecture import Architecture
 
 # Neither flag changes a result: errno and floating-point traps are not looked at.
 _FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")

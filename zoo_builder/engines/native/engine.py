@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo_builder.architecture import Architecture
-from zoo_builder.engines.loop import Active
 from zoo_builder.engines.native.compiler import instruction_set, library
 from zoo_builder.errors import InputError
-from zoo_builder.recipe import OPTIMIZERS
+from zoo_builder.networks.architecture import Architecture
+from zoo_builder.recipes.hyperparameters import OPTIMIZERS
+from zoo_builder.training.state import Active
 
 
 class _Settings(ctypes.Structure):

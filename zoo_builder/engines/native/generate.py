@@ -9,7 +9,7 @@ A few examples at a time go through all layers up to the next norm, and on after
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from zoo_builder.architecture import (
+from zoo_builder.networks.architecture import (
     Activation,
     Architecture,
     Conv,

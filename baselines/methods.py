@@ -1,0 +1,71 @@
+"""What a method is, and what each access level lets it read.
+
+Nobody has to inherit: a predictor is any object with ``fit`` and ``predict``, an estimator any object with
+``estimate``, a measure one function on a stack. All of them read a ``View``: models are numbered 0 .. n-1 and every
+prediction is an array of n float64 values in that order. No view ever holds a test label or a test accuracy.
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from baselines.access import View
+from zoo_builder.networks.folding import folded
+from zoo_builder.networks.stack import Stack
+
+
+class NotApplicable(Exception):
+    """Raised by a method that has no meaning on this zoo. The message is the reason that the record will carry."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Values with a reason for every NaN.
+
+    Attributes:
+        values: float64 [n].
+        reasons: {row: why its value is NaN}.
+    """
+
+    values: np.ndarray
+    reasons: dict[int, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """Learns from labelled models; ``formula`` (one line) and ``control`` may stand beside what is listed here.
+
+    ``target`` is float64 [n], an accuracy or a gap. The validation models are for choosing settings.
+    """
+
+    name: str
+    access: str
+    citation: str
+
+    def fit(self, view: View, target: np.ndarray, validation: View, validation_target: np.ndarray) -> "Predictor": ...
+
+    def predict(self, view: View) -> np.ndarray | Prediction: ...
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """Estimates accuracies from unlabeled target data; ``formula`` and ``control`` as for a predictor."""
+
+    name: str
+    access: str
+    citation: str
+
+    def estimate(self, view: View) -> np.ndarray | Prediction: ...
+
+
+def without_norms(stack: Stack) -> Stack:
+    """The same functions with every norm folded into the layer before it, so that all a network does is in its weights.
+
+    Raises:
+        NotApplicable: a norm cannot be folded.
+    """
+    try:
+        return folded(stack)
+    except ValueError as error:
+        raise NotApplicable(f"the networks have a norm that cannot be folded into weights: {error}") from None

@@ -1,0 +1,149 @@
+"""Methods by name: the built-in ones, and those of a user's file or package."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from baselines.access import ACCESS
+from baselines.measures.measure import Measure
+from baselines.methods import Estimator, Predictor
+from benchmark.evaluation.oracle import ORACLES
+from zoo_builder.errors import InputError, nearest
+
+_ATTRIBUTES = ("name", "access", "citation", "fit", "predict", "estimate")
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is known of a method without running it.
+
+    Attributes:
+        reference: how it was asked for: a built-in's name, "path/to/file.py:Name" or "package.module:Name".
+        kind: "measure", "predictor", "estimator" or "oracle".
+        control: a yardstick, shown on every board whatever it reads, and never ranked. Only built-ins can be one.
+    """
+
+    reference: str
+    name: str
+    kind: str
+    access: str
+    citation: str
+    formula: str
+    control: bool
+
+    @property
+    def builtin(self) -> bool:
+        return ":" not in self.reference
+
+
+def builtin_objects() -> dict[str, Measure | Predictor | Estimator]:
+    """What every built-in method runs, by name; oracles, which read the targets, are none of them."""
+    from baselines.estimators import estimators
+    from baselines.measures import measures
+    from baselines.predictors import predictors
+
+    return {method.name: method for method in (*measures(), *predictors(), *estimators())}
+
+
+def builtin_methods() -> dict[str, Method]:
+    """Every built-in method by name."""
+    oracles = {
+        name: Method(name, name, "oracle", "target", "control", oracle.formula, control=True)
+        for name, oracle in ORACLES.items()
+    }
+    return {name: describe(name, method) for name, method in builtin_objects().items()} | oracles
+
+
+def load_object(reference: str) -> Any:
+    """The method that ``reference`` names. A user's code is executed by this: call it in a process of its own.
+
+    Raises:
+        InputError: no such method, or it does not look like one.
+    """
+    where, colon, attribute = reference.rpartition(":")
+    if not colon:
+        objects = builtin_objects()
+        if reference not in objects:
+            raise unknown(reference, objects)
+        return objects[reference]
+    module = _module(where)
+    try:
+        found = getattr(module, attribute)
+    except AttributeError:
+        names = [name for name in vars(module) if not name.startswith("_")]
+        raise InputError(f"{where} has no {attribute!r}{nearest(attribute, names)}") from None
+    if isinstance(found, type):
+        found = found()
+    if isinstance(found, Callable) and not hasattr(found, "access"):
+        found = Measure(
+            name=attribute.replace("_", "-"),
+            function=found,
+            access="train-data",
+            cost="pass",
+            formula=(found.__doc__ or "").strip().partition("\n")[0],
+            citation=reference,
+        )
+    return found
+
+
+def unknown(reference: str, known: Iterable[str]) -> InputError:
+    """The error where a reference without a colon is none of the ``known`` names."""
+    if reference.endswith(".py"):
+        return InputError(f"{reference} is a file: name the class or function in it, as {reference}:Name")
+    return InputError(
+        f"unknown method {reference!r}{nearest(reference, known)}: give all, a name that `gengap methods` lists, "
+        f"fast or a family of measures (`gengap measures`), path/to/file.py:Name or package.module:Name"
+    )
+
+
+def describe(reference: str, method: Any) -> Method:
+    """Checks that ``method`` has what a method needs.
+
+    Raises:
+        InputError: it lacks a method or an attribute, or its access level does not exist.
+    """
+    kinds = {"measure": Measure, "predictor": Predictor, "estimator": Estimator}
+    kind = next((kind for kind, protocol in kinds.items() if isinstance(method, protocol)), None)
+    if kind is None:
+        raise InputError(
+            f"{reference} is not a method: expected a function of a MeasureContext, or an object with name, access, "
+            f"citation and either fit and predict or estimate; it is a {type(method).__name__} without "
+            f"{', '.join(name for name in _ATTRIBUTES if not hasattr(method, name))}"
+        )
+    if method.access not in ACCESS:
+        hint = nearest(str(method.access), ACCESS)
+        raise InputError(f"{reference} has access {method.access!r}{hint}: use one of {', '.join(ACCESS)}")
+    builtin = ":" not in reference
+    return Method(
+        reference=reference,
+        name=str(method.name),
+        kind=kind,
+        access=method.access,
+        citation=str(method.citation),
+        formula=str(getattr(method, "formula", "")),
+        control=builtin and bool(getattr(method, "control", False)),
+    )
+
+
+def _module(where: str) -> Any:
+    if not where.endswith(".py"):
+        try:
+            return importlib.import_module(where)
+        except ModuleNotFoundError as error:
+            raise InputError(f"cannot import {where!r}: {error}; use path/to/file.py:Name for a file") from None
+    path = Path(where).resolve()
+    if not path.is_file():
+        raise InputError(f"there is no file {where}: a method is given as path/to/file.py:Name")
+    # As for a script, what lies beside the file can be imported by it.
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,250 @@
+"""A zoo on disk: how a part is written, and ``Zoo``, which reads the whole.
+
+    zoo.json                                   manifest, the last thing written
+    README.md                                  zoo card
+    checkpoints/part-00000.parquet             one row per checkpoint
+    weights/part-00000.safetensors             "<architecture>/<parameter>" [rows, ...] and, beside each architecture's
+                                               tensors, "<architecture>/rows": which rows of the table part they are
+    outputs/<data set>/part-00000.safetensors  "logits" float16 [runs, examples, classes] of last checkpoints, "labels"
+    parts/part-00000.json                      the part's sidecar: checksums, rows, engine; written last
+
+A part holds all checkpoints of its runs. Every file appears whole or not at all.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256 as sha256_of
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow
+import torch
+from pyarrow.parquet import ParquetFile
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from zoo_builder import files
+from zoo_builder.datasets.dataset import Dataset
+from zoo_builder.datasets.loading import load
+from zoo_builder.errors import InputError
+from zoo_builder.networks.architecture import Architecture
+from zoo_builder.networks.module import to_module
+from zoo_builder.networks.stack import Stack
+from zoo_builder.recipes.recipe import Recipe
+from zoo_builder.store.format import IDENTITY, RESULTS, file_of, read_manifest, sidecar_path
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """A finished zoo, read lazily. Every file's checksum is compared with the manifest when it is first read.
+
+    Attributes:
+        root: its folder.
+        manifest: the content of zoo.json.
+    """
+
+    root: Path
+    manifest: dict
+    _checked: set[str] = field(default_factory=set, repr=False)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Zoo":
+        """Opens a finished zoo.
+
+        Raises:
+            InputError: not a zoo, not finished, or a file of it is missing or has another size.
+        """
+        root = Path(path)
+        manifest = read_manifest(root)
+        if not manifest["complete"]:
+            done = sum(sidecar_path(root, part["name"]).is_file() for part in manifest["plan"])
+            raise InputError(
+                f"the zoo {root} is not finished ({done} of {len(manifest['plan'])} parts): "
+                f"run the same `gengap zoo build` again, it goes on where it stopped"
+            )
+        zoo = cls(root, manifest)
+        for part in manifest["parts"]:
+            for name, entry in part["files"].items():
+                zoo._refuse_unless((root / name).is_file(), name, "is missing")
+                size = (root / name).stat().st_size
+                zoo._refuse_unless(
+                    size == entry["bytes"], name, f"has {size} bytes, the manifest says {entry['bytes']}"
+                )
+        return zoo
+
+    @property
+    def name(self) -> str:
+        return self.manifest["name"]
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        return Recipe.from_json(self.manifest["recipe"])
+
+    @cached_property
+    def architectures(self) -> dict[str, Architecture]:
+        return {key: Architecture.from_json(value) for key, value in self.manifest["architectures"].items()}
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per checkpoint, run by run, epochs ascending; the index counts rows over all parts."""
+        # Joined before pandas sees them: a data frame of each part takes three times as long.
+        parts = [ParquetFile(self._file(part, "checkpoints")).read() for part in self.manifest["parts"]]
+        return pyarrow.concat_tables(parts, promote_options="default").to_pandas()
+
+    @cached_property
+    def final(self) -> pd.DataFrame:
+        """The last row of every run, under its index in ``table``."""
+        return self.table[~self.table["model_id"].duplicated(keep="last")]
+
+    @property
+    def hyperparameters(self) -> list[str]:
+        """The columns of ``table`` that are hyperparameters, varied or not."""
+        return [name for name in self.table.columns if name not in IDENTITY + RESULTS]
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """sha256 over the checksums of all weight files: what a leaderboard is keyed by."""
+        sums = [file_of(part, "weights")[1]["sha256"] for part in self.manifest["parts"]]
+        return sha256_of("\n".join(sums).encode()).hexdigest()
+
+    def weights(self, rows: Sequence[int] | np.ndarray) -> list[Stack]:
+        """The networks at ``rows`` of ``table``: one Stack per architecture, each in the order of ``rows``.
+
+        Files are memory-mapped: only what is asked for is read.
+
+        Raises:
+            InputError: a file has changed since it was built.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        found: dict[str, list[tuple[np.ndarray, dict[str, Tensor]]]] = {}
+        for part, places, inside in self._by_part(rows, "rows"):
+            with _opened(self._file(part, "weights")) as tensors:
+                for key in dict.fromkeys(name.split("/")[0] for name in tensors.keys()):  # noqa: SIM118
+                    held = tensors.get_tensor(f"{key}/rows").numpy()
+                    position = np.searchsorted(held, inside).clip(max=len(held) - 1)
+                    here = held[position] == inside
+                    if here.any():
+                        index = torch.as_tensor(position[here])
+                        names = self.architectures[key].tensors
+                        values = {name: tensors.get_tensor(f"{key}/{name}").index_select(0, index) for name in names}
+                        found.setdefault(key, []).append((places[here], values))
+        return [self._joined(key, pieces, rows) for key, pieces in found.items()]
+
+    def _by_part(self, numbers: np.ndarray, unit: str) -> Iterator[tuple[dict, np.ndarray, np.ndarray]]:
+        """Every part that holds some of the "rows" or "runs" ``numbers``: where in ``numbers``, where in the part."""
+        ends = self._ends[unit]
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < ends[-1]:
+            raise IndexError(f"the zoo {self.root} has {unit} 0 to {ends[-1] - 1}, and not all that were asked for")
+        which = np.searchsorted(ends, numbers, side="right")
+        for number in np.unique(which):
+            part = self.manifest["parts"][number]
+            places = np.flatnonzero(which == number)
+            yield part, places, numbers[places] - (ends[number] - part[unit])
+
+    @cached_property
+    def _rows_of(self) -> dict[str, list[int]]:
+        rows: dict[str, list[int]] = {}
+        for row, model_id in enumerate(self.table["model_id"]):
+            rows.setdefault(model_id, []).append(row)
+        return rows
+
+    @cached_property
+    def _ends(self) -> dict[str, np.ndarray]:
+        return {unit: np.cumsum([part[unit] for part in self.manifest["parts"]]) for unit in ("rows", "runs")}
+
+    def _joined(self, key: str, pieces: list[tuple[np.ndarray, dict[str, Tensor]]], rows: np.ndarray) -> Stack:
+        places = np.concatenate([piece for piece, _ in pieces])
+        order = np.argsort(places)
+        index = torch.as_tensor(order)
+        names = self.architectures[key].tensors
+        joined = {name: torch.cat([values[name] for _, values in pieces]).index_select(0, index) for name in names}
+        return Stack(self.architectures[key], joined, rows[places[order]])
+
+    def outputs(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Logits on every test example for ``rows`` of ``final`` (by their index): float16 [len(rows), N, classes].
+
+        A diverged run's are NaN.
+        """
+        return self._of_outputs(rows, lambda logits, labels: logits)
+
+    def correct(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Which test examples each of ``rows`` of ``final`` classifies rightly, by its outputs: bool [len(rows), N].
+
+        Outputs are kept in half precision, so that an example or two may differ from the recorded accuracy.
+        """
+        return self._of_outputs(rows, lambda logits, labels: logits.argmax(2) == labels)
+
+    def _of_outputs(self, rows: Sequence[int] | np.ndarray, take: Callable[[Tensor, Tensor], Tensor]) -> np.ndarray:
+        """What ``take`` makes of each part's logits [runs, N, classes] and labels [N], for ``rows`` of ``final``."""
+        run = self.final.index.get_indexer(np.asarray(rows, dtype=np.int64))
+        pieces, places = [], []
+        for part, here, inside in self._by_part(run, "runs"):
+            with _opened(self._file(part, "outputs")) as tensors:
+                logits = tensors.get_tensor("logits").index_select(0, torch.as_tensor(inside))
+                pieces.append(take(logits, tensors.get_tensor("labels")).numpy())
+            places.append(here)
+        return np.concatenate(pieces)[np.argsort(np.concatenate(places))]
+
+    def module(self, model_id: str, epoch: int | None = None) -> nn.Module:
+        """One network in eval mode; ``epoch`` defaults to the last checkpoint.
+
+        Raises:
+            InputError: no such model or epoch.
+        """
+        if model_id not in self._rows_of:
+            raise InputError(f"the zoo {self.root} has no model {model_id!r}: see the column model_id of zoo.table")
+        rows = {int(self.table["epoch"].iat[row]): row for row in self._rows_of[model_id]}
+        if epoch is not None and epoch not in rows:
+            raise InputError(f"model {model_id} has no checkpoint of epoch {epoch}, only {list(rows)}")
+        (stack,) = self.weights([rows[max(rows) if epoch is None else epoch]])
+        return to_module(stack.architecture, {name: value[0] for name, value in stack.parameters.items()})
+
+    def data(self, root: str | Path | None = None) -> Dataset:
+        """The data set the zoo was trained on, from ``root`` or from where the build found it.
+
+        Raises:
+            InputError: it cannot be loaded, or is not the same data.
+        """
+        known = self.manifest["data"]
+        where = known["location"] if root is None else root
+        try:
+            data = load(known["name"], where, known["colour"])
+        except InputError as error:
+            if root is not None or where is None:
+                raise
+            raise InputError(
+                f"{error} (the zoo {self.root} was built from there: say with --data where it lies now)"
+            ) from error
+        if data.fingerprint != known["fingerprint"]:
+            raise InputError(
+                f"the data set {known['name']!r} found here is not the one the zoo {self.root} was trained on "
+                f"(fingerprint {data.fingerprint[:12]}, not {known['fingerprint'][:12]}): pass its folder with --data"
+            )
+        return data
+
+    def _file(self, part: dict, kind: str) -> Path:
+        """The path of a part's file, after comparing its checksum."""
+        name, entry = file_of(part, kind)
+        if name not in self._checked:
+            self._refuse_unless((self.root / name).is_file(), name, "is missing")
+            same = files.sha256(self.root / name) == entry["sha256"]
+            self._refuse_unless(same, name, "has been altered: its sha256 is not the manifest's")
+            self._checked.add(name)
+        return self.root / name
+
+    def _refuse_unless(self, good: bool, name: str, problem: str) -> None:
+        if not good:
+            raise InputError(
+                f"{self.root / name} {problem}; run the same `gengap zoo build` again to rebuild that part, "
+                f"or `gengap zoo verify {self.root}` to see all that is wrong"
+            )
+
+
+def _opened(path: Path):
+    """A memory-mapped safetensors file."""
+    try:
+        return safe_open(path, framework="pt")
+    except SafetensorError as error:
+        raise InputError(f"{path} is not a safetensors file: {error}") from error

@@ -1,0 +1,147 @@
+"""What training a stack means: where each run starts, which images it sees and in which order, by which settings.
+
+Every random choice of a run comes from a stream of its own id: it is the same whichever models are trained beside it.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from zoo_builder.networks.architecture import Architecture
+from zoo_builder.networks.dropout import dropout_seeds
+from zoo_builder.recipes.hyperparameters import VARIED
+from zoo_builder.streams import numpy_stream, stream_seed
+
+# torch.optim's defaults.
+ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8
+RMSPROP_SMOOTHING, RMSPROP_EPSILON = 0.99, 1e-8
+# Training statistics that are stored with each run; see ``Trained``.
+STATISTICS = ("steps_to_0.1", "steps_to_0.01", "gradient_variance_epoch_1", "gradient_variance")
+STEPS_TO = (0.1, 0.01)
+
+
+def stream_ids(runs: pd.DataFrame, purpose: str) -> list[str]:
+    """From whose id each run draws its stream of this purpose: its own, or its configuration's first seed's."""
+    columns = zip(runs["model_id"], runs["twin"], runs["varied"], strict=True)
+    return [model_id if purpose in VARIED[varied] else twin for model_id, twin, varied in columns]
+
+
+def subset_seeds(runs: pd.DataFrame) -> np.ndarray:
+    """int64 [n], the seed of each run's training subset."""
+    return np.array([stream_seed(identity, "subset") for identity in stream_ids(runs, "subset")], dtype=np.int64)
+
+
+def subset_size(train_fraction: float, total: int) -> int:
+    return max(1, round(train_fraction * total))
+
+
+def training_subset(seed: int, size: int, total: int) -> np.ndarray:
+    """The ``size`` of ``total`` training images that a run with this subset seed learns from: int64 indices."""
+    return np.random.Generator(np.random.Philox(int(seed))).permutation(total)[:size]
+
+
+def epoch_order(stream_id: str, epoch: int, size: int) -> np.ndarray:
+    """The order in which a run visits its own images in one epoch (counted from 1)."""
+    return numpy_stream(stream_id, f"order/{epoch}").permutation(size)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The settings of M runs of one architecture and batch size, sorted by falling number of training images.
+
+    Sorted so, the runs that take a batch of the same size in a step are neighbours, and so are those of one optimizer
+    among them. ``order`` leads back to the caller's rows.
+
+    Attributes:
+        order_ids: M ids, whose streams decide the order of each run's images.
+        order: int64 [M], positions in the table the runs were made from.
+        sizes: int64 [M], number of training images of each run.
+        optimizers: M names.
+        learning_rate, l2, momentum: [M, 1] in the training's dtype.
+        dropout: float64 [M].
+        seeds: {dropout layer: int64 [M]}.
+    """
+
+    order_ids: tuple[str, ...]
+    order: np.ndarray
+    sizes: np.ndarray
+    optimizers: tuple[str, ...]
+    learning_rate: Tensor
+    l2: Tensor
+    momentum: Tensor
+    dropout: Tensor
+    seeds: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, architecture: Architecture, table: pd.DataFrame, total: int, dtype: torch.dtype) -> "Runs":
+        """From rows of ``recipes.grid.runs``; ``total`` is the number of training images of the data set."""
+        sizes = np.array([subset_size(fraction, total) for fraction in table["train_fraction"]], dtype=np.int64)
+        order = np.lexsort((table["optimizer"].to_numpy(str), -sizes))
+        table = table.iloc[order]
+        layers = [place.name for place in architecture.places if place.name.startswith("dropout")]
+        column = {
+            name: torch.tensor(table[name].to_numpy(float)).to(dtype)[:, None]
+            for name in ("learning_rate", "l2", "momentum")
+        }
+        return cls(
+            order_ids=tuple(stream_ids(table, "order")),
+            order=order,
+            sizes=sizes[order],
+            optimizers=tuple(table["optimizer"]),
+            dropout=torch.tensor(table["dropout"].to_numpy(float)),
+            seeds=dropout_seeds(stream_ids(table, "dropout"), layers) if (table["dropout"] > 0).any() else {},
+            **column,
+        )
+
+    def __len__(self) -> int:
+        return len(self.order_ids)
+
+    def take(self, kept: np.ndarray) -> "Runs":
+        """The runs at the ascending positions ``kept``."""
+        index = torch.as_tensor(kept, device=self.l2.device)
+        return replace(
+            self,
+            order_ids=tuple(self.order_ids[i] for i in kept),
+            order=self.order[kept],
+            sizes=self.sizes[kept],
+            optimizers=tuple(self.optimizers[i] for i in kept),
+            learning_rate=self.learning_rate[index],
+            l2=self.l2[index],
+            momentum=self.momentum[index],
+            dropout=self.dropout[index],
+            seeds={name: value[index] for name, value in self.seeds.items()},
+        )
+
+    def to(self, device: torch.device) -> "Runs":
+        return replace(
+            self,
+            learning_rate=self.learning_rate.to(device),
+            l2=self.l2.to(device),
+            momentum=self.momentum.to(device),
+            dropout=self.dropout.to(device),
+            seeds={name: value.to(device) for name, value in self.seeds.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training a table of runs gives: one row per checkpoint of each run, in the order of the runs.
+
+    Attributes:
+        table: columns run (position in the table of runs), epoch, and ``store.RESULTS``. All but status, steps,
+            test_loss and test_accuracy are known at a run's last checkpoint only, NaN before:
+
+            train_loss, train_accuracy: in eval mode on the run's own training images.
+            steps_to_0.1, steps_to_0.01: steps taken by the end of the first epoch with a training cross-entropy (in
+                eval mode) at or below these; infinite where none was.
+            gradient_variance_epoch_1, gradient_variance: see ``engines.loop``; after epoch 1 and at the end.
+        weights: {tensor of ``architecture.tensors``: float32 [rows, *shape]}.
+        logits: float16 [runs, test images, classes], of each run's last checkpoint.
+    """
+
+    table: pd.DataFrame
+    weights: dict[str, Tensor]
+    logits: Tensor
