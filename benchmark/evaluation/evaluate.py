@@ -23,13 +23,14 @@ from benchmark.evaluation.oracle import ORACLES
 from benchmark.evaluation.process import SEED, Answer, answers_of
 from benchmark.evaluation.views import make_view, save_view
 from benchmark.records import Record
-from benchmark.scoring.floors import MEASURES
+from benchmark.scoring.floors import RANDOM_MEASURES
 from benchmark.scoring.grid import codes_of, encoded, with_names
 from benchmark.scoring.kendall import tie_ceiling, tie_fraction
 from benchmark.scoring.partial import out_of_fold
 from benchmark.scoring.regression import FOLDS, folds_of
 from benchmark.scoring.reliability import Reliability, reliability
-from benchmark.scoring.scorecard import SCORES, TOGETHER, Entry, Score, scorecard
+from benchmark.scoring.scorecard import METHOD_CHUNK, Entry, Score, scorecard
+from benchmark.scoring.scores import SCORES
 from benchmark.split import Split, split
 from benchmark.tasks import Task
 from zoo_builder import files
@@ -176,7 +177,7 @@ class _TestModels:
         )
 
     def scores(
-        self, predictions: np.ndarray, measures: int = 0, names: Sequence[str] = tuple(SCORES)
+        self, predictions: np.ndarray, random_measures: int = 0, names: Sequence[str] = tuple(SCORES)
     ) -> dict[str, Score]:
         """Of predictions [E, n]."""
         return scorecard(
@@ -187,13 +188,14 @@ class _TestModels:
             test_examples=self.test_examples,
             regressor=boosted_regression,
             scores=names,
-            measures=measures,
+            random_measures=random_measures,
             seed=SEED,
         )
 
     def reference(self) -> dict:
         """What scores of these models are to be compared with."""
-        floors = {name: score.floor for name, score in self.scores(np.empty((0, len(self.target))), MEASURES).items()}
+        scores = self.scores(np.empty((0, len(self.target))), RANDOM_MEASURES)
+        floors = {name: score.floor for name, score in scores.items()}
         return {
             "tie_ceiling": tie_ceiling(self.target),
             "tie_fraction": tie_fraction(self.target),
@@ -275,9 +277,10 @@ def _scored(answers: list[Answer], models: _TestModels) -> Iterator[tuple[Answer
     """
     yield from ((answer, {}) for answer in answers if answer.values is None)
     answers = [answer for answer in answers if answer.values is not None]
-    for start in range(0, len(answers), TOGETHER):
-        some = answers[start : start + TOGETHER]
-        names = [name for name in SCORES if name != "mae" or some[0].method.kind != "measure"]
+    for start in range(0, len(answers), METHOD_CHUNK):
+        some = answers[start : start + METHOD_CHUNK]
+        on_scale = some[0].method.kind != "measure"
+        names = [name for name, score in SCORES.items() if on_scale or not score.on_target_scale]
         found = models.scores(np.array([answer.values for answer in some]), names=names)
         for number, answer in enumerate(some):
             yield answer, {name: score.entries[number] for name, score in found.items()}

@@ -6,7 +6,7 @@ from benchmark.records import Record
 from benchmark.reports.board_markdown import escaped, lines
 from benchmark.reports.boards import by_board, head_of, scored_ones
 from benchmark.reports.words import TITLES, duration, number
-from benchmark.scoring.scorecard import SCORES
+from benchmark.scoring.scores import SCORES
 from zoo_builder.errors import InputError, nearest
 
 SHOWN = ("tau", "psi", "k", "robust", "partial")

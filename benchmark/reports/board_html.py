@@ -30,7 +30,7 @@ from benchmark.reports.words import (
     undefined_scores,
     with_interval,
 )
-from benchmark.scoring.scorecard import SCORES
+from benchmark.scoring.scores import SCORES
 
 # A hyperparameter with at most this many values is drawn as groups, one with more as an axis.
 GROUPS = 8

@@ -149,7 +149,9 @@ def score_table(
 
     def from_best(e: int) -> tuple[bool, float]:
         value = first.entries[e].value
-        return places[e] == "unranked", np.inf if value is None else value if first.lower_is_better else -value
+        return places[
+            e
+        ] == "unranked", np.inf if value is None else value if first.definition.lower_is_better else -value
 
     return ScoredTable(
         path=path,
@@ -169,10 +171,10 @@ def score_table(
 
 
 def _scores(given: str) -> list[str]:
-    from benchmark.scoring.scorecard import SCORES
+    from benchmark.scoring.scores import SCORES
 
     if given == "all":
-        return [name for name in SCORES if name != "mae"]
+        return [name for name, score in SCORES.items() if not score.on_target_scale]
     names = [name.strip() for name in given.split(",")]
     known = ", ".join(SCORES)
     if "all" in names:

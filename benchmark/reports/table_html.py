@@ -32,7 +32,7 @@ class Axis:
         high = max(values)
         if score.floor:
             values.append(score.floor.p95)
-            high = min(high, 2 * score.floor.median) if score.lower_is_better else max(values)
+            high = min(high, 2 * score.floor.median) if score.definition.lower_is_better else max(values)
         return cls(min(values), high if high > min(values) else min(values) + 1)
 
     @property
@@ -59,7 +59,7 @@ def render_page(scored: ScoredTable) -> str:
         caveats=table_caveats(scored),
         undefined=undefined_scores(scored),
         power=POWER,
-        regressor=PLAIN_WORDS if any(score.name == "partial" for score in defined) else None,
+        regressor=PLAIN_WORDS if any(score.definition.name == "partial" for score in defined) else None,
         style=style(),
     )
 
@@ -69,20 +69,20 @@ def _column(scored: ScoredTable, score: Score) -> dict[str, Any]:
     # A random measure is about symmetric around its median, so the 95th percentile gives the 5th.
     band = sorted(axis.percent(end) for end in (2 * floor.median - floor.p95, floor.p95)) if floor else None
     return {
-        "title": TITLES[score.name],
-        "lower_is_better": score.lower_is_better,
+        "title": TITLES[score.definition.name],
+        "lower_is_better": score.definition.lower_is_better,
         "axis": axis,
         "band": band,
-        "ceiling": scored.tie_ceiling if score.name == "tau" and scored.tie_ceiling <= axis.high else None,
+        "ceiling": scored.tie_ceiling if score.definition.name == "tau" and scored.tie_ceiling <= axis.high else None,
         "floor": floor,
-        "ranking": scored.rankings[score.name],
+        "ranking": scored.rankings[score.definition.name],
         "cells": [_cell(scored, score, e, axis) for e in range(len(score.entries))],
         "beyond": any(entry.value is not None and entry.value > axis.high for entry in score.entries),
     }
 
 
 def _cell(scored: ScoredTable, score: Score, e: int, axis: Axis) -> dict[str, Any]:
-    entry, ranking = score.entries[e], scored.rankings[score.name]
+    entry, ranking = score.entries[e], scored.rankings[score.definition.name]
     if entry.value is None:
         return {"undefined": scored.reason(entry.undefined), "facts": ""}
     low, high, ranks = finite(entry.low), finite(entry.high), ranking.ranks[e]

@@ -34,10 +34,10 @@ def to_json(scored: ScoredTable) -> dict[str, Any]:
 
 
 def _score_json(scored: ScoredTable, score: Score) -> dict[str, Any]:
-    ranking = scored.rankings[score.name]
+    ranking = scored.rankings[score.definition.name]
     return {
-        "lower_is_better": score.lower_is_better,
-        "undefined": scored.undefined(score.name),
+        "lower_is_better": score.definition.lower_is_better,
+        "undefined": scored.undefined(score.definition.name),
         "noise_floor": score.floor and vars(score.floor),
         "best_two": [scored.predictions[e] for e in ranking.best_two or ()],
         "models_needed": ranking.models_needed,
@@ -108,8 +108,8 @@ def printable(name: str) -> str:
 
 def _column(scored: ScoredTable, score: Score) -> list[str]:
     """The lines of one score: its title, its cells in the table's order, and its noise floor."""
-    entries, ranking = score.entries, scored.rankings[score.name]
-    digits = 2 if score.name == "mae" else 3
+    entries, ranking = score.entries, scored.rankings[score.definition.name]
+    digits = 2 if score.definition.name == "mae" else 3
 
     def figures(values: Iterable[float | None]) -> list[str]:
         return _right([_figure(value, digits) for value in values])
@@ -124,16 +124,16 @@ def _column(scored: ScoredTable, score: Score) -> list[str]:
     ]
     extras = ["ranks"]
     cells = _joined(_left(cells), _left([_span(ranking.ranks[e]) for e in scored.order]), " ")
-    if score.name == "r2":
+    if score.definition.name == "r2":
         extras.append("fold R²")
         cells = _joined(cells, figures(entries[e].detail.get("fold_r2") for e in scored.order), " ")
-    if score.name in CONDITIONED:
+    if score.definition.name in CONDITIONED:
         extras.append("set")
         cells = _joined(_left(cells), [_set(entries[e]) for e in scored.order], " ")
     if any(flip_differs(entry) for entry in entries):
         extras.append("flip")
         cells = _joined(_left(cells), figures(entries[e].flipped for e in scored.order), " ")
-    title = f" {TITLES[score.name]}" + (f" ({', '.join(extras)})" if extras else "")
+    title = f" {TITLES[score.definition.name]}" + (f" ({', '.join(extras)})" if extras else "")
     return _left([title, *cells, f" {floor}"])
 
 
@@ -207,21 +207,21 @@ def _notes(scored: ScoredTable, names: list[str]) -> Iterable[str]:
     for score in defined:
         for e in scored.order:
             if reason := score.entries[e].undefined:
-                yield f"{TITLES[score.name]} of {names[e]}: undefined: {scored.reason(reason)}"
+                yield f"{TITLES[score.definition.name]} of {names[e]}: undefined: {scored.reason(reason)}"
     if "tau" in scored.card:
         entries = scored.card["tau"].entries
         if constant := [names[e] for e in scored.order if "constant" in entries[e].detail.get("flags", ())]:
             yield f"constant, so that nothing is ordered: {', '.join(constant)}"
-    if any(score.name in CONDITIONED for score in defined):
+    if any(score.definition.name in CONDITIONED for score in defined):
         axes = shortened(scored.hyperparameters)[1]
         yield "set: " + ", ".join(f"{_letter(number)} {axis}" for number, axis in enumerate(axes))
         flips = any(flip_differs(entry) for score in defined for entry in score.entries)
         yield "set: the hyperparameters that attain the minimum" + (
             "; flip: the score of the negated prediction" if flips else ""
         )
-    if any(score.name == "partial" for score in defined):
+    if any(score.definition.name == "partial" for score in defined):
         yield f"partial tau: by {PLAIN_WORDS}"
-    needed = {TITLES[score.name]: scored.rankings[score.name] for score in defined}
+    needed = {TITLES[score.definition.name]: scored.rankings[score.definition.name] for score in defined}
     needed = [
         f"{title} {ranking.models_needed:,}" if ranking.models_needed else f"{title} none, they are equal"
         for title, ranking in needed.items()
@@ -230,13 +230,13 @@ def _notes(scored: ScoredTable, names: list[str]) -> Iterable[str]:
     if needed:
         yield f"models to tell the best two apart ({POWER:.0%} power): {'; '.join(needed)}"
     yield from table_caveats(scored)
-    if any(score.name == "r2" for score in defined):
+    if any(score.definition.name == "r2" for score in defined):
         yield "fold R²: of lines fitted without the models that they are judged on"
     yield "[ ] 95 % bootstrap interval, by configuration; ranks: best and worst, 95 % probable for all at once"
     yield "noise floor: 95 % of random measures do no better"
     yield "* best, = statistical tie with it (the paired interval of the difference contains 0)" + (
         ", - unranked (defined for under 95 % of the models)"
-        if any("unranked" in scored.rankings[score.name].places for score in defined)
+        if any("unranked" in scored.rankings[score.definition.name].places for score in defined)
         else ""
     )
 

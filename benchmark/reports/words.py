@@ -3,18 +3,9 @@
 from collections.abc import Iterable
 
 from benchmark.reports.boards import Board
+from benchmark.scoring.scores import SCORES
 
-# How scores are headed, in the order they are shown in.
-TITLES = {
-    "tau": "tau",
-    "psi": "Psi",
-    "k": "K",
-    "pgdl": "PGDL",
-    "robust": "robust sign error",
-    "partial": "partial tau",
-    "r2": "R²",
-    "mae": "MAE, points",
-}
+TITLES = {name: score.title for name, score in SCORES.items()}
 
 # An end of an interval and its score are summed in different orders.
 ROUNDING = 1e-9

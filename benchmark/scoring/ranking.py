@@ -34,7 +34,7 @@ def ranking_of(score: "Score", predictions: "np.ndarray", scorer: "Callable[...,
     from benchmark.scoring.comparison import MINIMUM_COVERAGE, models_needed, rank_intervals
 
     values = {
-        e: -entry.value if score.lower_is_better else entry.value
+        e: -entry.value if score.definition.lower_is_better else entry.value
         for e, entry in enumerate(score.entries)
         if entry.value is not None and entry.coverage >= MINIMUM_COVERAGE
     }
@@ -47,9 +47,11 @@ def ranking_of(score: "Score", predictions: "np.ndarray", scorer: "Callable[...,
     common = defined.all(axis=0)
     entries, draws = [score.entries[e] for e in ranked], score.draws[ranked]
     if not (defined == common).all():
-        shared = scorer(np.where(common, predictions[ranked], np.nan), scores=[score.name], measures=0)[score.name]
+        shared = scorer(
+            np.where(common, predictions[ranked], np.nan), scores=[score.definition.name], random_measures=0
+        )[score.definition.name]
         entries, draws = shared.entries, shared.draws
-    sign = -1 if score.lower_is_better else 1
+    sign = -1 if score.definition.lower_is_better else 1
     # Draws in which a score does not exist, as psi's without a cell, compare nobody.
     draws = sign * draws[:, ~np.isnan(draws).any(axis=0)]
     points = np.array([np.nan if entry.value is None else sign * entry.value for entry in entries])

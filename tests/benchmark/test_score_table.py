@@ -18,7 +18,7 @@ from benchmark.reports.table_text import _letter, format_text, to_json
 from benchmark.scoring import ScoreError
 from benchmark.scoring.bootstrap import bootstrap_tau, interval
 from benchmark.scoring.kendall import kendall_tau
-from benchmark.scoring.scorecard import SCORES
+from benchmark.scoring.scores import SCORES
 from zoo_builder.errors import InputError
 
 

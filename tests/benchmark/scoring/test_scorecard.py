@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from benchmark.scoring import ScoreError, scorecard
+from benchmark.scoring import ScoreError, scorecard, scores
 from benchmark.scoring.bootstrap import bootstrap_tau, interval, resample
 from benchmark.scoring.conditional_mi import bootstrap_conditional_mi, conditional_mi
 from benchmark.scoring.floors import NoiseFloor, random_measures
@@ -16,7 +16,7 @@ from benchmark.scoring.partial import partial_tau, residuals
 from benchmark.scoring.pgdl import bootstrap_pgdl, pgdl_score
 from benchmark.scoring.regression import bootstrap_mae, bootstrap_r2, linear_fit, mean_absolute_error
 from benchmark.scoring.robust import bootstrap_robust, robust_sign_error
-from benchmark.scoring.scorecard import SCORES
+from benchmark.scoring.scores import SCORES
 
 EXAMPLES = 20_000
 
@@ -43,7 +43,7 @@ class Zoo:
             "test_examples": EXAMPLES,
             "regressor": linear,
             "draws": 30,
-            "measures": 20,
+            "random_measures": 20,
             **options,
         }
         predictions = self.predictions if predictions is None else predictions
@@ -82,7 +82,7 @@ def test_every_score_is_that_of_its_own_function(zoo, card):
     assert list(card) == list(SCORES) == list(expected)
     for name, (values, draws) in expected.items():
         score = card[name]
-        assert score.name == name
+        assert score.definition.name == name
         np.testing.assert_array_equal(score.draws, draws)
         for entry, value, draw in zip(score.entries, values, draws, strict=True):
             assert (entry.value, entry.low, entry.high) == (value, interval(draw).low, interval(draw).high)
@@ -114,9 +114,9 @@ def test_floors(zoo, card):
         [score.value for score in conditional_mi(noise, zoo.target, zoo.hyperparameters)]
     )
     for name, score in card.items():
-        assert score.lower_is_better == (name in ("robust", "mae"))
-        assert (score.floor.p95 < score.floor.median) == score.lower_is_better
-        assert (score.entries[0].value < score.floor.p95) == score.lower_is_better
+        assert score.definition.lower_is_better == (name in ("robust", "mae"))
+        assert (score.floor.p95 < score.floor.median) == score.definition.lower_is_better
+        assert (score.entries[0].value < score.floor.p95) == score.definition.lower_is_better
     # Two independent draws of the targets are further apart than their standard deviation.
     assert card["mae"].floor.median == pytest.approx(100 * 2 / math.sqrt(math.pi) * zoo.target.std(), rel=0.15)
 
@@ -194,8 +194,8 @@ def test_a_regressor_sees_numbers_as_they_are_and_one_column_for_each_other_valu
 
 
 def test_large_tables_take_fewer_draws_of_the_dear_scores(zoo, card, monkeypatch):
-    monkeypatch.setattr(scorecard, "MANY_MODELS", 47)
-    monkeypatch.setattr(scorecard, "FEWER_DRAWS", 7)
+    monkeypatch.setattr(scores, "MANY_MODELS", 47)
+    monkeypatch.setattr(scores, "FEWER_DRAWS", 7)
     predictions = zoo.predictions.copy()
     predictions[1, :4] = np.nan
     fewer = zoo.scorecard(predictions)
@@ -206,7 +206,7 @@ def test_large_tables_take_fewer_draws_of_the_dear_scores(zoo, card, monkeypatch
 
 
 def test_progress_is_told_for_every_method_of_every_score(zoo, card, monkeypatch):
-    monkeypatch.setattr(scorecard, "TOGETHER", 2)
+    monkeypatch.setattr(scorecard, "METHOD_CHUNK", 2)
     predictions = np.vstack([zoo.predictions, zoo.predictions])
     predictions[1, :4] = np.nan
     told = []
@@ -250,7 +250,7 @@ def test_the_competition_table(gengap_tables):
     measures = np.array([[float(row[f"measure.{name}"]) for row in rows] for name in official])
     gap = np.array([float(row["gen_gap"]) for row in rows])
     hyperparameters = np.array([[row[name] for name in row if name.startswith("hp.")] for row in rows])
-    card = scorecard.scorecard(measures, gap, hyperparameters, None, 10_000, linear, draws=40, measures=20)
+    card = scorecard.scorecard(measures, gap, hyperparameters, None, 10_000, linear, draws=40, random_measures=20)
     values = [entry.value for entry in card["pgdl"].entries]
     assert dict(zip(official, values, strict=True)) == pytest.approx(official, abs=1e-9, rel=0)
     wcv = card["pgdl"].entries[list(official).index("WCV")]
@@ -277,7 +277,7 @@ def test_a_hyperparameter_that_every_model_has_another_value_of_is_not_condition
     axes = np.array([(i % 2, i // 2 % 3) for i in range(48)])
     predictions = target + rng.random((2, 48))
     with_it, without = (
-        scorecard.scorecard(predictions, target, given, clusters=own, scores=["k"], draws=20, measures=0)["k"]
+        scorecard.scorecard(predictions, target, given, clusters=own, scores=["k"], draws=20, random_measures=0)["k"]
         for given in (np.column_stack([axes, rng.permutation(own)]), axes)
     )
     # All sets that hold it determine the order of the target.
@@ -288,7 +288,7 @@ def test_a_hyperparameter_that_every_model_has_another_value_of_is_not_condition
 
 def test_percentages_leave_undefined_what_thinks_in_fractions(zoo):
     percent = scorecard.scorecard(
-        zoo.predictions, 100 * zoo.target, zoo.hyperparameters, test_examples=EXAMPLES, draws=30, measures=20
+        zoo.predictions, 100 * zoo.target, zoo.hyperparameters, test_examples=EXAMPLES, draws=30, random_measures=20
     )
     for name, score in percent.items():
         if name in ("robust", "mae"):
@@ -301,5 +301,5 @@ def test_percentages_leave_undefined_what_thinks_in_fractions(zoo):
 def test_numbers_too_large_to_be_summed_are_undefined():
     target = np.random.default_rng(10).random(20)
     huge = np.linspace(1e306, 1.7e308, 20)[None]
-    card = scorecard.scorecard(huge, target, scores=["mae"], draws=20, measures=0)
+    card = scorecard.scorecard(huge, target, scores=["mae"], draws=20, random_measures=0)
     assert card["mae"].undefined == "the predictions are too large to be squared or summed"

@@ -1,0 +1,314 @@
+"""The scores, one row each: what a score is called, how it is computed, and what a report must know of it.
+
+A new score is one row of ``SCORES``; the scorecard, rankings, boards, tables and pages read the row.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmark.scoring.bootstrap import bootstrap_tau, interval
+from benchmark.scoring.conditional_mi import bootstrap_conditional_mi, conditional_mi
+from benchmark.scoring.granulated import bootstrap_granulated, granulated_tau
+from benchmark.scoring.grid import encoded, labels
+from benchmark.scoring.kendall import kendall_tau
+from benchmark.scoring.partial import Regressor, residuals
+from benchmark.scoring.pgdl import bootstrap_pgdl, pgdl_score
+from benchmark.scoring.regression import (
+    FOLDS,
+    bootstrap_mae,
+    bootstrap_r2,
+    linear_fit,
+    mean_absolute_error,
+    squared_correlation,
+)
+from benchmark.scoring.robust import bootstrap_robust, robust_sign_error
+
+# K and pgdl visit all pairs of models in every draw; beyond this many models they use fewer draws.
+MANY_MODELS = 500
+FEWER_DRAWS = 200
+
+# What a score may need besides predictions and target -> why the score is undefined without it.
+NEEDS = {
+    "hyperparameters": "no hyperparameters were given",
+    "test_examples": "no number of test examples was given",
+    "regressor": "no regressor was given",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Models:
+    """The n models that methods are scored on.
+
+    Attributes:
+        target: [n].
+        hyperparameters: [n, K], values of any kind; None where they were not given.
+        codes: int64 [n, K], the hyperparameters numbered per column; [n, 0] where they were not given.
+        clusters: [n] labels of the configurations.
+        weights: uint8 [n, draws], how often each model is in each bootstrap draw.
+        test_examples: how many examples the target was measured on.
+        regressor: what partial tau removes the effect of the hyperparameters with.
+        draws, seed: of the bootstrap.
+    """
+
+    target: np.ndarray
+    hyperparameters: np.ndarray | None
+    codes: np.ndarray
+    clusters: np.ndarray
+    weights: np.ndarray
+    test_examples: int | None
+    regressor: Regressor | None
+    draws: int
+    seed: int
+
+    def missing(self, needs: Sequence[str]) -> str | None:
+        """Why a score with these needs is undefined, whatever the prediction; None where all needs are met."""
+        return next((NEEDS[need] for need in needs if getattr(self, need) is None), None)
+
+    @property
+    def sampling(self) -> tuple[np.ndarray, int, int]:
+        return self.clusters, self.draws, self.seed
+
+    @property
+    def features(self) -> np.ndarray:
+        """Hyperparameters as a regressor reads them, float64 [n, F]."""
+        return encoded(np.asarray(self.hyperparameters), self.codes)
+
+
+class Evaluation(NamedTuple):
+    """One score of e methods.
+
+    Attributes:
+        points: the value and the detail of each method.
+        flipped: the values of the negated predictions; None where a score has no such reading.
+        draws: float64 [e, D], the values in the bootstrap draws.
+    """
+
+    points: list[tuple[float, dict[str, Any]]]
+    flipped: Sequence[float | None]
+    draws: np.ndarray
+
+
+class DetailColumn(NamedTuple):
+    """A part of a score's detail that tables show beside the value: its key, its heading and what it means."""
+
+    key: str
+    title: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class ScoreDefinition:
+    """One row of ``SCORES``.
+
+    Attributes:
+        name: the key in records and on the command line.
+        title: the heading in reports.
+        evaluate: from the models, the rows bool [n] to score on, and predictions [e, n] that are NaN elsewhere.
+        chance: from the models and random measures [m, n]: the scores of these measures.
+        needs: keys of ``NEEDS``, without which the score is undefined.
+        lower_is_better: the score is an error.
+        on_target_scale: defined only for predictions on the target's own scale, which complexity measures are not on.
+        tie_ceiling: ties in the target limit the score, see ``kendall.tie_ceiling``.
+        conditioned: a minimum over sets of hyperparameters; the detail "hyperparameters" names the minimizing set.
+        beside: a part of the detail that tables show beside the value.
+        digits: decimals in tables.
+    """
+
+    name: str
+    title: str
+    evaluate: Callable[[Models, np.ndarray, np.ndarray], Evaluation]
+    chance: Callable[[Models, np.ndarray], Sequence[float] | np.ndarray]
+    needs: tuple[str, ...] = ()
+    lower_is_better: bool = False
+    on_target_scale: bool = False
+    tie_ceiling: bool = False
+    conditioned: bool = False
+    beside: DetailColumn | None = None
+    digits: int = 3
+
+
+def _tau(models: Models, rows: np.ndarray, predictions: np.ndarray) -> Evaluation:
+    """Detail: prediction_ties, flags."""
+    return _taus(predictions, models.target, rows, models)
+
+
+def _taus(predictions: np.ndarray, target: np.ndarray, rows: np.ndarray, models: Models) -> Evaluation:
+    taus = [kendall_tau(prediction[rows], target[rows]) for prediction in predictions]
+    return Evaluation(
+        [(tau.value, {"prediction_ties": tau.prediction_ties, "flags": tau.flags}) for tau in taus],
+        [0 - tau.value for tau in taus],
+        bootstrap_tau(predictions, target, *models.sampling),
+    )
+
+
+def _tau_chance(models: Models, noise: np.ndarray) -> list[float]:
+    return [kendall_tau(measure, models.target).value for measure in noise]
+
+
+def _psi(models: Models, rows: np.ndarray, predictions: np.ndarray) -> Evaluation:
+    """Detail: psi and cells, one of each per hyperparameter."""
+    given = predictions[:, rows], models.target[rows], models.codes[rows]
+    scores = granulated_tau(*given)
+    return Evaluation(
+        [(score.value, {"psi": score.psi, "cells": score.cells}) for score in scores],
+        [0 - score.value for score in scores],
+        bootstrap_granulated(*given, models.weights[rows]),
+    )
+
+
+def _psi_chance(models: Models, noise: np.ndarray) -> list[float]:
+    return [score.value for score in granulated_tau(noise, models.target, models.codes)]
+
+
+def _k(models: Models, rows: np.ndarray, predictions: np.ndarray) -> Evaluation:
+    """Detail: hyperparameters, the columns of the minimizing set."""
+    given = predictions[:, rows], models.target[rows], models.codes[rows]
+    scores = conditional_mi(*given)
+    return Evaluation(
+        [(score.value, {"hyperparameters": score.hyperparameters}) for score in scores],
+        [score.value for score in scores],
+        bootstrap_conditional_mi(*given, _fewer_draws(models, rows)),
+    )
+
+
+def _k_chance(models: Models, noise: np.ndarray) -> list[float]:
+    return [score.value for score in conditional_mi(noise, models.target, models.codes)]
+
+
+def _pgdl(models: Models, rows: np.ndarray, predictions: np.ndarray) -> Evaluation:
+    """Detail: hyperparameters, the columns of the minimizing set."""
+    target, codes = models.target[rows], models.codes[rows]
+    scores = pgdl_score(predictions[:, rows], target, codes)
+    return Evaluation(
+        [(score.value, {"hyperparameters": score.hyperparameters}) for score in scores],
+        [score.value for score in pgdl_score(-predictions[:, rows], target, codes)],
+        bootstrap_pgdl(predictions[:, rows], target, codes, _fewer_draws(models, rows)),
+    )
+
+
+def _pgdl_chance(models: Models, noise: np.ndarray) -> list[float]:
+    return [score.value for score in pgdl_score(noise, models.target, models.codes)]
+
+
+def _fewer_draws(models: Models, rows: np.ndarray) -> np.ndarray:
+    return models.weights[rows, : FEWER_DRAWS if len(rows) > MANY_MODELS else None]
+
+
+def _robust(models: Models, rows: np.ndarray, predictions: np.ndarray) -> Evaluation:
+    """The mean. Detail: p90 with p90_low and p90_high, maximum, environments, candidates."""
+    assert models.test_examples is not None  # one of its needs
+    given = models.target[rows], models.codes[rows], models.test_examples
+    scores = robust_sign_error(predictions[:, rows], *given)
+    means, percentiles = bootstrap_robust(predictions[:, rows], *given, models.weights[rows])
+    points = []
+    for score, draws in zip(scores, percentiles, strict=True):
+        central = interval(draws)
+        detail = {
+            "p90": score.p90,
+            "p90_low": central.low,
+            "p90_high": central.high,
+            "maximum": score.maximum,
+            "environments": score.environments,
+            "candidates": score.candidates,
+        }
+        points.append((score.mean, detail))
+    return Evaluation(points, [score.mean for score in robust_sign_error(-predictions[:, rows], *given)], means)
+
+
+def _robust_chance(models: Models, noise: np.ndarray) -> list[float]:
+    assert models.test_examples is not None  # one of its needs
+    return [score.mean for score in robust_sign_error(noise, models.target, models.codes, models.test_examples)]
+
+
+def _partial(models: Models, rows: np.ndarray, predictions: np.ndarray) -> Evaluation:
+    """Detail: prediction_ties, flags."""
+    assert models.regressor is not None  # one of its needs
+    rest, target = np.full(predictions.shape, np.nan), np.zeros(len(rows))
+    rest[:, rows], target[rows] = residuals(
+        predictions[:, rows],
+        models.target[rows],
+        models.features[rows],
+        models.regressor,
+        _folds(labels(models.codes[rows])),
+        models.seed,
+    )
+    # The flip is exact for a regressor that is odd in its target, as least squares and trees are.
+    return _taus(rest, target, rows, models)
+
+
+def _partial_chance(models: Models, noise: np.ndarray) -> list[float]:
+    """A random measure is its own residual: the hyperparameters explain nothing of it."""
+    assert models.regressor is not None  # one of its needs
+    folds = _folds(labels(models.codes))
+    _, target = residuals(noise[:0], models.target, models.features, models.regressor, folds, models.seed)
+    return [kendall_tau(measure, target).value for measure in noise]
+
+
+def _r2(models: Models, rows: np.ndarray, predictions: np.ndarray) -> Evaluation:
+    """Detail: adjusted_r2, fold_r2."""
+    clusters = models.clusters[rows]
+    folds = _folds(clusters)
+    fits = [
+        linear_fit(prediction[rows, None], models.target[rows], clusters, folds, models.seed)
+        for prediction in predictions
+    ]
+    return Evaluation(
+        [(fit.r2, {"adjusted_r2": fit.adjusted_r2, "fold_r2": fit.fold_r2}) for fit in fits],
+        [fit.r2 for fit in fits],
+        bootstrap_r2(predictions, models.target, *models.sampling),
+    )
+
+
+def _r2_chance(models: Models, noise: np.ndarray) -> np.ndarray:
+    once = np.ones((len(models.target), 1))
+    return np.array([squared_correlation(measure, models.target, once)[0] for measure in noise])
+
+
+def _folds(configurations: np.ndarray) -> int:
+    """The usual number of folds, or one per configuration where there are fewer configurations."""
+    return min(FOLDS, len(np.unique(configurations)))
+
+
+def _mae(models: Models, rows: np.ndarray, predictions: np.ndarray) -> Evaluation:
+    """In accuracy points, without detail."""
+    values = [mean_absolute_error(prediction[rows], models.target[rows]) for prediction in predictions]
+    return Evaluation(
+        [(value, {}) for value in values],
+        [None] * len(values),
+        bootstrap_mae(predictions, models.target, *models.sampling),
+    )
+
+
+def _mae_chance(models: Models, noise: np.ndarray) -> list[float]:
+    """A random measure on the target's scale is a random permutation of the targets."""
+    return [mean_absolute_error(models.target[np.argsort(measure)], models.target) for measure in noise]
+
+
+_ROWS = (
+    ScoreDefinition("tau", "tau", _tau, _tau_chance, tie_ceiling=True),
+    ScoreDefinition("psi", "Psi", _psi, _psi_chance, ("hyperparameters",)),
+    ScoreDefinition("k", "K", _k, _k_chance, ("hyperparameters",), conditioned=True),
+    ScoreDefinition("pgdl", "PGDL", _pgdl, _pgdl_chance, ("hyperparameters",), conditioned=True),
+    ScoreDefinition(
+        "robust",
+        "robust sign error",
+        _robust,
+        _robust_chance,
+        ("hyperparameters", "test_examples"),
+        lower_is_better=True,
+    ),
+    ScoreDefinition("partial", "partial tau", _partial, _partial_chance, ("hyperparameters", "regressor")),
+    ScoreDefinition(
+        "r2",
+        "R²",
+        _r2,
+        _r2_chance,
+        beside=DetailColumn("fold_r2", "fold R²", "of lines fitted without the models they are evaluated on"),
+    ),
+    ScoreDefinition("mae", "MAE, points", _mae, _mae_chance, lower_is_better=True, on_target_scale=True, digits=2),
+)
+# By name, in the order in which reports show them.
+SCORES = {row.name: row for row in _ROWS}
