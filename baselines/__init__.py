@@ -1,1 +1,1 @@
-"""Methods: complexity measures, predictors fitted on labelled models, estimators that read unlabeled data."""
+"""Methods: complexity measures, predictors fitted on labeled models, estimators that read unlabeled data."""

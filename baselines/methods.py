@@ -1,8 +1,9 @@
-"""What a method is, and what each access level lets it read.
+"""What a method is.
 
-Nobody has to inherit: a predictor is any object with ``fit`` and ``predict``, an estimator any object with
-``estimate``, a measure one function on a stack. All of them read a ``View``: models are numbered 0 .. n-1 and every
-prediction is an array of n float64 values in that order. No view ever holds a test label or a test accuracy.
+No base class is needed: a predictor is any object with ``fit`` and ``predict``, an estimator any object with
+``estimate``, a measure one function on a stack (``baselines.measures.measure``). All of them read a ``View``
+(``baselines.access``): models are numbered 0 .. n-1, and a prediction is an array of n float64 values in that order. No
+view ever holds a test label or a test accuracy.
 """
 
 from dataclasses import dataclass, field
@@ -10,18 +11,17 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from baselines.access import View
+from baselines.access import NotApplicable, View
 from zoo_builder.networks.folding import folded
 from zoo_builder.networks.stack import Stack
-
-
-class NotApplicable(Exception):
-    """Raised by a method that has no meaning on this zoo. The message is the reason that the record will carry."""
 
 
 @dataclass(frozen=True)
 class Prediction:
     """Values with a reason for every NaN.
+
+    >>> Prediction(np.array([0.5, np.nan]), reasons={1: "the model has weights that are not finite"}).reasons
+    {1: 'the model has weights that are not finite'}
 
     Attributes:
         values: float64 [n].
@@ -34,7 +34,7 @@ class Prediction:
 
 @runtime_checkable
 class Predictor(Protocol):
-    """Learns from labelled models; ``formula`` (one line) and ``control`` may stand beside what is listed here.
+    """Is fitted on labeled models. The attributes ``formula`` (one line) and ``control`` are optional.
 
     ``target`` is float64 [n], an accuracy or a gap. The validation models are for choosing settings.
     """
@@ -50,7 +50,7 @@ class Predictor(Protocol):
 
 @runtime_checkable
 class Estimator(Protocol):
-    """Estimates accuracies from unlabeled target data; ``formula`` and ``control`` as for a predictor."""
+    """Estimates accuracies from unlabeled target data. ``formula`` and ``control`` are optional, as for a predictor."""
 
     name: str
     access: str
@@ -60,7 +60,7 @@ class Estimator(Protocol):
 
 
 def without_norms(stack: Stack) -> Stack:
-    """The same functions with every norm folded into the layer before it, so that all a network does is in its weights.
+    """The same functions with every norm folded into the layer before it, so that the weights alone determine them.
 
     Raises:
         NotApplicable: a norm cannot be folded.

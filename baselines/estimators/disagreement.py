@@ -4,13 +4,34 @@ import numpy as np
 
 from baselines.access import View
 from baselines.estimators.average_confidence import NOT_FINITE
+from baselines.estimators.target import single_target
 from baselines.methods import NotApplicable, Prediction
 
 NO_TWIN = "no other run of its configuration has finite outputs"
 
 
+def mean_agreement(logits: np.ndarray) -> np.ndarray:
+    """How often each of k >= 2 models predicts the same class as another one, over N images and k - 1 pairs.
+
+    One minus the mean disagreement with its seed twins estimates a model's accuracy (Jiang et al. 2022,
+    arXiv:2106.13799).
+
+    Args:
+        logits: finite, [k, N, classes].
+
+    Returns:
+        float64 [k].
+
+    >>> mean_agreement(np.array([[[1, 0], [1, 0]], [[1, 0], [0, 1]], [[1, 0], [0, 1]]]))
+    array([0.5 , 0.75, 0.75])
+    """
+    classes = logits.argmax(2)
+    # A model agrees with itself everywhere: that pair is taken out.
+    return np.array([((classes == own).mean(1).sum() - 1) / (len(logits) - 1) for own in classes])
+
+
 class Disagreement:
-    """One minus a model's mean disagreement with the other runs of its configuration, over distinct pairs."""
+    """``mean_agreement`` of the runs of each configuration on the target images."""
 
     name = "disagreement"
     access = "unlabeled-data"
@@ -21,27 +42,24 @@ class Disagreement:
         """Accuracies [n]; NaN for a model without a twin, or with outputs that are not finite.
 
         Raises:
-            NotApplicable: no configuration has two runs.
+            InputError: the view has several targets.
+            NotApplicable: there is no target data, or no configuration has two runs.
         """
-        if view.target is None or view.configurations is None:
-            raise NotApplicable("there is no target data with outputs of these models")
-        _, first, runs = np.unique(view.configurations, return_inverse=True, return_counts=True)
+        logits = single_target(view).logits
+        _, configuration_of, runs = np.unique(view.configurations, return_inverse=True, return_counts=True)
         if runs.max(initial=0) < 2:
             raise NotApplicable(
                 "every configuration of this zoo has one run, and disagreement compares runs that differ in the seed "
                 "alone: build the zoo with `seeds` of at least 2"
             )
         values, reasons = np.full(view.size, np.nan), {}
-        finite = np.array([np.isfinite(logits).all() for logits in view.target.logits])
+        finite = np.array([np.isfinite(own).all() for own in logits])
         for configuration in range(len(runs)):
-            rows = np.flatnonzero(first == configuration)
+            rows = np.flatnonzero(configuration_of == configuration)
             reasons |= {int(row): NOT_FINITE for row in rows[~finite[rows]]}
             rows = rows[finite[rows]]
             if len(rows) < 2:
                 reasons |= {int(row): NO_TWIN for row in rows}
-                continue
-            classes = view.target.logits[rows].argmax(2)
-            for row, own in zip(rows, classes, strict=True):
-                # The model agrees with itself everywhere: that pair is taken out.
-                values[row] = ((classes == own).mean(1).sum() - 1) / (len(rows) - 1)
+            else:
+                values[rows] = mean_agreement(logits[rows])
         return Prediction(values, reasons)

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from time import process_time
 from typing import Any, TypeVar, cast
@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.access import TrainData, View
+from baselines.access import View
+from baselines.fields import TrainData
 from baselines.methods import NotApplicable, without_norms
 from zoo_builder.datasets.dataset import scaled
 from zoo_builder.engines.torch_engine import TorchEngine
@@ -152,16 +153,18 @@ class MeasureContext:
 
         Its images and labels are no copies: a measure that writes to them would spoil the others.
         """
-        return cast(TrainData, self._view.train).take(np.arange(len(self)))
+        train = self._view.train
+        per_model = ("subset_size", "subset_seed", "loss", "accuracy")
+        return replace(train, **{name: getattr(train, name).copy() for name in per_model})
 
     def statistic(self, name: str) -> Tensor:
-        """One of ``zoo_builder.training.settings.STATISTICS`` as training recorded it, float64 [M]; infinite or NaN as there.
+        """One of ``STATISTICS`` (``zoo_builder.training.settings``) as it was recorded, with inf and NaN: float64 [M].
 
         Raises:
             NotApplicable: the zoo has no such record.
         """
         table = self._view.statistics
-        if table is None or name not in table:
+        if name not in table:
             raise NotApplicable(f"the zoo does not say {name} of its runs")
         return torch.from_numpy(table[name].to_numpy(float, copy=True))
 
@@ -186,8 +189,6 @@ class MeasureContext:
         Raises:
             NotApplicable: the zoo has no epoch-0 checkpoints.
         """
-        if self._view.initial is None:
-            raise NotApplicable("the zoo has no epoch-0 checkpoints, so the initialization is unknown")
         return _in_float64(without_norms(self._view.initial[0]))
 
     @property

@@ -1,7 +1,5 @@
 """Hyperparameters alone: what a predictor must beat to have learned anything from the weights."""
 
-from typing import cast
-
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
@@ -26,7 +24,7 @@ class Hyperparameters:
         Raises:
             NotApplicable: no hyperparameter varies.
         """
-        table = cast(pd.DataFrame, view.hyperparameters)
+        table = view.hyperparameters
         self.columns_ = [name for name in table if table[name].nunique(dropna=False) > 1]
         if not self.columns_:
             raise NotApplicable("no hyperparameter varies among the training models")
@@ -41,7 +39,7 @@ class Hyperparameters:
         return self.trees_.predict(self._features(view))
 
     def _features(self, view: View) -> pd.DataFrame:
-        table = cast(pd.DataFrame, view.hyperparameters)[self.columns_].copy()
+        table = view.hyperparameters[self.columns_].copy()
         for name, dtype in self.categories_.items():
             # A word that no training model has counts as missing.
             known = table[name].isin(dtype.categories)

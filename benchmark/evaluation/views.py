@@ -1,124 +1,87 @@
-"""Views of a zoo: made for an access level, and carried to the process that runs a method as plain files.
+"""Views of a zoo: made for an access level in this process, or written for the process that runs a method.
 
-The files hold what the level allows and no label of a model: whoever reads them all learns no more than the view says.
+The files hold what the level allows and no label of a model: a method that reads all of them learns no more than the
+view tells it.
 """
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import torch
-from safetensors.torch import load_file, save_file
 
-from baselines.access import ACCESS, TargetData, TrainData, View
+from baselines.access import ACCESS, View
+from baselines.fields import FIELDS, Field, Missing, Networks
 from zoo_builder.datasets.dataset import Dataset
-from zoo_builder.networks.architecture import Architecture
-from zoo_builder.networks.stack import Stack
+from zoo_builder.errors import one_of
 from zoo_builder.store.zoo import Zoo
-from zoo_builder.training.settings import STATISTICS, subset_seeds, subset_size
-
-_TABLES = ("hyperparameters", "statistics")
 
 
 def make_view(zoo: Zoo, final: pd.DataFrame, access: str, data: Dataset | str | Path | None = None) -> View:
     """What ``access`` may read of the runs in ``final`` (rows of ``zoo.final``), numbered in that order.
 
     Args:
-        data: the zoo's data set, or what ``Zoo.data`` finds it by.
+        data: the zoo's data set, or the folder in which ``Zoo.data`` finds it.
 
     Raises:
-        InputError: a part of the zoo, or the data set that the level needs, cannot be read.
+        InputError: there is no such access level; a part of the zoo, or the data set that the level needs, cannot be
+            read.
     """
-    allowed = ACCESS[access]
-    content = {}
-    if "stacks" in allowed:
-        content["stacks"] = _numbered(zoo.weights(final.index), final.index)
-        first = zoo.table[(zoo.table["epoch"] == 0) & zoo.table["model_id"].isin(final["model_id"])]
-        if len(first) == len(final):
-            rows = pd.Series(first.index, index=first["model_id"]).loc[final["model_id"]].to_numpy()
-            content["initial"] = _numbered(zoo.weights(rows), rows)
-    if "hyperparameters" in allowed:
-        content["hyperparameters"] = final[zoo.hyperparameters].reset_index(drop=True)
-    if "configurations" in allowed:
-        content["configurations"] = pd.factorize(final["configuration"])[0].astype(np.int64)
-    if "statistics" in allowed:
-        content["statistics"] = final[list(STATISTICS)].reset_index(drop=True)
-    if "train" in allowed:
-        if not isinstance(data, Dataset):
-            data = zoo.data(data)
-        total = len(data.train_labels)
-        content["train"] = TrainData(
-            images=data.train_images,
-            labels=data.train_labels,
-            subset_size=np.array([subset_size(fraction, total) for fraction in final["train_fraction"]]),
-            subset_seed=subset_seeds(final),
-            loss=final["train_loss"].to_numpy(float),
-            accuracy=final["train_accuracy"].to_numpy(float),
-        )
-        if "target" in allowed:
-            content["target"] = TargetData(images=data.test_images, logits=zoo.outputs(final.index))
-    return View(access=access, size=len(final), **content)
+    load = _loader(zoo, data)
+    return View(access, len(final), **{field.name: field.make(zoo, final, load) for field in _fields(access)})
 
 
-def _numbered(stacks: list[Stack], rows: pd.Index | np.ndarray) -> list[Stack]:
-    """The same stacks with positions in ``rows`` for their rows."""
-    position = pd.Series(np.arange(len(rows)), index=rows)
-    return [Stack(stack.architecture, stack.parameters, position.loc[stack.rows].to_numpy()) for stack in stacks]
+def write_view(
+    zoo: Zoo,
+    final: pd.DataFrame,
+    access: str,
+    data: Dataset | str | Path | None,
+    folder: Path,
+    copy_weights: bool,
+) -> None:
+    """Writes the view that ``make_view`` makes to files in ``folder``, from which ``load_view`` reads it.
 
+    Args:
+        copy_weights: write the weights too, so that nothing in the folder leads to the zoo, which holds the test
+            accuracies. Otherwise they are read from the zoo itself, which spares a copy of it.
 
-def save_view(view: View, folder: Path) -> None:
-    """Writes a view as safetensors, Parquet and JSON."""
-    allowed = ACCESS[view.access]
-    tensors, architectures = {}, []
-    for kind in ("stacks", "initial"):
-        stacks = getattr(view, kind) if kind in allowed else None
-        for number, stack in enumerate(stacks or []):
-            tensors |= {f"{kind}/{number}/{name}": value.contiguous() for name, value in stack.parameters.items()}
-            tensors[f"{kind}/{number}/rows"] = torch.tensor(stack.rows)
-            if kind == "stacks":
-                architectures.append(stack.architecture.to_json())
-    if "configurations" in allowed:
-        tensors["configurations"] = torch.tensor(view.configurations)
-    for kind in ("train", "target"):
-        if kind in allowed and (part := getattr(view, kind)) is not None:
-            tensors |= {
-                f"{kind}/{name}": torch.tensor(value) if isinstance(value, np.ndarray) else value
-                for name, value in vars(part).items()
-            }
-    save_file(tensors, folder / "view.safetensors")
-    for name in _TABLES:
-        if name in allowed and (table := getattr(view, name)) is not None:
-            table.to_parquet(folder / f"{name}.parquet")
-    description = {"access": view.access, "size": view.size, "architectures": architectures}
+    Raises:
+        InputError: as ``make_view``.
+    """
+    load = _loader(zoo, data)
+
+    def write(field: Field) -> Missing | None:
+        if isinstance(field, Networks) and not copy_weights:
+            return field.refer(zoo, final, folder)
+        value = field.make(zoo, final, load)
+        if isinstance(value, Missing):
+            return value
+        field.save(value, folder)
+        return None
+
+    found = {field.name: write(field) for field in _fields(access)}
+    missing = {name: absent.reason for name, absent in found.items() if absent}
+    description = {"access": access, "size": len(final), "missing": missing}
     (folder / "view.json").write_text(json.dumps(description), encoding="utf-8")
 
 
 def load_view(folder: Path) -> View:
-    """The inverse of ``save_view``; tensors are memory-mapped."""
+    """The view that ``write_view`` wrote; tensors are memory-mapped."""
     description = json.loads((folder / "view.json").read_text(encoding="utf-8"))
-    tensors = load_file(folder / "view.safetensors")
-    architectures = [Architecture.from_json(value) for value in description["architectures"]]
+    access, missing = description["access"], description["missing"]
+    content = {
+        field.name: Missing(missing[field.name]) if field.name in missing else field.load(folder)
+        for field in _fields(access)
+    }
+    return View(access, description["size"], **content)
 
-    def under(prefix: str) -> dict[str, torch.Tensor]:
-        return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
-    content = {}
-    for kind in ("stacks", "initial"):
-        stacks = []
-        for number, architecture in enumerate(architectures):
-            if parameters := under(f"{kind}/{number}/"):
-                rows = parameters.pop("rows").numpy()
-                stacks.append(Stack(architecture, {name: parameters[name] for name in architecture.tensors}, rows))
-        content[kind] = stacks or ([] if kind == "stacks" else None)
-    if "configurations" in tensors:
-        content["configurations"] = tensors["configurations"].numpy()
-    if train := under("train/"):
-        arrays = {name: train.pop(name).numpy() for name in ("subset_size", "subset_seed", "loss", "accuracy")}
-        content["train"] = TrainData(images=train["images"], labels=train["labels"], **arrays)
-    if target := under("target/"):
-        content["target"] = TargetData(images=target["images"], logits=target["logits"].numpy())
-    for name in _TABLES:
-        if (path := folder / f"{name}.parquet").is_file():
-            content[name] = pd.read_parquet(path)
-    return View(access=description["access"], size=description["size"], **content)
+def _fields(access: str) -> list[Field]:
+    one_of("access level", access, ACCESS)
+    return [field for field in FIELDS if field.name in ACCESS[access]]
+
+
+def _loader(zoo: Zoo, data: Dataset | str | Path | None) -> Callable[[], Dataset]:
+    """Loads the data set when a field first needs it, and once."""
+    return cache(lambda: data if isinstance(data, Dataset) else zoo.data(data))

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from baselines.access import ACCESS, TrainData, View
+from baselines.access import ACCESS, View
+from baselines.fields import SourceData, TargetData, TrainData
 from zoo_builder.networks.architecture import Architecture
 from zoo_builder.networks.families import small_cnn
 from zoo_builder.networks.stack import Stack
@@ -25,7 +26,7 @@ def tanh_network() -> Architecture:
 
 @pytest.fixture(scope="session")
 def draw_stack():
-    """draw_stack(architecture, models, seed): float32 weights and biases from a normal law."""
+    """draw_stack(architecture, models, seed): float32 weights and biases from a normal distribution."""
 
     def draw(architecture: Architecture, models: int, seed: int = 0, first_row: int = 0) -> Stack:
         stream = torch.Generator().manual_seed(seed)
@@ -57,3 +58,22 @@ def make_view():
         return View(access=access, size=size, **{k: v for k, v in content.items() if k in ACCESS[access]})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def full_view(relu_network, tanh_network, draw_stack, make_view):
+    """full_view(access): 7 models of two architectures, interleaved; every value tells which model it is of."""
+    stacks = [draw_stack(relu_network, 4), draw_stack(tanh_network, 3)]
+    for stack, rows in zip(stacks, ([0, 2, 4, 6], [1, 3, 5]), strict=True):
+        stack.rows[:] = rows
+        for value in stack.parameters.values():
+            value[:] = value.new_tensor(rows).view(-1, *[1] * (value.dim() - 1))
+    images, logits = torch.zeros(1, 1, 6, 6, dtype=torch.uint8), np.arange(7, dtype=np.float16)[:, None, None]
+    content = {
+        "initial": stacks,
+        "hyperparameters": pd.DataFrame({"number": range(7)}),
+        "configurations": np.arange(7),
+        "targets": {"digits": TargetData(images=images, logits=logits)},
+        "source": SourceData(images=images, labels=torch.tensor([2]), logits=logits),
+    }
+    return lambda access: make_view(stacks, access, **content)

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import torch
 
-from baselines.access import ACCESS, TargetData, TrainData, View
+from baselines.access import ACCESS, View
 from baselines.estimators import estimators
+from baselines.fields import TargetData, TrainData
 from baselines.measures import measures
 from baselines.measures.compute import compute
 from baselines.measures.measure import Measure
@@ -59,7 +60,7 @@ def population(access: str, models: int = CONFIGURATIONS * SEEDS) -> View:
             loss=random.random(models),
             accuracy=random.random(models),
         ),
-        "target": TargetData(images=images, logits=logits),
+        "targets": {"digits": TargetData(images=images, logits=logits)},
         "statistics": pd.DataFrame(random.uniform(1, 100, (models, len(STATISTICS))), columns=list(STATISTICS)),
     }
     return View(access=access, size=models, **{k: v for k, v in content.items() if k in ACCESS[access]})
@@ -90,8 +91,11 @@ def contents(view: View) -> dict[str, np.ndarray]:
         for number, stack in enumerate(getattr(view, kind)):
             found |= {f"{kind} {number} {name}": value.numpy().copy() for name, value in stack.parameters.items()}
             found[f"{kind} {number} rows"] = stack.rows.copy()
-    for kind in {"train", "target"} & allowed:
-        found |= {f"{kind} {name}": np.asarray(value).copy() for name, value in vars(getattr(view, kind)).items()}
+    if "train" in allowed:
+        found |= {f"train {name}": np.asarray(value).copy() for name, value in vars(view.train).items()}
+    if "targets" in allowed:
+        target = view.targets["digits"]
+        found |= {f"target {name}": np.asarray(value).copy() for name, value in vars(target).items()}
     if "hyperparameters" in allowed:
         found |= {name: column.to_numpy().copy() for name, column in view.hyperparameters.items()}
     if "configurations" in allowed:

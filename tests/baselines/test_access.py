@@ -1,42 +1,31 @@
-"""Views: what an access level allows, and selections of models."""
+"""Views: what an access level allows, what a zoo lacks, and selections of models."""
+
+import copy
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.access import ACCESS, AccessError, TargetData, View
-from baselines.measures.measure import Measure
+from baselines.access import ACCESS, AccessError, NotApplicable, View
+from baselines.fields import FIELDS, Missing
 from zoo_builder.errors import InputError
 
 
-@pytest.fixture(scope="session")
-def full_view(relu_network, tanh_network, draw_stack, make_view):
-    """full_view(access): 7 models of two architectures, interleaved; every value tells which model it is of."""
-    stacks = [draw_stack(relu_network, 4), draw_stack(tanh_network, 3)]
-    for stack, rows in zip(stacks, ([0, 2, 4, 6], [1, 3, 5]), strict=True):
-        stack.rows[:] = rows
-        for value in stack.parameters.values():
-            value[:] = value.new_tensor(rows).view(-1, *[1] * (value.dim() - 1))
-    content = {
-        "initial": stacks,
-        "hyperparameters": pd.DataFrame({"number": range(7)}),
-        "configurations": np.arange(7),
-        "target": TargetData(images=None, logits=np.arange(7, dtype=np.float16)[:, None, None]),
-    }
-    return lambda access: make_view(stacks, access, **content)
+def test_every_field_belongs_to_a_level_and_is_declared():
+    names = {field.name for field in FIELDS}
+    assert names == set().union(*ACCESS.values()) == set(View.__annotations__)
 
 
 @pytest.mark.parametrize("access", ACCESS)
 def test_a_level_reads_its_own_fields_and_no_others(full_view, access):
     view = full_view(access)
-    for name in frozenset().union(*ACCESS.values()):
-        if name in ACCESS[access]:
-            assert getattr(view, name) is not None
+    for field in FIELDS:
+        if field.name in ACCESS[access]:
+            assert getattr(view, field.name) is not None
         else:
             with pytest.raises(AccessError):
-                getattr(view, name)
+                getattr(view, field.name)
 
 
 def test_the_access_error_says_what_to_declare(full_view):
@@ -46,14 +35,37 @@ def test_the_access_error_says_what_to_declare(full_view):
         assert word in str(error.value)
 
 
-def test_an_unknown_level_is_refused_with_the_nearest():
-    with pytest.raises(InputError, match=r"'weight' \(did you mean 'weights'\?\): use one of hyperparameters, weights"):
-        View(access="weight", size=0)
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: View("weight", 0), r"'weight' \(did you mean 'weights'\?\): use one of hyperparameters, weights"),
+        (lambda: View("weights", 0, train=None), "level 'weights' cannot hold train, only initial, stacks"),
+    ],
+)
+def test_what_is_no_view_is_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_a_field_that_does_not_exist_is_named():
+    with pytest.raises(AttributeError, match=r"no field 'stack' \(did you mean 'stacks'\?\): use one of stacks, init"):
+        View("weights", 0).stack  # noqa: B018
+
+
+def test_a_missing_field_raises_its_reason_also_of_some_models(full_view, relu_network, draw_stack):
+    view = View("weights", 2, stacks=[draw_stack(relu_network, 2)], initial=Missing("epoch 0 was not kept"))
+    for one in (view, view.take(np.array([1])), copy.deepcopy(view)):
+        with pytest.raises(NotApplicable, match=r"^epoch 0 was not kept$"):
+            one.initial  # noqa: B018
+    with pytest.raises(NotApplicable, match="made without `stacks`"):
+        View("weights", 2).stacks  # noqa: B018
+    with pytest.raises(AccessError):
+        view.train  # noqa: B018
 
 
 def test_a_view_can_be_printed_and_compared_at_any_level(full_view):
     view = full_view("hyperparameters")
-    assert "View" in repr(view)
+    assert repr(view) == "View('hyperparameters', 7 models)"
     assert view == view
     assert view != full_view("hyperparameters")
 
@@ -76,7 +88,9 @@ def test_taking_keeps_every_model_whole(full_view, data):
             for value in stack.parameters.values():
                 assert value.flatten(1)[:, 0].tolist() == [wanted[row] for row in stack.rows]
     assert view.train.loss.tolist() == full_view("trajectory").train.loss[wanted].tolist()
-    assert full_view("unlabeled-data").take(np.array(wanted, dtype=int)).target.logits.ravel().tolist() == wanted
+    taken = full_view("unlabeled-data").take(np.array(wanted, dtype=int))
+    assert taken.targets["digits"].logits.ravel().tolist() == wanted
+    assert taken.source.logits.ravel().tolist() == wanted
 
 
 @pytest.mark.parametrize("rows", [[0, 0], [7], [-1]])
@@ -92,8 +106,3 @@ def test_taking_leaves_the_original_alone(full_view):
     taken.train.loss[:] = 99
     assert view.stacks[1].parameters["conv1.weight"].max() == 5
     assert view.train.loss.max() < 1
-
-
-def test_a_row_of_a_measure_is_plain_data():
-    measure = Measure("name", len, "weights", "free", "formula", "citation")
-    assert measure.control is False

@@ -1,1 +1,0 @@
-"""Networks as methods read them: without norms."""
