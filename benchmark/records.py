@@ -1,16 +1,16 @@
-"""A record: what one method did on one task, as a JSON file with its predictions in a Parquet file beside it.
+"""A record: the result of one method on one task, as a JSON file with its predictions in a Parquet file beside it.
 
     <folder>/<zoo>/<task>/<method>--<created>.json, .parquet
 
-Records are only ever added. A later run of the same method on the same board supersedes the earlier one when the
-folder is read; the earlier file stays as history.
+Records are only added. When a folder is read, the latest run of a method on the same models supersedes earlier ones,
+whose files remain as history.
 """
 
 import hashlib
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, get_type_hints
@@ -29,25 +29,25 @@ PREDICTION_COLUMNS = ["model_id", "configuration", "prediction", "reason", "targ
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One method on one task. The fields are the keys of the JSON file.
+    """The result of one method on one task. The fields are the keys of the JSON file.
 
     Attributes:
         schema: version of this format.
         task, task_version: "<zoo>/<name>" and the version of its definition.
-        target, orientation: what is predicted, and in words what a larger value means.
-        kind: "measure", "predictor", "estimator" or "oracle".
-        control: the method is a yardstick, shown on the board without a rank.
+        target, orientation: what is predicted, and what a larger value means, in words.
+        kind: the name of a kind of ``benchmark.tasks.KINDS``.
+        control: the method is a control, shown on the board without a rank.
         zoo_manifest, weights_hash, split_hash: SHA-256 of what was scored.
         created: ISO 8601 time with its offset.
-        seconds, peak_memory_mib: cost of the run; the memory is None for values that were computed before.
-        status: "ok", "failed", "timeout" or "not applicable"; all but "ok" have a reason.
-        log: the end of what a failed method printed.
-        models: number of test models; coverage: the share of them that has a prediction.
+        seconds, peak_memory_mib: cost of the run; the memory is None for values that had been computed before.
+        status: one of ``STATUSES``; all but "ok" have a reason.
+        log: the end of the output of a failed method.
+        models: number of test models; coverage: the share of them with a prediction.
         flags: remarks on the prediction, such as "constant".
         headline: the score that orders the board.
         scores: {"tau": {"value", "low", "high", "flipped", "detail"}, ...} with 95 % intervals, see
-            ``benchmark.scoring.scorecard.Entry``; empty where there is nothing to score.
-        undefined: {"psi": why, ...}, the scores that the method has not.
+            ``benchmark.scoring.scorecard.Entry``; empty if there is nothing to score.
+        undefined: {"psi": reason, ...}, the scores that are undefined for the method.
         reference: {"tie_ceiling", "tie_fraction", "reliability": {"halves", "ceiling"}, "noise_floors": {"tau":
             {"median", "p95"}, ...}} of the task.
         path: the file it was read from or written to; not part of the format.
@@ -88,7 +88,11 @@ class Record:
 
     @classmethod
     def load(cls, path: Path) -> "Record":
-        """Reads one JSON file. Raises InputError, which names the file, where it is not a record of this format."""
+        """Reads one JSON file of any schema up to ``SCHEMA``.
+
+        Raises:
+            InputError: the file is not a record; the message names it.
+        """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -104,7 +108,10 @@ class Record:
     def predictions(self) -> "pd.DataFrame":
         """One row per test model: model_id, configuration, prediction (float64, NaN where undefined), reason, target.
 
-        The prediction is oriented like the target. Raises InputError where the file is missing or does not match.
+        The prediction is oriented like the target.
+
+        Raises:
+            InputError: the file is missing or does not match the record.
         """
         import pandas as pd
 
@@ -117,19 +124,28 @@ class Record:
             raise InputError(f"{path}, the predictions of {self.path.name}, cannot be read: {error}") from error
         if list(frame.columns) != PREDICTION_COLUMNS or len(frame) != self.models:
             raise InputError(
-                f"{path} holds {len(frame)} rows of {', '.join(map(str, frame.columns))}; {self.path.name} promises "
+                f"{path} holds {len(frame)} rows of {', '.join(map(str, frame.columns))}; {self.path.name} needs "
                 f"{self.models} rows of {', '.join(PREDICTION_COLUMNS)}; run the method again"
             )
         return frame
 
+    def to_json(self) -> dict:
+        """The record's keys and values, and the path of its file."""
+        return {name: getattr(self, name) for name in _KEYS} | {"path": str(self.path)}
+
+    @property
+    def is_error(self) -> bool:
+        """The method is at fault that there is no prediction."""
+        return self.status in ("failed", "timeout")
+
     @property
     def population(self) -> tuple[str, str, int, str]:
-        """Records can be compared where this is equal: same task, same weights, same split."""
+        """Records with the same population can be compared: same task, same weights, same split."""
         return self.task, self.weights_hash, self.task_version, self.split_hash
 
     @property
     def board(self) -> tuple[str, str, int, str, str]:
-        """The board that the record stands on: its population and access level."""
+        """The board of the record: its population and access level."""
         return *self.population, self.access
 
     @property
@@ -137,19 +153,25 @@ class Record:
         return datetime.fromisoformat(self.created).astimezone(UTC)
 
 
+_KEYS = tuple(field.name for field in fields(Record) if field.name != "path")
+
+
 def write(record: Record, predictions: "pd.DataFrame | None", folder: Path) -> Path:
     """Writes a record under ``folder`` and returns the path of its JSON file, which appears last and whole.
 
-    ``predictions`` has the columns that ``Record.predictions`` returns; None for a method that gave none.
-    Raises InputError where the record breaks the format, or a record of this method and time is already there.
+    Args:
+        predictions: with the columns that ``Record.predictions`` returns; None for a method without predictions.
+
+    Raises:
+        InputError: the record breaks the format, or there is already a record of this method and time.
     """
-    content = {key: value for key, value in asdict(record).items() if key != "path"}
+    content = {key: getattr(record, key) for key in _KEYS}
     if problem := _problem(content):
         raise InputError(f"the record of {record.method!r} breaks the format: {problem}")
     name = f"{_file_name(record.method)}--{record.time:%Y%m%dT%H%M%S.%fZ}.json"
     path = folder / _file_name(record.zoo) / _file_name(record.task.rpartition("/")[2]) / name
     if path.exists():
-        raise InputError(f"{path} is already there, and records are never overwritten; give it a later `created`")
+        raise InputError(f"{path} exists, and records are never overwritten: give the record a later `created`")
     if predictions is not None:
         columns = predictions[PREDICTION_COLUMNS]
         write_atomically(path.with_suffix(".parquet"), lambda temporary: columns.to_parquet(temporary, index=False))
@@ -158,9 +180,10 @@ def write(record: Record, predictions: "pd.DataFrame | None", folder: Path) -> P
 
 
 def read_records(folder: Path) -> list[Record]:
-    """The newest record of every method on every board under ``folder``, by board and method.
+    """The newest record of every method on every population under ``folder``, by population and method.
 
-    Raises InputError that names the first file which is not a record.
+    Raises:
+        InputError: a file is not a record; the message names the first.
     """
     newest: dict[tuple, Record] = {}
     for path in sorted(folder.glob("*/*/*.json")):
@@ -172,13 +195,13 @@ def read_records(folder: Path) -> list[Record]:
 
 
 def _file_name(name: str) -> str:
-    """``name`` itself where it is a plain file name, else a plain form of it that stays distinct."""
+    """``name`` itself if it is a plain file name, else a plain form of it with a hash that keeps it distinct."""
     plain = re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip(".-")[:80]
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _of_schema_1(content: dict) -> dict:
-    """A record of schema 1, where tau and the mean absolute error were all the scores, as one of schema 2."""
+    """Schema 2 of a record of schema 1, which had only tau and the mean absolute error."""
     reference = dict(content.get("reference") or {})
     if floor := reference.pop("noise_floor", None):
         reference["noise_floors"] = {"tau": floor}
@@ -186,18 +209,18 @@ def _of_schema_1(content: dict) -> dict:
 
 
 def _of_schema_2(content: dict) -> dict:
-    """A record of schema 2, where a method was called an entrant and every board was ordered by tau."""
+    """Schema 3 of a record of schema 2, in which methods were called entrants and tau ordered every board."""
     renamed = {"method" if key == "entrant" else key: value for key, value in content.items()}
     return renamed | {"schema": SCHEMA, "headline": "tau"}
 
 
 def _problem(content: object) -> str | None:
-    """What keeps ``content`` from being a record, in words; None where it is one."""
+    """Why ``content`` is not a record; None if it is one."""
     if not isinstance(content, dict):
         return f"it holds a {type(content).__name__}, expected an object"
     if content.get("schema") != SCHEMA:
         return f"its schema is {content.get('schema')!r}, this version of gengap reads 1 to {SCHEMA}"
-    expected = {f.name for f in fields(Record)} - {"path"}
+    expected = set(_KEYS)
     if missing := sorted(expected - content.keys()):
         return f"it lacks {', '.join(missing)}"
     if unknown := sorted(content.keys() - expected):

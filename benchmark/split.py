@@ -12,52 +12,53 @@ from zoo_builder.store.zoo import Zoo
 # The share of configurations in each split; the rest is the test split.
 TRAIN_SHARE, VALIDATION_SHARE = 0.4, 0.1
 SPLIT_VERSION = 1
+# An interval, and the choice of settings, need so many models.
+MINIMUM_MODELS = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
-    """The models of a zoo that a task is about, cut by configuration; the same for every method.
+    """A zoo's models partitioned by configuration, in the same way for every method.
 
     Attributes:
-        final: rows of ``zoo.final`` of the runs that ended well; positions below count in it.
+        final: the rows of ``zoo.final`` of runs with status "ok"; positions below count in it.
         train, validation, test: int64 positions.
-        hash: sha256 (hex) over model ids and their splits.
+        hash: sha256 (hex) of model ids and their splits.
     """
 
-    final: "pd.DataFrame"
+    final: pd.DataFrame
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
     hash: str
 
 
-def split(zoo: "Zoo", fitted: bool = True) -> Split:
-    """Train 40 %, validation 10 %, test 50 % of the configurations, by a hash of each, the seed excluded.
+def split_zoo(zoo: Zoo, fitted: bool = True) -> Split:
+    """Train 40 %, validation 10 %, test 50 % of the configurations, by a hash of each without its seed.
 
-    Seed twins never straddle it, and a larger zoo keeps every model where it was. Where nothing is ``fitted``, all
-    models are test models.
+    Seed twins are always on the same side, and a model stays on its side when the zoo grows. If nothing is ``fitted``,
+    all models are test models.
 
     Raises:
-        InputError: so few models that a split has less than three.
+        InputError: a side has fewer than three models.
     """
     final = zoo.final[zoo.final["status"] == "ok"]
-    share = final["configuration"].map(_position).to_numpy(float)
-    names = np.where(
-        share < TRAIN_SHARE, "train", np.where(share < TRAIN_SHARE + VALIDATION_SHARE, "validation", "test")
-    )
+    position = final["configuration"].map(position_of).to_numpy(float)
+    validation_end = TRAIN_SHARE + VALIDATION_SHARE
+    names = np.where(position < TRAIN_SHARE, "train", np.where(position < validation_end, "validation", "test"))
     if not fitted:
         names = np.full(len(final), "test")
     train, validation, test = (np.flatnonzero(names == name) for name in ("train", "validation", "test"))
-    if fitted and min(len(train), len(validation), len(test)) < 3:
+    if fitted and min(len(train), len(validation), len(test)) < MINIMUM_MODELS:
         raise InputError(
             f"the zoo {zoo.root} has {len(train)} training, {len(validation)} validation and {len(test)} test models, "
-            f"and a task needs 3 of each: build it with more --models"
+            f"and a task needs {MINIMUM_MODELS} of each: build it with more `models`"
         )
     lines = [f"{SPLIT_VERSION}", *map(" ".join, zip(final["model_id"], names, strict=True))]
     return Split(final, train, validation, test, hashlib.sha256("\n".join(lines).encode()).hexdigest())
 
 
-def _position(configuration: str) -> float:
-    """A number in [0, 1) that depends on the configuration alone."""
+def position_of(configuration: str) -> float:
+    """A number in [0, 1) that depends on the configuration alone; the splits are intervals of it."""
     digest = hashlib.sha256(f"split {SPLIT_VERSION} {configuration}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

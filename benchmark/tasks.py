@@ -1,20 +1,71 @@
-"""Tasks: what is predicted, from what, on which models of a zoo."""
+"""Tasks, as rows: what is predicted, from what, on which models of a zoo, and which kinds of methods may answer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
-from baselines.access import ACCESS
+from baselines.measures.measure import Measure
+from baselines.methods import Estimator, Predictor
+from benchmark.scoring.scores import SCORES
 from zoo_builder.errors import InputError, nearest
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-    from benchmark.evaluation.methods import Method
+@dataclass(frozen=True)
+class Target:
+    """What is predicted.
+
+    Attributes:
+        title: as shown on boards and stored in records.
+        orientation: what a larger value means.
+        values: maps rows of ``zoo.final`` to float64 [rows], never a function of a method.
+        is_gap: it is training minus test accuracy.
+    """
+
+    title: str
+    orientation: str
+    values: Callable[[pd.DataFrame], np.ndarray]
+    is_gap: bool = False
 
 
-GAP = "generalization gap (training minus test accuracy)"
+def _test_accuracy(final: pd.DataFrame) -> np.ndarray:
+    return final["test_accuracy"].to_numpy(float)
+
+
+def _gap(final: pd.DataFrame) -> np.ndarray:
+    return final["train_accuracy"].to_numpy(float) - _test_accuracy(final)
+
+
+TEST_ACCURACY = Target("test accuracy", "larger is a higher test accuracy", _test_accuracy)
+GAP = Target("generalization gap (training minus test accuracy)", "larger is a larger gap", _gap, is_gap=True)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of method and what it needs from a task.
+
+    Attributes:
+        protocol: the class that methods of this kind are instances of; None where the benchmark computes the answers.
+        target: the only target that the methods speak of; None for any.
+        fields: the fields of a View that the task's access level must allow.
+        fitted: the methods are fitted, so the task must set training models apart.
+        on_target_scale: the answers are in the units of the target.
+    """
+
+    name: str
+    protocol: type | None
+    target: Target | None = None
+    fields: frozenset[str] = frozenset()
+    fitted: bool = False
+    on_target_scale: bool = True
+
+
+MEASURE = Kind("measure", Measure, target=GAP, on_target_scale=False)
+PREDICTOR = Kind("predictor", Predictor, fitted=True)
+ESTIMATOR = Kind("estimator", Estimator, fields=frozenset({"targets"}))
+ORACLE = Kind("oracle", None)
+KINDS = {kind.name: kind for kind in (MEASURE, PREDICTOR, ESTIMATOR, ORACLE)}
 
 
 @dataclass(frozen=True)
@@ -23,78 +74,33 @@ class Task:
 
     Attributes:
         name: the part after "<zoo>/".
-        version: changes with the definition; scores of two versions are never compared.
-        access: the most a method may read, controls excepted.
-        kinds: the kinds of methods that "all" stands for, beside the controls.
-        target, orientation: what is predicted, and what a larger value says.
-        fitted: methods are fitted on the train split and scored on the test split. Where nothing is fitted, all models
-            are scored: half of a controlled grid is none any more.
+        version: raised with every change of the definition; scores of two versions are never compared.
+        access: the highest access level that a method may have, controls excepted.
+        kinds: the kinds of methods that "all" stands for, besides the controls.
+        target: what is predicted.
+        answer: the type of an answer for one model.
+        scores: names of the scores, see ``benchmark.scoring.scores.SCORES``.
+        headline: the score that orders the board.
+        fitted: methods are fitted on the train split and scored on the test split. Otherwise all models are scored,
+            because half of a grid is no longer a grid.
     """
 
     name: str
     version: int
     access: str
-    kinds: tuple[str, ...]
-    target: str
-    orientation: str
+    kinds: tuple[Kind, ...]
+    target: Target
+    answer: str = "number"
+    scores: tuple[str, ...] = tuple(SCORES)
+    headline: str = "tau"
     fitted: bool = True
-
-    def values(self, final: "pd.DataFrame") -> np.ndarray:
-        """The target of each row of ``zoo.final``: float64 [n]."""
-        accuracy = final["test_accuracy"].to_numpy(float)
-        return final["train_accuracy"].to_numpy(float) - accuracy if self.predicts_gap else accuracy
-
-    @property
-    def predicts_gap(self) -> bool:
-        return self.target == GAP
-
-    def refuses(self, method: "Method") -> str | None:
-        """Why this method cannot enter the task; None where it can."""
-        if method.kind == "measure" and not self.predicts_gap:
-            return f"a complexity measure says how large the generalization gap is, and {self.name} is about accuracy"
-        if method.kind == "predictor" and not self.fitted and not method.control:
-            return f"it is fitted, and {self.name} scores all models of a zoo"
-        if method.kind == "estimator" and "target" not in ACCESS[self.access]:
-            return f"an estimator reads unlabeled target data, which {self.name} does not give"
-        if not method.control and not ACCESS[method.access] <= ACCESS[self.access]:
-            return f"it reads {method.access!r}, and {self.name} gives {self.access!r}"
-        return None
 
 
 TASKS = (
-    Task(
-        name="test-accuracy",
-        version=1,
-        access="weights",
-        kinds=("predictor",),
-        target="test accuracy",
-        orientation="larger is a higher test accuracy",
-    ),
-    Task(
-        name="generalization-gap",
-        version=1,
-        access="train-data",
-        kinds=("measure", "predictor"),
-        target=GAP,
-        orientation="larger is a larger gap",
-    ),
-    Task(
-        name="complexity",
-        version=2,
-        access="trajectory",
-        kinds=("measure",),
-        target=GAP,
-        orientation="larger is a larger gap",
-        fitted=False,
-    ),
-    Task(
-        name="unlabeled-accuracy",
-        version=1,
-        access="unlabeled-data",
-        kinds=("estimator",),
-        target="test accuracy",
-        orientation="larger is a higher test accuracy",
-    ),
+    Task(name="test-accuracy", version=1, access="weights", kinds=(PREDICTOR,), target=TEST_ACCURACY),
+    Task(name="generalization-gap", version=1, access="train-data", kinds=(MEASURE, PREDICTOR), target=GAP),
+    Task(name="complexity", version=2, access="trajectory", kinds=(MEASURE,), target=GAP, fitted=False),
+    Task(name="unlabeled-accuracy", version=1, access="unlabeled-data", kinds=(ESTIMATOR,), target=TEST_ACCURACY),
 )
 
 
@@ -102,7 +108,10 @@ def find_task(name: str, zoo_name: str) -> Task:
     """The task called ``name``, or "<zoo>/<name>" with the zoo's own name.
 
     Raises:
-        InputError: no such task, or the name is of another zoo.
+        InputError: no such task, or the name belongs to another zoo.
+
+    >>> find_task("digits/complexity", "digits").target.title
+    'generalization gap (training minus test accuracy)'
     """
     zoo, _, short = name.rpartition("/")
     names = [task.name for task in TASKS]

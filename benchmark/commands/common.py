@@ -1,19 +1,67 @@
-"""What several commands share: argument types, output as text or JSON, notes on stderr."""
+"""What several commands share: parsers, arguments, output as text or JSON, notes on stderr."""
 
 import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-DATA_HELP = (
-    "where the data set lies: a folder with train.parquet and test.parquet, an image folder with train/ and test/, "
-    "or a torchvision root (default: where the zoo was built from, else a download)"
-)
+# Errors of the library name an argument in backticks; the command line shows the flag that sets it.
+FLAGS = {
+    "address": "--address",
+    "data_root": "--data",
+    "device": "--device",
+    "engine": "--engine",
+    "epochs": "--epochs",
+    "models": "--models",
+    "out": "--out",
+    "runner": "--runner",
+    "seed": "--seed",
+    "test_examples": "--test-examples",
+    "timeout": "--timeout",
+    "workers": "--workers",
+}
 
 
-def filled(value: str) -> str:
+def add_command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], help: str, epilog: str | None = None
+) -> argparse.ArgumentParser:
+    """Adds the command ``name``, which runs ``run`` and has --json, to the subparsers ``commands``."""
+    parser = commands.add_parser(
+        name,
+        help=help,
+        description=f"{help[0].upper()}{help[1:]}.",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run, parser=parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def add_zoo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("zoo", type=Path, metavar="DIR", help="the folder of a zoo")
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="PATH",
+        help="the data set: a folder with train.parquet and test.parquet, an image folder with train/ and test/, or a "
+        "torchvision root (default: the folder that the zoo was built from, or a download)",
+    )
+
+
+def add_workers(parser: argparse.ArgumentParser, what: str = "processes on a CPU") -> None:
+    parser.add_argument(
+        "--workers", type=positive, metavar="N", default=cores(), help=f"{what} (default: one per core)"
+    )
+
+
+def not_empty(value: str) -> str:
     if not value:
         raise argparse.ArgumentTypeError("it is empty")
     return value
@@ -30,13 +78,23 @@ def cores() -> int:
 
 
 def show(options: argparse.Namespace, value: Any, text: str) -> None:
+    """Prints ``value`` with --json, else ``text``."""
     print(json.dumps(value, indent=2, ensure_ascii=False) if options.json else text)
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
+    """The rows as text, columns aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     return "\n".join(lines)
+
+
+def count(number: int, noun: str) -> str:
+    """
+    >>> count(1, "model"), count(2, "model")
+    ('1 model', '2 models')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def note(message: str) -> None:

@@ -1,14 +1,23 @@
-"""`gengap demo`."""
+"""`gengap demo`: a zoo, every method on it, a leaderboard and a report."""
 
 import argparse
 import time
+from pathlib import Path
+from typing import Any
 
-from benchmark.commands.common import cores, note, show
-from benchmark.commands.run import is_bad, record_json, records_of
+from benchmark.commands.common import add_command, add_workers, cores, note, show
+from benchmark.commands.run import run_methods
 from benchmark.commands.zoo import progress_bar
 
 
-def _demo(options: argparse.Namespace) -> int:
+def add(commands: Any) -> None:
+    help = "train a zoo on digits, run every method on it, and write a leaderboard and a report, in 3 minutes"
+    parser = add_command(commands, "demo", _run, help)
+    parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="the folder (default: demo)")
+    add_workers(parser, "processes that train")
+
+
+def _run(options: argparse.Namespace) -> int:
     from benchmark.reports.report import markdown, write_html
     from zoo_builder import files
     from zoo_builder.building.build import build
@@ -16,25 +25,27 @@ def _demo(options: argparse.Namespace) -> int:
     from zoo_builder.recipes.recipe import load_recipe
 
     started = time.perf_counter()
-    out, workers = options.out, options.workers or cores()
-    note(f"1/3 training the zoo {out / 'zoo'}")
+    root, results, report = options.out / "zoo", options.out / "results", options.out / "report.html"
+    note(f"1/3 training the zoo {root}")
     with progress_bar() as progress:
-        zoo = build(load_recipe("digits"), out / "zoo", device="cpu", runner=Local(workers), progress=progress)
+        zoo = build(
+            load_recipe("digits"), root, device="cpu", runner=Local(options.workers or cores()), progress=progress
+        )
     note("2/3 running the built-in methods")
-    # One process at a time: each holds a torch of its own, and the demo promises to stay under 2 GiB.
-    options.results, options.data, options.timeout, options.workers = out / "results", None, 600, 1
-    records, _ = records_of(zoo, "all", ["all"], options)
-    note("3/3 leaderboard and report")
-    text, report = markdown(out / "results"), out / "report.html"
-    files.write_atomically(out / "LEADERBOARD.md", lambda path: path.write_text(text, encoding="utf-8"))
-    write_html(out / "results", report, [zoo])
+    # One process at a time: each imports torch, and the demo promises to stay under 2 GiB.
+    records, _ = run_methods(zoo, "all", ["all"], results=results, workers=1, timeout=600)
+    note("3/3 writing the leaderboard and the report")
+    text = markdown(results)
+    files.write_atomically(options.out / "LEADERBOARD.md", lambda path: path.write_text(text, encoding="utf-8"))
+    write_html(results, report, [zoo])
+    seconds = time.perf_counter() - started
     closing = (
         f"{text}\nThe report is {report.resolve()}: open it in a browser.\n"
-        f"It took {time.perf_counter() - started:.0f} s. What to try next:\n"
-        f"  gengap methods                                  what was run\n"
-        f"  gengap run generalization-gap FILE.py:Name --zoo {out / 'zoo'} --results {out / 'results'}\n"
+        f"The demo took {seconds:.0f} s. What to try next:\n"
+        f"  gengap methods                                  list the methods that ran\n"
+        f"  gengap run generalization-gap FILE.py:Name --zoo {root} --results {results}\n"
         f"  gengap zoo build cifar10-gs --models 300 --epochs 5 --out zoos/cifar10-gs"
     )
-    facts = {"report": str(report), "seconds": time.perf_counter() - started}
-    show(options, facts | {"records": [record_json(record) for record in records]}, closing)
-    return 2 if any(map(is_bad, records)) else 0
+    facts = {"report": str(report), "seconds": seconds, "records": [record.to_json() for record in records]}
+    show(options, facts, closing)
+    return 2 if any(record.is_error for record in records) else 0

@@ -1,14 +1,33 @@
-"""`gengap leaderboard`."""
+"""`gengap leaderboard`: prints boards, or writes them to files."""
 
 import argparse
 import json
+from pathlib import Path
+from typing import Any
 
-from benchmark.commands.common import note
-from benchmark.commands.run import record_json
+from benchmark.commands.common import add_command, note
 from zoo_builder.errors import InputError
 
 
-def _leaderboard(options: argparse.Namespace) -> int:
+def add(commands: Any) -> None:
+    help = "print the leaderboard of a results folder, or write it to files"
+    parser = add_command(commands, "leaderboard", _run, help)
+    parser.add_argument(
+        "results", nargs="?", type=Path, default=Path("results"), help="the folder of records (default: results)"
+    )
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write Markdown to FILE instead of printing it")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a self-contained page to FILE")
+    parser.add_argument("--across", metavar="TASK", help="one task only, its zoos side by side (Markdown)")
+    parser.add_argument(
+        "--zoo", type=Path, action="append", default=[], metavar="DIR", help="plot this zoo in the page; repeatable"
+    )
+    parser.add_argument(
+        "--check", type=Path, metavar="FILE", help="exit with 1 if this Markdown file does not match the records"
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    from benchmark.records import read_records
     from benchmark.reports.report import markdown, write_html
     from zoo_builder import files
     from zoo_builder.store.zoo import Zoo
@@ -16,14 +35,14 @@ def _leaderboard(options: argparse.Namespace) -> int:
     if not options.results.is_dir():
         raise InputError(f"there is no results folder {options.results}: make one with `gengap run TASK --zoo DIR`")
     if options.across and (options.html or options.json):
-        raise InputError("--across makes a table in Markdown: leave --html and --json out")
+        raise InputError("--across makes a table in Markdown: omit --html and --json")
     text = markdown(options.results, options.across)
     if options.check:
         current = options.check.read_text(encoding="utf-8") if options.check.is_file() else None
         if current != text:
             across = f" --across {options.across}" if options.across else ""
             again = f"gengap leaderboard {options.results}{across} --markdown {options.check}"
-            note(f"{options.check} is not what the records say: run `{again}`")
+            note(f"{options.check} does not match the records: run `{again}`")
             return 1
     if options.html:
         write_html(options.results, options.html, [Zoo.open(path) for path in options.zoo])
@@ -32,9 +51,7 @@ def _leaderboard(options: argparse.Namespace) -> int:
         files.write_atomically(options.markdown, lambda path: path.write_text(text, encoding="utf-8"))
         note(f"wrote {options.markdown}")
     if options.json:
-        from benchmark.records import read_records
-
-        print(json.dumps([record_json(record) for record in read_records(options.results)], indent=2))
+        print(json.dumps([record.to_json() for record in read_records(options.results)], indent=2))
     elif not (options.html or options.markdown or options.check):
         print(text, end="")
     return 0

@@ -4,22 +4,86 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.commands.common import columns, cores, note, show
+from benchmark.commands.common import (
+    add_command,
+    add_data,
+    add_workers,
+    add_zoo,
+    columns,
+    cores,
+    count,
+    not_empty,
+    note,
+    positive,
+    show,
+)
 from zoo_builder.errors import InputError
 
 if TYPE_CHECKING:
     from zoo_builder.building.build import Progress
-    from zoo_builder.building.estimate import Plan
+    from zoo_builder.building.estimate import Estimate
+    from zoo_builder.recipes.recipe import Recipe
     from zoo_builder.store.zoo import Zoo
+
+# More models than this need --yes.
+MODELS_WITHOUT_YES = 10_000
+
+
+def add(commands: Any) -> None:
+    zoo = commands.add_parser("zoo", help="build, describe and verify zoos")
+    verbs = zoo.add_subparsers(required=True, metavar="VERB")
+    build = add_command(verbs, "build", _build, "train the networks of a recipe", epilog=BUILD_EPILOG)
+    plan = add_command(verbs, "plan", _plan, "estimate models, parameters, time and disk of a recipe")
+    info = add_command(verbs, "info", _info, "describe a zoo")
+    verify = add_command(verbs, "verify", _verify, "check files, rows and weights of a zoo, and recompute accuracies")
+    for parser in (build, plan):
+        parser.add_argument("recipe", help="a built-in recipe, such as digits or cifar10-gs, or a .toml file")
+        parser.add_argument("--models", type=int, metavar="N", help="number of runs; a larger number extends a zoo")
+        parser.add_argument("--epochs", type=int, metavar="E", help="train at most this many epochs")
+        add_data(parser)
+        add_workers(parser)
+        parser.add_argument(
+            "--engine",
+            default="auto",
+            choices=["auto", "native", "torch"],
+            help="compute engine: compiled C++ for this CPU, PyTorch, or the faster one (auto, the default)",
+        )
+    build.add_argument("--out", required=True, type=not_empty, metavar="DIR", help="the folder of the zoo")
+    build.add_argument("--seed", type=int, metavar="S", help="train another population of the same recipe")
+    build.add_argument(
+        "--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: a GPU if there is one"
+    )
+    build.add_argument(
+        "--runner", default="local", choices=["local", "ray"], help="processes of this machine, or a Ray cluster"
+    )
+    build.add_argument(
+        "--address", type=not_empty, metavar="HOST:PORT", help="the head of a Ray cluster (default: start one here)"
+    )
+    build.add_argument("--yes", action="store_true", help=f"build even more than {MODELS_WITHOUT_YES:,} models")
+    add_zoo(info)
+    add_zoo(verify)
+    verify.add_argument(
+        "--sample", type=positive, default=20, metavar="N", help="number of models to evaluate again (default: 20)"
+    )
+    add_data(verify)
+
+
+BUILD_EPILOG = """\
+Builds are resumable: rerun the command; the result is byte-identical.
+
+  gengap zoo build digits --out zoos/digits
+  gengap zoo build cifar10-gs --models 300 --epochs 5 --out zoos/cifar10-gs
+"""
 
 
 @contextmanager
 def progress_bar() -> Iterator["Progress"]:
-    """A progress bar on stderr: model-epochs and their rate, time left, models committed.
+    """A progress bar on stderr: model-epochs and their rate, time left, finished models.
 
-    However the block is left, the bar's line is ended: what is said next stands on a line of its own.
+    The bar's line is ended even by an error, so that the message after it has a line of its own.
     """
     from tqdm import tqdm
 
@@ -35,7 +99,7 @@ def progress_bar() -> Iterator["Progress"]:
         state["done"] += models
         state["bar"].set_postfix_str(f"{state['done']}/{state['models']} models")
         if state["done"] == state["models"]:
-            # Runs that stopped early have left epochs over.
+            # Runs that stopped early did not train all of their epochs.
             state["bar"].total = state["bar"].n
 
     try:
@@ -45,24 +109,23 @@ def progress_bar() -> Iterator["Progress"]:
             state["bar"].close()
 
 
-def _zoo_build(options: argparse.Namespace) -> int:
+def _build(options: argparse.Namespace) -> int:
     from zoo_builder.recipes.recipe import load_recipe
 
     recipe = load_recipe(options.recipe).cut(options.models, options.epochs, options.seed)
     from zoo_builder.building.build import build
-    from zoo_builder.building.estimate import refuse_large
     from zoo_builder.building.runner import Local, Ray
 
     if options.runner == "ray":
         if options.workers:
-            raise InputError("--workers is for --runner local: a Ray cluster takes as many parts as it has CPUs")
+            raise InputError("--workers needs --runner local: a Ray cluster trains as many parts as it has CPUs")
         runner = Ray(options.address)
     elif options.address:
-        raise InputError("--address is for --runner ray: add it, or leave --address out")
+        raise InputError("--address needs --runner ray: add it, or omit --address")
     else:
         runner = Local(options.workers or cores())
-    if not options.yes:
-        refuse_large(recipe, options.data)
+    if recipe.models > MODELS_WITHOUT_YES and not options.yes:
+        raise _unconfirmed(recipe, options.data)
     with progress_bar() as progress:
         zoo = build(
             recipe,
@@ -77,44 +140,55 @@ def _zoo_build(options: argparse.Namespace) -> int:
     return 0
 
 
-def _zoo_plan(options: argparse.Namespace) -> int:
-    from zoo_builder.building.estimate import plan
+def _unconfirmed(recipe: "Recipe", data_root: Path | None) -> InputError:
+    from zoo_builder import files
+    from zoo_builder.building.estimate import bytes_on_disk
+
+    size = files.size_text(bytes_on_disk(recipe, data_root))
+    return InputError(
+        f"{recipe.name} has {recipe.models:,} models, about {size} on disk, and more than {MODELS_WITHOUT_YES:,} need "
+        f"a confirmation: `gengap zoo plan` estimates the time, --yes builds them, --models N builds fewer"
+    )
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from zoo_builder.building.estimate import estimate
     from zoo_builder.recipes.recipe import load_recipe
 
     recipe = load_recipe(options.recipe).cut(options.models, options.epochs)
-    made = plan(recipe, options.data, options.workers or cores(), options.engine, note)
-    show(options, asdict(made), _plan_text(made))
+    estimated = estimate(recipe, options.data, options.workers or cores(), options.engine, note)
+    show(options, asdict(estimated), _plan_text(estimated))
     return 0
 
 
-def _plan_text(plan: "Plan") -> str:
+def _plan_text(plan: "Estimate") -> str:
     from zoo_builder import files
 
     checkpoints = ", ".join(map(str, plan.checkpoints))
     stop = "" if plan.stop_cross_entropy is None else f", or training cross-entropy {plan.stop_cross_entropy:g}"
     rows = [
         ("recipe", plan.recipe),
-        ("models", f"{plan.models:,} in {plan.configurations:,} configurations"),
+        ("models", f"{plan.models:,} in {count(plan.configurations, 'configuration')}"),
         *((f"  {name}", values) for name, values in plan.axes.items()),
         ("epochs", f"{plan.epochs}{stop}; checkpoints at {checkpoints}"),
     ]
     needs = plan.needs
     if needs is None:
-        return f"{columns(rows)}\n\nparameters, time and bytes need the data, which is not at hand: {plan.problem}"
+        return f"{columns(rows)}\n\nparameters, time and disk need the data, which is not available: {plan.reason}"
     least, median, most = needs.parameters
     at_most = "at most " if plan.stop_cross_entropy is not None else ""
-    workers = f"{plan.workers} worker{'s' if plan.workers > 1 else ''}"
     rows += [
         ("architectures", f"{needs.architectures:,}"),
         ("parameters", f"{least:,} to {most:,} per model, median {median:,}"),
         ("on disk", f"{at_most}{files.size_text(needs.bytes)}"),
-        ("memory", f"at least {files.size_text(needs.memory)} for each worker, and the images"),
+        ("memory", f"at least {files.size_text(needs.memory)} for each worker, plus the images"),
     ]
     if needs.seconds is None:
-        rows.append(("time", "not known: this machine has too little memory to try"))
+        rows.append(("time", "unknown: this machine has too little memory for a trial"))
     else:
+        time = f"{at_most}{_duration(needs.seconds)} with {count(plan.workers, 'worker')} of this machine"
         rows += [
-            ("time", f"{at_most}{_duration(needs.seconds)} with {workers} of this machine, from a short calibration"),
+            ("time", f"{time}, from a short calibration"),
             ("", f"({needs.rate:,.0f} training samples x models per second and worker)"),
         ]
     return columns(rows)
@@ -127,7 +201,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def _zoo_info(options: argparse.Namespace) -> int:
+def _info(options: argparse.Namespace) -> int:
     from zoo_builder.store.zoo import Zoo
 
     zoo = Zoo.open(options.zoo)
@@ -152,7 +226,7 @@ def _description(zoo: "Zoo") -> dict:
         "description": zoo.recipe.description,
         "models": len(final),
         "configurations": int(final["configuration"].nunique()),
-        "status": {str(name): int(count) for name, count in final["status"].value_counts().items()},
+        "status": {str(name): int(number) for name, number in final["status"].value_counts().items()},
         "checkpoints": len(zoo.table),
         "epochs": zoo.recipe.epochs,
         "architectures": {key: architecture.size for key, architecture in zoo.architectures.items()},
@@ -170,7 +244,7 @@ def _description(zoo: "Zoo") -> dict:
 def _info_text(zoo: "Zoo") -> str:
     facts = _description(zoo)
     data = facts["data"]
-    status = ", ".join(f"{count} {name}" for name, count in facts["status"].items())
+    status = ", ".join(f"{number} {name}" for name, number in facts["status"].items())
     networks = ", ".join(f"{key} ({size:,} parameters)" for key, size in facts["architectures"].items())
     images = f"{data['train_images']:,} training and {data['test_images']:,} test images"
     rows = [
@@ -190,12 +264,11 @@ def _info_text(zoo: "Zoo") -> str:
     return f"{columns(rows)}\n\n{columns(spread)}"
 
 
-def _zoo_verify(options: argparse.Namespace) -> int:
+def _verify(options: argparse.Namespace) -> int:
     from zoo_builder.store.verify import problems
 
     found = list(problems(options.zoo, sample=options.sample, data_root=options.data))
-    show(options, {"zoo": str(options.zoo), "problems": found}, "\n".join(found) or f"{options.zoo}: nothing wrong")
+    show(options, {"zoo": str(options.zoo), "problems": found}, "\n".join(found) or f"{options.zoo}: no problems found")
     if found:
-        count = f"{len(found)} problem{'s' if len(found) > 1 else ''}"
-        note(f"gengap: error: {count}; run the same `gengap zoo build` again to rebuild damaged parts")
+        note(f"gengap: error: {count(len(found), 'problem')}; rerun `gengap zoo build` to rebuild damaged parts")
     return 2 if found else 0

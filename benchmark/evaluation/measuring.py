@@ -1,14 +1,14 @@
-"""The built-in measures of a whole zoo, kept beside it: ZOO/measures/part-00000.parquet, one table per part of the zoo.
+"""Measures of a whole zoo, stored beside it: ZOO/measures/part-00000.parquet, one table per part of the zoo.
 
 A row is one measure of one model:
 
     model_id, measure
-    version    of the measure's definition; a row of an older one is computed again
-    weights    sha256 of the file that held the part's weights; a row of other weights is computed again
-    value      float64; NaN where there is none
-    status     "ok", "qualified" (the value stands, with a remark), "undefined" or "failed"
-    reason     of any status but "ok"
-    seconds    processor time of the value, with all that it shares with others, as if it had been computed alone
+    version    of the measure's definition; rows of another version are computed again
+    weights    sha256 of the file with the part's weights; rows of other weights are computed again
+    value      float64; NaN if the status is "undefined" or "failed"
+    status     "ok", "qualified" (the value holds, with a remark), "undefined" or "failed"
+    reason     of every status but "ok"
+    seconds    processor time of the value with all shared computations, as if it had been computed alone
 """
 
 import time
@@ -34,23 +34,23 @@ from zoo_builder.errors import InputError, nearest
 from zoo_builder.lock import only_process
 from zoo_builder.networks.architecture import Architecture
 from zoo_builder.networks.stack import Stack
-from zoo_builder.store.format import file_of
 from zoo_builder.store.zoo import Zoo
 from zoo_builder.training.engine import Engine
+from zoo_builder.training.settings import subset_size
 
 if TYPE_CHECKING:
     from zoo_builder.datasets.dataset import Dataset
 
 COLUMNS = ("model_id", "measure", "version", "weights", "value", "status", "reason", "seconds")
-# Those that need one pass over the training images, or none.
+# The costs up to one pass over the training images.
 FAST = COSTS[: COSTS.index("pass") + 1]
-# About how many images (forward and backward) the searches take a model through.
-SEARCH_PASSES = 200_000
+# About how many images (forward and backward) a perturbation search passes through a model.
+SEARCH_IMAGES = 200_000
 SAVED_EVERY = 30  # seconds
 
 
 def named_groups() -> dict[str, tuple[Measure, ...]]:
-    """Measures that one name stands for: a family, or "fast", those that take one pass at most."""
+    """Names for several measures: every family, and "fast", which needs at most one pass over the training images."""
     return families() | {"fast": tuple(measure for measure in measures() if measure.cost in FAST)}
 
 
@@ -65,7 +65,9 @@ def select(names: Iterable[str]) -> list[Measure]:
     for name in names:
         if ":" in name or name.endswith(".py"):
             own = name if ":" in name else f"{name}:NAME"
-            raise InputError(f"{name} is not built in: `gengap run complexity {own} --zoo DIR` computes and scores it")
+            raise InputError(
+                f"{name} is not a built-in measure: `gengap run complexity {own} --zoo DIR` scores a measure of yours"
+            )
         if name not in known:
             raise InputError(
                 f"unknown measure {name!r}{nearest(name, known)}: give all, fast, a family "
@@ -86,21 +88,24 @@ def measure(
     progress: Callable[[int], object] = lambda values: None,
     note: Callable[[str], object] = lambda line: None,
 ) -> pd.DataFrame:
-    """Computes what is missing of the ``chosen`` measures, part by part, and returns all of their rows.
+    """Computes the missing values of the ``chosen`` measures, part by part, and returns all rows of these measures.
 
-    Whoever kills it loses what was computed in the last half minute and by the measure at work.
+    Values are saved every half minute: a process that is killed loses no more than that, and the current measure.
 
     Args:
-        start: called once with how many values are missing.
-        progress: called with the number of values just computed.
-        note: called with a line for whatever is not as fast as it could be.
+        start: called once with the number of missing values.
+        progress: called with the number of values that have just been computed.
+        note: called with a line about everything that is slower than it could be.
+
+    Returns:
+        The columns ``COLUMNS``, see the head of this module.
 
     Raises:
         InputError: another process measures or builds the zoo, the data cannot be read, the folder cannot be written,
-            or workers were killed. What was computed stays.
+            or workers were killed. Finished values are kept.
     """
     with only_process(zoo.root, "measuring", "measure a copy of the zoo"):
-        numbers = range(len(zoo.manifest["parts"]))
+        numbers = range(len(zoo.parts))
         wanted = {number: _missing(_runs(zoo, number), _read_part(zoo, number), chosen) for number in numbers}
         start(sum(len(runs) * len(missing) for groups in wanted.values() for runs, missing in groups))
         if jobs := [number for number, groups in wanted.items() if groups]:
@@ -108,14 +113,12 @@ def measure(
             data = zoo.data(data_root) if any(_reads_data(measure) for measure in left) else None
             images, device = 0 if data is None else len(data.train_labels), torch.device(device)
             chosen_engines = _engines(zoo, {measure.cost for measure in left}, images, device, note)
-            names = tuple(measure.name for measure in chosen)
-            run = partial(_measure_part, str(zoo.root), zoo.weights_hash, names, chosen_engines)
+            run = partial(_measure_part, str(zoo.root), zoo.weights_hash, tuple(chosen), chosen_engines)
             for _ in Local(workers).run(
                 [partial(run, number) for number in jobs], data, progress, device.type == "cuda"
             ):
                 pass
-    table = read(zoo)
-    return table[table["measure"].isin([measure.name for measure in chosen])]
+    return read(zoo, chosen)
 
 
 def _reads_data(measure: Measure) -> bool:
@@ -125,16 +128,21 @@ def _reads_data(measure: Measure) -> bool:
 def _engines(
     zoo: Zoo, costs: Collection[str], images: int, device: torch.device, note: Callable[[str], object]
 ) -> dict[Architecture, Engine]:
-    """An engine for each architecture of the zoo, as passes see it."""
-    # Forward and backward passes count three times a forward pass alone.
-    examples = images * ("pass" in costs) // 3 + SEARCH_PASSES * ("search" in costs)
+    """The engine of every architecture, norms folded as ``MeasureContext`` folds them."""
+    # A forward and a backward pass count as three forward passes.
+    examples = images * ("pass" in costs) // 3 + SEARCH_IMAGES * ("search" in costs)
     seen = {key: _without_norms(architecture) for key, architecture in zoo.architectures.items()}
-    found = engines("auto", device, seen, zoo.final, examples, note)
+    runs = zoo.final.groupby("architecture")
+    if "train_fraction" in zoo.final:
+        trained = runs["train_fraction"].apply(lambda own: sum(subset_size(share, examples) for share in own))
+    else:
+        trained = runs.size() * examples
+    found = engines("auto", device, seen, trained.to_dict(), note)
     return {seen[key]: engine for key, engine in found.items()}
 
 
 def _without_norms(architecture: Architecture) -> Architecture:
-    """The architecture of such networks as ``MeasureContext.stack`` has them."""
+    """The architecture whose passes ``MeasureContext`` computes."""
     none = {name: torch.empty(0, *shape) for name, shape in architecture.tensors.items()}
     try:
         return without_norms(Stack(architecture, none, np.empty(0, np.int64))).architecture
@@ -142,33 +150,34 @@ def _without_norms(architecture: Architecture) -> Architecture:
         return architecture
 
 
-def read(zoo: Zoo) -> pd.DataFrame:
-    """All rows that stand for this zoo's weights and the measures as they are defined now."""
-    tables = [_read_part(zoo, number) for number in range(len(zoo.manifest["parts"]))]
-    return pd.concat(tables, ignore_index=True)
+def read(zoo: Zoo, chosen: Sequence[Measure] | None = None) -> pd.DataFrame:
+    """The stored rows of the ``chosen`` measures (default: all built-in ones) as they are now defined, for this zoo."""
+    tables = [_read_part(zoo, number) for number in range(len(zoo.parts))]
+    return _current(pd.concat(tables, ignore_index=True), measures() if chosen is None else chosen)
 
 
-def not_at_hand(zoo: Zoo) -> list[str]:
-    """The measures that take more than one pass over the training images and have not been computed for this zoo."""
+def not_stored(zoo: Zoo) -> list[str]:
+    """Names of the measures that need more than one pass over the training images and are not stored for this zoo."""
     slow = [measure for measure in measures() if measure.cost not in FAST]
     return [measure.name for measure in _without_values(slow, read(zoo), len(zoo.final))]
 
 
 def _path(zoo: Zoo, number: int) -> Path:
-    return zoo.root / "measures" / f"{zoo.manifest['parts'][number]['name']}.parquet"
+    return zoo.root / "measures" / f"{zoo.parts[number].name}.parquet"
 
 
 def _weights_hash(zoo: Zoo, number: int) -> str:
-    return file_of(zoo.manifest["parts"][number], "weights")[1]["sha256"]
+    return zoo.parts[number].weights_hash
 
 
 def _runs(zoo: Zoo, number: int) -> pd.DataFrame:
     """The rows of ``zoo.final`` that lie in one part."""
-    ends = np.cumsum([part["rows"] for part in zoo.manifest["parts"]])
+    ends = np.cumsum([part.rows for part in zoo.parts])
     return zoo.final[np.searchsorted(ends, zoo.final.index, side="right") == number]
 
 
 def _read_part(zoo: Zoo, number: int) -> pd.DataFrame:
+    """The stored rows of one part's present weights, whatever measures they are of."""
     path = _path(zoo, number)
     if not path.is_file():
         return pd.DataFrame(
@@ -180,15 +189,19 @@ def _read_part(zoo: Zoo, number: int) -> pd.DataFrame:
         raise InputError(
             f"{path} cannot be read ({error}): delete it, and `gengap measure` computes it again"
         ) from error
-    current = table["measure"].map({measure.name: measure.version for measure in measures()})
-    return table[(table["version"] == current) & (table["weights"] == _weights_hash(zoo, number))]
+    return table[table["weights"] == _weights_hash(zoo, number)]
+
+
+def _current(table: pd.DataFrame, chosen: Sequence[Measure]) -> pd.DataFrame:
+    """The rows of the ``chosen`` measures that have the version of today's definition."""
+    return table[table["version"] == table["measure"].map({measure.name: measure.version for measure in chosen})]
 
 
 def _missing(
     runs: pd.DataFrame, table: pd.DataFrame, chosen: Sequence[Measure]
 ) -> list[tuple[pd.DataFrame, list[Measure]]]:
-    """The runs by architecture, with the measures that ``table`` lacks for some of them, or that failed."""
-    groups = []
+    """The runs by architecture, each with the measures that failed or that ``table`` lacks for some of these runs."""
+    table, groups = _current(table, chosen), []
     for _, alike in runs.groupby("architecture", sort=False):
         if missing := _without_values(chosen, table[table["model_id"].isin(alike["model_id"])], len(alike)):
             groups.append((alike, missing))
@@ -196,27 +209,27 @@ def _missing(
 
 
 def _without_values(chosen: Sequence[Measure], table: pd.DataFrame, models: int) -> list[Measure]:
-    """Those that failed or have no row in ``table`` for some of so many models."""
+    """The measures that failed or have no row in ``table`` for some of so many models."""
     found = table.loc[table["status"] != "failed", "measure"].value_counts()
     return [measure for measure in chosen if found.get(measure.name, 0) < models]
 
 
 @cache
 def _opened(root: str, weights_hash: str) -> Zoo:
-    """A worker opens a zoo once for all of its parts; one that was built anew in its place is another."""
+    """A worker opens a zoo once for all parts; a zoo that was built anew in the same folder has another hash."""
     return Zoo.open(root)
 
 
 def _measure_part(
     root: str,
     weights_hash: str,
-    names: tuple[str, ...],
+    chosen: tuple[Measure, ...],
     chosen_engines: dict[Architecture, Engine],
     number: int,
     data: "Dataset | None",
     progress: Callable[[int], object],
 ) -> dict:
-    """Computes what one part lacks and writes it beside what the part has; in any process."""
+    """Computes and saves the missing values of one part; in any process."""
     zoo = _opened(root, weights_hash)
     old = _read_part(zoo, number)
     tables, saved = [old], time.monotonic()
@@ -225,7 +238,7 @@ def _measure_part(
         table = pd.concat(tables, ignore_index=True).drop_duplicates(["model_id", "measure"], keep="last")
         files.write_atomically(_path(zoo, number), lambda path: table.to_parquet(path, index=False))
 
-    for runs, missing in _missing(_runs(zoo, number), old, select(names)):
+    for runs, missing in _missing(_runs(zoo, number), old, chosen):
         view = make_view(zoo, runs, "trajectory" if any(map(_reads_data, missing)) else "weights", data)
         for measure, rows, result in one_by_one(view, missing, engine_of=chosen_engines.__getitem__):
             table = _rows(runs.iloc[rows], measure, result).assign(weights=_weights_hash(zoo, number))

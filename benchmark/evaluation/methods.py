@@ -5,13 +5,16 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from baselines.access import ACCESS
 from baselines.measures.measure import Measure
 from baselines.methods import Estimator, Predictor
 from benchmark.evaluation.oracle import ORACLES
+from benchmark.tasks import KINDS, ORACLE, Kind
 from zoo_builder.errors import InputError, nearest
 
 _ATTRIBUTES = ("name", "access", "citation", "fit", "predict", "estimate")
@@ -22,14 +25,13 @@ class Method:
     """What is known of a method without running it.
 
     Attributes:
-        reference: how it was asked for: a built-in's name, "path/to/file.py:Name" or "package.module:Name".
-        kind: "measure", "predictor", "estimator" or "oracle".
-        control: a yardstick, shown on every board whatever it reads, and never ranked. Only built-ins can be one.
+        reference: a built-in's name, "path/to/file.py:Name" or "package.module:Name".
+        control: shown on every board whatever it reads, and never ranked. Only built-in methods can be controls.
     """
 
     reference: str
     name: str
-    kind: str
+    kind: Kind
     access: str
     citation: str
     formula: str
@@ -39,9 +41,25 @@ class Method:
     def builtin(self) -> bool:
         return ":" not in self.reference
 
+    def to_json(self) -> dict:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"kind": self.kind.name}
+
+    @classmethod
+    def from_json(cls, value: dict) -> "Method":
+        return cls(**value | {"kind": KINDS[value["kind"]]})
+
+
+def builtin_methods() -> dict[str, Method]:
+    """Every built-in method by name."""
+    oracles = {
+        name: Method(name, name, ORACLE, "target", "control", oracle.formula, control=True)
+        for name, oracle in ORACLES.items()
+    }
+    return {name: describe(name, method) for name, method in builtin_objects().items()} | oracles
+
 
 def builtin_objects() -> dict[str, Measure | Predictor | Estimator]:
-    """What every built-in method runs, by name; oracles, which read the targets, are none of them."""
+    """The object that runs every built-in method, by name; oracles have none, because they read the targets."""
     from baselines.estimators import estimators
     from baselines.measures import measures
     from baselines.predictors import predictors
@@ -49,20 +67,11 @@ def builtin_objects() -> dict[str, Measure | Predictor | Estimator]:
     return {method.name: method for method in (*measures(), *predictors(), *estimators())}
 
 
-def builtin_methods() -> dict[str, Method]:
-    """Every built-in method by name."""
-    oracles = {
-        name: Method(name, name, "oracle", "target", "control", oracle.formula, control=True)
-        for name, oracle in ORACLES.items()
-    }
-    return {name: describe(name, method) for name, method in builtin_objects().items()} | oracles
-
-
 def load_object(reference: str) -> Any:
-    """The method that ``reference`` names. A user's code is executed by this: call it in a process of its own.
+    """The method that ``reference`` names. This executes a user's code: call it in a separate process.
 
     Raises:
-        InputError: no such method, or it does not look like one.
+        InputError: there is no such method.
     """
     where, colon, attribute = reference.rpartition(":")
     if not colon:
@@ -91,9 +100,9 @@ def load_object(reference: str) -> Any:
 
 
 def unknown(reference: str, known: Iterable[str]) -> InputError:
-    """The error where a reference without a colon is none of the ``known`` names."""
+    """The error for a reference without a colon that is none of the ``known`` names."""
     if reference.endswith(".py"):
-        return InputError(f"{reference} is a file: name the class or function in it, as {reference}:Name")
+        return InputError(f"{reference} is a file: add the name of the class or function in it, as {reference}:Name")
     return InputError(
         f"unknown method {reference!r}{nearest(reference, known)}: give all, a name that `gengap methods` lists, "
         f"fast or a family of measures (`gengap measures`), path/to/file.py:Name or package.module:Name"
@@ -101,23 +110,22 @@ def unknown(reference: str, known: Iterable[str]) -> InputError:
 
 
 def describe(reference: str, method: Any) -> Method:
-    """Checks that ``method`` has what a method needs.
+    """The description of ``method``, after checking that it has everything a method needs.
 
     Raises:
-        InputError: it lacks a method or an attribute, or its access level does not exist.
+        InputError: a function or an attribute is missing, or its access level does not exist.
     """
-    kinds = {"measure": Measure, "predictor": Predictor, "estimator": Estimator}
-    kind = next((kind for kind, protocol in kinds.items() if isinstance(method, protocol)), None)
+    kind = next((kind for kind in KINDS.values() if kind.protocol and isinstance(method, kind.protocol)), None)
     if kind is None:
+        missing = [name for name in _ATTRIBUTES if not hasattr(method, name)]
         raise InputError(
             f"{reference} is not a method: expected a function of a MeasureContext, or an object with name, access, "
             f"citation and either fit and predict or estimate; it is a {type(method).__name__} without "
-            f"{', '.join(name for name in _ATTRIBUTES if not hasattr(method, name))}"
+            f"{', '.join(missing)}"
         )
     if method.access not in ACCESS:
         hint = nearest(str(method.access), ACCESS)
         raise InputError(f"{reference} has access {method.access!r}{hint}: use one of {', '.join(ACCESS)}")
-    builtin = ":" not in reference
     return Method(
         reference=reference,
         name=str(method.name),
@@ -125,11 +133,12 @@ def describe(reference: str, method: Any) -> Method:
         access=method.access,
         citation=str(method.citation),
         formula=str(getattr(method, "formula", "")),
-        control=builtin and bool(getattr(method, "control", False)),
+        control=":" not in reference and bool(getattr(method, "control", False)),
     )
 
 
-def _module(where: str) -> Any:
+@cache
+def _module(where: str) -> ModuleType:
     if not where.endswith(".py"):
         try:
             return importlib.import_module(where)
@@ -138,7 +147,7 @@ def _module(where: str) -> Any:
     path = Path(where).resolve()
     if not path.is_file():
         raise InputError(f"there is no file {where}: a method is given as path/to/file.py:Name")
-    # As for a script, what lies beside the file can be imported by it.
+    # As for a script, the modules beside the file can be imported.
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None

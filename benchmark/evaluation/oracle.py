@@ -1,4 +1,4 @@
-"""Controls that the benchmark answers for itself, because they read the very targets that are scored."""
+"""Oracles: controls that know the target up to an error of known size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from zoo_builder.streams import numpy_stream
 
 @dataclass(frozen=True)
 class Oracle:
-    """The target itself with normal noise: what a prediction would score that errs by so much.
+    """The target plus normal noise: its score is that of a prediction with an error of this size.
 
     Attributes:
         noise: standard deviation, in the units of the target.
@@ -27,7 +27,11 @@ class Oracle:
         return f"target + {self.noise:g} z, z ~ N(0, 1) drawn by the model's id"
 
     def values(self, target: np.ndarray, model_ids: Sequence[str]) -> np.ndarray:
-        """float64 [n]; a model has the same noise on every task."""
+        """float64 [n]; a model's noise is the same on every task.
+
+        >>> Oracle(0.0).values(np.array([0.5, 0.7]), ["a", "b"])
+        array([0.5, 0.7])
+        """
         draws = [numpy_stream(model_id, "oracle").standard_normal() for model_id in model_ids]
         return target + self.noise * np.array(draws)
 

@@ -5,92 +5,99 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from benchmark.evaluation.answers import Answer
 from benchmark.evaluation.methods import Method
-from benchmark.split import Split
+from benchmark.evaluation.scored_models import SEED, ScoredModels
 from zoo_builder.errors import InputError
 
-SEED = 0
+DESCRIBE_SECONDS = 300
+LOG_CHARACTERS = 10_000
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came of one method.
+class Job:
+    """What one process runs: one method, or built-in measures together, on a view of one access level."""
 
-    Attributes:
-        values: float64 [test models], None where there is nothing to score.
-        reasons: why a value is NaN, or None, one per test model.
+    methods: tuple[Method, ...]
+    access: str
+
+    @property
+    def trusted(self) -> bool:
+        """All are built in: the process may read the zoo, and what it imports needs no sandbox."""
+        return all(method.builtin for method in self.methods)
+
+
+def answers_of(job: Job, view: Path, models: ScoredModels, closed: Sequence[Path], timeout: float) -> list[Answer]:
+    """Runs a job in one worker process and reads its answers.
+
+    Args:
+        view: the folder of the job's view.
+        closed: folders that a user's code cannot see.
+        timeout: seconds until the process is killed.
     """
-
-    method: Method
-    status: str
-    reason: str | None
-    log: str | None
-    seconds: float
-    peak_memory_mib: float | None
-    values: np.ndarray | None = None
-    reasons: list[str | None] | None = None
-
-
-def answers_of(
-    job: list[Method], access: str, target: np.ndarray, parts: Split, closed: list[str], folder: Path, timeout: float
-) -> list[Answer]:
-    """Runs one worker process, to which the folders ``closed`` are closed, and reads its answers."""
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        here = Path(temporary)
-        labels = target.copy()
-        labels[parts.test] = np.nan
-        pd.DataFrame({"target": labels}).to_parquet(here / "labels.parquet")
-        rows = {name: getattr(parts, name).tolist() for name in ("train", "validation", "test")}
-        started = datetime.now(UTC)
-        result = _work(
-            here,
-            [method.reference for method in job],
-            timeout,
-            view=str(folder / access),
-            closed=closed,
-            **rows,
-        )
-        elapsed = (datetime.now(UTC) - started).total_seconds()
-        memory = result.get("peak_memory_mib", 0.0)
+    split = models.split
+    with tempfile.TemporaryDirectory(dir=view.parent) as temporary:
+        folder = Path(temporary)
+        labels = models.labels.copy()
+        labels[split.test] = float("nan")
+        pd.DataFrame({"target": labels}).to_parquet(folder / "labels.parquet")
+        content = {
+            "action": "run",
+            "references": [method.reference for method in job.methods],
+            "trusted": job.trusted,
+            "closed": list(map(str, closed)),
+            "seed": SEED,
+            "view": str(view),
+            **{name: getattr(split, name).tolist() for name in ("train", "validation", "test")},
+        }
+        started = time.perf_counter()
+        result = _work(folder, content, timeout)
+        seconds, memory = time.perf_counter() - started, result.get("peak_memory_mib", 0.0)
         if result["status"] != "ok":
-            why = (result["status"], result["reason"], result["log"], elapsed, memory)
-            return [Answer(method, *why) for method in job]
-        predictions = pd.read_parquet(here / "predictions.parquet")
+            said = {name: result[name] for name in ("status", "reason", "log")}
+            return [Answer(method=m, **said, seconds=seconds, peak_memory_mib=memory) for m in job.methods]
+        predictions = pd.read_parquet(folder / "predictions.parquet")
         answers = []
-        for number, (method, outcome) in enumerate(zip(job, result["methods"], strict=True)):
+        for number, (method, outcome) in enumerate(zip(job.methods, result["methods"], strict=True)):
             values = reasons = None
             if outcome["status"] == "ok":
                 values = predictions[f"prediction {number}"].to_numpy(float)
                 reasons = [reason if isinstance(reason, str) else None for reason in predictions[f"reason {number}"]]
-            said = (outcome["status"], outcome["reason"], outcome["log"], outcome["seconds"])
-            answers.append(Answer(method, *said, memory, values, reasons))
+            answers.append(Answer(method=method, **outcome, peak_memory_mib=memory, values=values, reasons=reasons))
         return answers
 
 
-def described(reference: str) -> Method:
-    """Asks a process of its own what a user's method is."""
+def describe_all(references: Sequence[str]) -> dict[str, Method | InputError]:
+    """Loads users' methods of one file in a separate process; an error stands for what cannot be loaded."""
     with tempfile.TemporaryDirectory(prefix="gengap-") as folder:
-        result = _work(Path(folder), [reference], timeout=300, describe=True)
-    if result["status"] != "ok":
-        log = f"\n{result['log']}" if result["log"] else ""
-        raise InputError(f"{reference} cannot be loaded: {result['reason']}{log}")
-    return Method(**result["methods"][0])
+        content = {"action": "describe", "references": list(references), "trusted": False, "closed": [], "seed": SEED}
+        result = _work(Path(folder), content, DESCRIBE_SECONDS)
+    if result["status"] == "ok":
+        outcomes = dict(zip(references, result["methods"], strict=True))
+    else:
+        outcomes = dict.fromkeys(references, result)
+    return {
+        reference: Method.from_json(outcome["method"]) if "method" in outcome else _cannot_be_loaded(reference, outcome)
+        for reference, outcome in outcomes.items()
+    }
 
 
-def _work(folder: Path, references: list[str], timeout: float, describe: bool = False, **job: object) -> dict:
-    """Starts a worker in ``folder`` and waits for its result; a worker that dies or takes too long gets one as well."""
-    trusted = all(":" not in reference for reference in references)
-    where = {"view": None, "closed": [], **job}
-    job = {"references": references, "describe": describe, "trusted": trusted, "seed": SEED, **where}
+def _cannot_be_loaded(reference: str, outcome: dict) -> InputError:
+    log = f"\n{outcome['log']}" if outcome["log"] else ""
+    return InputError(f"{reference} cannot be loaded: {outcome['reason']}{log}")
+
+
+def _work(folder: Path, job: dict, timeout: float) -> dict:
+    """Runs a worker in ``folder`` and returns its result; a worker that dies or takes too long gets a result too."""
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
-    # A path that a user gave means the folder the command was started in.
+    # A path that a user gave is relative to the folder that the command was started in.
     module_paths = [os.getcwd(), *sys.path]
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -108,9 +115,8 @@ def _work(folder: Path, references: list[str], timeout: float, describe: bool = 
         except subprocess.TimeoutExpired:
             return {"status": "timeout", "reason": f"took longer than {timeout:g} s", "log": None}
         log.seek(0)
-        said = log.read()[-10_000:]
+        printed = log.read()[-LOG_CHARACTERS:]
     if not (folder / "result.json").is_file():
         died = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        reason = f"its process {died} before it gave an answer"
-        return {"status": "failed", "reason": reason, "log": said}
+        return {"status": "failed", "reason": f"its process {died} before it gave an answer", "log": printed}
     return json.loads((folder / "result.json").read_text(encoding="utf-8"))

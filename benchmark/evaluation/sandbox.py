@@ -1,4 +1,4 @@
-"""What a process that runs a user's code is cut off from."""
+"""The sandbox of a process that runs a user's code."""
 
 import ctypes
 import os
@@ -11,7 +11,11 @@ _MS_RDONLY = 1
 
 
 def restrict(closed: Iterable[str]) -> None:
-    """Cuts this process off from the network and from the files that hold the answers."""
+    """Cuts this process off from the network and from the folders ``closed``. It must not have started a thread yet.
+
+    Without namespaces (an old kernel, or a container that forbids them) the network stays, only Python's own file
+    functions refuse the folders, and a line on stderr says so.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     user, group = os.getuid(), os.getgid()
     roots = [os.path.realpath(path) for path in closed]
@@ -23,12 +27,12 @@ def restrict(closed: Iterable[str]) -> None:
             if libc.mount(b"none", os.fsencode(root), b"tmpfs", _MS_RDONLY, None):
                 print(f"{root} could not be hidden: only Python's own file functions refuse it", file=sys.stderr)
     else:
-        print("no namespaces here: the method's code keeps the network, and files are not hidden", file=sys.stderr)
+        print("no namespaces here: the method's code has network access, and files are not hidden", file=sys.stderr)
 
     def refuse(event: str, arguments: tuple) -> None:
         if event in ("open", "os.listdir", "os.scandir") and isinstance(arguments[0], str | bytes):
             path = os.path.realpath(os.fsdecode(arguments[0]))
             if any(path == root or path.startswith(root + os.sep) for root in roots):
-                raise PermissionError(f"a method reads its view alone: {path} is closed to it")
+                raise PermissionError(f"a method may read only its view: {path} is closed")
 
     sys.addaudithook(refuse)

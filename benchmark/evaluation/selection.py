@@ -1,25 +1,26 @@
-"""Which methods a command names, and which of them a task takes."""
+"""From names to methods: those that a command names and that the task takes."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from baselines.access import ACCESS
 from benchmark.evaluation import measuring
 from benchmark.evaluation.methods import Method, builtin_methods, unknown
-from benchmark.evaluation.process import described
+from benchmark.evaluation.process import describe_all
 from benchmark.tasks import Task
 from zoo_builder.errors import InputError
 
 
-def _raise(error: InputError) -> None:
-    raise error
-
-
-class CannotEnter(InputError):
-    """A method is not of the kind that a task takes."""
+class WrongTask(InputError):
+    """The task does not take the method."""
 
     def __init__(self, method: str, message: str):
         super().__init__(message)
         self.method = method
+
+
+def _raise(error: InputError) -> None:
+    raise error
 
 
 def find_methods(
@@ -29,41 +30,67 @@ def find_methods(
     left_out: Collection[str] = (),
     workers: int = 1,
 ) -> list[Method]:
-    """The methods that ``references`` name: built-ins, families of measures, a user's own, or "all", the usual ones.
+    """The methods that ``references`` name: built-ins, families of measures, a user's own, or "all".
+
+    "all" stands for the built-in methods of the task's kinds and for every control that the task takes.
 
     Args:
-        refused: what is done about a method that is unknown or cannot be loaded, that cannot enter the task, or that
-            is a user's own under a name that another has. Where it does not raise, the method is left out.
-        left_out: names of built-ins that "all" does not stand for.
-        workers: how many processes at a time ask users' files what their methods are.
+        refused: called with the error of every method that is unknown, cannot be loaded, is not taken by the task, or
+            has the name of another. If it does not raise, the method is left out.
+        left_out: names of built-in methods that "all" does not include.
+        workers: how many processes load users' files at a time.
     """
     known = builtin_methods()
     usual = [method for method in known.values() if method.control or method.kind in task.kinds]
     names = {name: [measure.name for measure in group] for name, group in measuring.named_groups().items()}
-    names["all"] = [method.name for method in usual if method.name not in left_out and not task.refuses(method)]
-    wanted = dict.fromkeys(name for reference in references for name in names.get(reference, [reference]))
+    names["all"] = [method.name for method in usual if method.name not in left_out and not refusal(task, method)]
+    wanted = list(dict.fromkeys(name for reference in references for name in names.get(reference, [reference])))
+    described = _described([reference for reference in wanted if ":" in reference], workers)
     chosen: dict[str, Method] = {}
-    with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(_method, reference, task, known, names) for reference in wanted]
-        for future in futures:
-            try:
-                method = future.result()
-                if (other := chosen.setdefault(method.name, method)) is not method:
-                    raise InputError(
-                        f"{method.reference} is called {method.name!r} like {other.reference}: give it another `name`"
-                    )
-            except InputError as error:
-                refused(error)
+    for reference in wanted:
+        try:
+            method = known.get(reference) or described.get(reference) or unknown(reference, [*known, *names])
+            if isinstance(method, InputError):
+                raise method
+            if reference not in known and method.name in known:
+                raise _same_name(method, "a built-in method")
+            if problem := refusal(task, method):
+                raise WrongTask(method.name, f"{method.name} does not fit {task.name}: {problem}")
+            if (other := chosen.setdefault(method.name, method)) is not method:
+                raise InputError(
+                    f"{reference} is called {method.name!r} like {other.reference}: give it another `name`"
+                )
+        except InputError as error:
+            refused(error)
     return list(chosen.values())
 
 
-def _method(reference: str, task: Task, known: dict[str, Method], groups: Iterable[str]) -> Method:
-    if reference in known:
-        method = known[reference]
-    elif ":" not in reference:
-        raise unknown(reference, [*known, *groups])
-    elif (method := described(reference)).name in known:
-        raise InputError(f"{reference} is called {method.name!r} like a built-in method: give it another `name`")
-    if problem := task.refuses(method):
-        raise CannotEnter(method.name, f"{method.name} cannot enter {task.name}: {problem}")
-    return method
+def _same_name(method: Method, other: str) -> InputError:
+    return InputError(f"{method.reference} is called {method.name!r} like {other}: give it another `name`")
+
+
+def refusal(task: Task, method: Method) -> str | None:
+    """Why ``task`` does not take ``method``; None if it does. Controls need no access level and no training models."""
+    kind, allowed = method.kind, ACCESS[task.access]
+    if kind.target not in (None, task.target):
+        return f"a {kind.name} predicts the {kind.target.title}, and the target of {task.name} is {task.target.title}"
+    if missing := sorted(kind.fields - allowed):
+        return (
+            f"every {kind.name} reads view.{missing[0]}, which is not part of {task.access!r}, the task's access level"
+        )
+    if method.control:
+        return None
+    if kind.fitted and not task.fitted:
+        return f"it is fitted, and {task.name} scores all models of a zoo, so that none are left for fitting"
+    if not ACCESS[method.access] <= allowed:
+        return f"its access level is {method.access!r}, and the task's is {task.access!r}"
+    return None
+
+
+def _described(references: Iterable[str], workers: int) -> dict[str, Method | InputError]:
+    """Users' methods, or why they cannot be loaded, by reference; one process for each file."""
+    by_file: dict[str, list[str]] = {}
+    for reference in references:
+        by_file.setdefault(reference.rpartition(":")[0], []).append(reference)
+    with ThreadPoolExecutor(workers) as pool:
+        return {name: method for found in pool.map(describe_all, by_file.values()) for name, method in found.items()}

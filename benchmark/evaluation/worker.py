@@ -1,10 +1,10 @@
-"""The process that runs methods: it gets a view, and the labels of the train and validation splits alone.
+"""The process that runs methods. It gets a view, and the labels of the train and validation splits only.
 
     python -m benchmark.evaluation.worker FOLDER
 
-reads FOLDER/job.json and the view it names, and writes predictions.parquet and result.json there. A user's code finds
-no network, an environment without the parent's variables, and the zoo's own folder closed. That keeps honest code
-honest; it is no wall against malice.
+reads FOLDER/job.json and the view that the job names, and writes predictions.parquet and result.json there. A user's
+code has no network, none of the parent's environment variables, and no access to the folders of the zoo and the
+records. This protects honest code from mistakes; it does not stop an attacker.
 """
 
 import json
@@ -22,102 +22,129 @@ from zoo_builder.errors import InputError
 def main(folder: Path) -> None:
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     if not job["trusted"]:
-        restrict(job["closed"])  # before anything starts a thread: a process of several cannot leave its namespaces
-    from benchmark.evaluation.methods import describe, load_object
-
-    if not job["describe"]:
-        import numpy as np
-        import torch
-
-        torch.set_num_threads(1)
-        torch.manual_seed(job["seed"])
-        np.random.seed(job["seed"])  # noqa: NPY002 - for methods that use the global generator
-    result: dict[str, Any] = {"status": "ok", "reason": None, "log": None}
+        # Before numpy or torch start threads: a process with several threads cannot change its namespaces.
+        restrict(job["closed"])
     try:
-        methods = {reference: load_object(reference) for reference in job["references"]}
-        if job["describe"]:
-            result["methods"] = [vars(describe(reference, method)) for reference, method in methods.items()]
-        else:
-            result["methods"] = _run(job, folder, list(methods.values()))
-    except InputError as error:
-        result |= {"status": "failed", "reason": str(error), "log": None}
-    except Exception as error:  # noqa: BLE001 - whatever a method raises becomes part of its record
-        result |= {"status": "failed", "reason": f"{type(error).__name__}: {error}", "log": traceback.format_exc()}
+        methods = describe_all(job["references"]) if job["action"] == "describe" else run(job, folder)
+        result = {"status": "ok", "methods": methods}
+    except Exception as error:  # noqa: BLE001 - a method may raise anything, and its record says what
+        result = failure(error)
     result["peak_memory_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
     (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
 
 
-def _run(job: dict, folder: Path, methods: list) -> list[dict]:
-    """Runs all measures of a job in one pass, or its one predictor or estimator; returns what came of each."""
+def failure(error: Exception) -> dict[str, Any]:
+    """The status, reason and log of a method that raised ``error``."""
+    if isinstance(error, InputError):
+        return {"status": "failed", "reason": str(error), "log": None}
+    return {"status": "failed", "reason": f"{type(error).__name__}: {error}", "log": traceback.format_exc()}
+
+
+def describe_all(references: list[str]) -> list[dict]:
+    """The description of every method, or why it cannot be loaded."""
+    from benchmark.evaluation.methods import describe, load_object
+
+    found = []
+    for reference in references:
+        try:
+            found.append({"method": describe(reference, load_object(reference)).to_json()})
+        except Exception as error:  # noqa: BLE001 - a user's file may raise anything
+            found.append(failure(error))
+    return found
+
+
+def run(job: dict, folder: Path) -> list[dict]:
+    """Runs the measures of a job in one pass, or its one predictor or estimator; returns what came of each."""
     import numpy as np
     import pandas as pd
+    import torch
 
-    from baselines.measures.compute import compute
     from baselines.measures.measure import Measure
-    from baselines.methods import NotApplicable, Prediction
+    from benchmark.evaluation.methods import load_object
     from benchmark.evaluation.views import load_view
 
+    torch.set_num_threads(1)
+    torch.manual_seed(job["seed"])
+    np.random.seed(job["seed"])  # noqa: NPY002 - for methods that use the global generator
+    methods = [load_object(reference) for reference in job["references"]]
     view = load_view(Path(job["view"]))
-    labels = pd.read_parquet(folder / "labels.parquet")
+    target = pd.read_parquet(folder / "labels.parquet")["target"].to_numpy()
     train, validation, test = (np.array(job[name], dtype=np.int64) for name in ("train", "validation", "test"))
-    started = time.perf_counter()
-    outcomes = []
-    columns: dict[str, Any] = {}
     if isinstance(methods[0], Measure):
-        for number, (name, result) in enumerate(compute(view.take(test), methods).items()):
-            columns |= _columns(number, result.values, result.reasons)
-            failed = bool(result.log) and not np.isfinite(result.values).any()
-            reason = next(iter(result.reasons.values()), None) if failed else None
-            status = "failed" if failed else "ok"
-            outcomes.append(
-                {"name": name, "status": status, "reason": reason, "log": result.log or None, "seconds": result.seconds}
-            )
+        outcomes, predictions = run_measures(methods, view.take(test))
     else:
-        (method,) = methods
-        outcome = {"name": method.name, "status": "ok", "reason": None, "log": None}
-        try:
-            if hasattr(method, "estimate"):
-                answer = method.estimate(view.take(test))
-            else:
-                known = [labels["target"].to_numpy()[rows] for rows in (train, validation)]
-                fitted = method.fit(view.take(train), known[0], view.take(validation), known[1])
-                if fitted is None:
-                    raise InputError("fit returned None: it must return the fitted predictor, usually self")
-                answer = fitted.predict(view.take(test))
-            answer = answer if isinstance(answer, Prediction) else Prediction(np.asarray(answer))
-            columns |= _columns(0, _checked(answer, len(test)), answer.reasons)
-        except NotApplicable as reason:
-            outcome |= {"status": "not applicable", "reason": str(reason)}
-        except InputError as error:
-            outcome |= {"status": "failed", "reason": str(error)}
-        outcomes.append(outcome | {"seconds": time.perf_counter() - started})
+        outcomes, predictions = run_one(methods[0], view, target, train, validation, test)
+    columns: dict[str, Any] = {}
+    for number, prediction in enumerate(predictions):
+        columns[f"prediction {number}"] = prediction.values
+        columns[f"reason {number}"] = [prediction.reasons.get(row) for row in range(len(test))]
     pd.DataFrame(columns).to_parquet(folder / "predictions.parquet")
     return outcomes
 
 
-def _columns(number: int, values: Any, reasons: dict[int, str]) -> dict[str, list]:
-    return {f"prediction {number}": list(values), f"reason {number}": [reasons.get(row) for row in range(len(values))]}
+def run_measures(measures: list, view: Any) -> tuple[list[dict], list]:
+    """What came of each measure, and its prediction."""
+    import numpy as np
+
+    from baselines.measures.compute import compute
+
+    outcomes, predictions = [], []
+    for result in compute(view, measures).values():
+        failed = bool(result.log) and not np.isfinite(result.values).any()
+        outcomes.append(
+            {
+                "status": "failed" if failed else "ok",
+                "reason": next(iter(result.reasons.values()), None) if failed else None,
+                "log": result.log or None,
+                "seconds": result.seconds,
+            }
+        )
+        predictions.append(result)
+    return outcomes, predictions
 
 
-def _checked(answer: Any, expected: int) -> Any:
-    """The values of a prediction as float64 [expected].
+def run_one(method: Any, view: Any, target: Any, train: Any, validation: Any, test: Any) -> tuple[list[dict], list]:
+    """What came of a predictor or an estimator, and its prediction of the test models where it gave one."""
+    from baselines.methods import NotApplicable
+
+    started = time.perf_counter()
+    outcome, predictions = {"status": "ok", "reason": None, "log": None}, []
+    try:
+        if hasattr(method, "estimate"):
+            answer = method.estimate(view.take(test))
+        else:
+            fitted = method.fit(view.take(train), target[train], view.take(validation), target[validation])
+            if fitted is None:
+                raise InputError("fit returned None: it must return the fitted predictor, usually self")
+            answer = fitted.predict(view.take(test))
+        predictions.append(checked(answer, len(test)))
+    except NotApplicable as reason:
+        outcome |= {"status": "not applicable", "reason": str(reason)}
+    return [outcome | {"seconds": time.perf_counter() - started}], predictions
+
+
+def checked(answer: Any, models: int) -> Any:
+    """A method's answer as a Prediction of float64 [models].
 
     Raises:
-        InputError: another shape, not numbers, infinite, or NaN without a reason.
+        InputError: another shape, values that are not numbers or infinite, or NaN without a reason.
     """
     import numpy as np
 
+    from baselines.methods import Prediction
+
+    answer = answer if isinstance(answer, Prediction) else Prediction(np.asarray(answer))
     try:
         values = np.asarray(answer.values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"the prediction does not consist of numbers: {error}") from None
-    if values.shape != (expected,):
+    if values.shape != (models,):
         raise InputError(
-            f"the prediction has shape {values.shape}, expected ({expected},): one number per model of the view"
+            f"the prediction has shape {values.shape}, expected ({models},): one number per model of the view"
         )
     if np.isinf(values).any():
         raise InputError(
-            f"the prediction of model {int(np.isinf(values).argmax())} is infinite: give a number or NaN and a reason"
+            f"the prediction of model {int(np.isinf(values).argmax())} is infinite: give a number, or NaN and a reason"
         )
     unexplained = [row for row in np.flatnonzero(np.isnan(values)).tolist() if not answer.reasons.get(row)]
     if unexplained:
@@ -125,7 +152,7 @@ def _checked(answer: Any, expected: int) -> Any:
             f"the prediction of model {unexplained[0]} (of {len(unexplained)}) is NaN without a reason: "
             f"return Prediction(values, reasons={{row: why}})"
         )
-    return values
+    return Prediction(values, answer.reasons)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,139 @@
+"""From answers to records: scores, and everything that a record says about their circumstances."""
+
+import platform
+import subprocess
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from baselines.predictors.boosting import PLAIN_WORDS
+from benchmark.evaluation.answers import Answer
+from benchmark.evaluation.scored_models import SEED, ScoredModels
+from benchmark.records import Record
+from benchmark.scoring.grid import with_names
+from benchmark.scoring.scorecard import METHOD_CHUNK, Entry
+from benchmark.scoring.scores import SCORES
+from zoo_builder import files
+from zoo_builder.store.zoo import Zoo
+
+
+def records_of(answers: Sequence[Answer], models: ScoredModels) -> Iterator[tuple[Record, pd.DataFrame | None]]:
+    """Each answer's record with its predictions, None where it has none; see ``benchmark.records``."""
+    for answer, entries in _scored(answers, models):
+        yield _record(answer, entries, models), _predictions(answer, models)
+
+
+def _scored(answers: Sequence[Answer], models: ScoredModels) -> Iterator[tuple[Answer, dict[str, Entry]]]:
+    """Each answer with its scores by name, none where it has no values.
+
+    A chunk shares the computations that concern only the target, and its records are written before the next chunk.
+    """
+    yield from ((answer, {}) for answer in answers if answer.values is None)
+    for kind, alike in groupby((a for a in answers if a.values is not None), key=lambda answer: answer.method.kind):
+        names = [name for name in models.task.scores if kind.on_target_scale or not SCORES[name].on_target_scale]
+        alike = list(alike)
+        for start in range(0, len(alike), METHOD_CHUNK):
+            chunk = alike[start : start + METHOD_CHUNK]
+            scores = models.scores(np.array([answer.values for answer in chunk]), names)
+            for number, answer in enumerate(chunk):
+                yield answer, {name: score.entries[number] for name, score in scores.items()}
+
+
+def _predictions(answer: Answer, models: ScoredModels) -> pd.DataFrame | None:
+    if answer.values is None:
+        return None
+    return pd.DataFrame(
+        {
+            "model_id": models.rows["model_id"].to_numpy(),
+            "configuration": models.rows["configuration"].to_numpy(),
+            "prediction": answer.values,
+            "reason": pd.Series(answer.reasons, dtype=object).to_numpy(),
+            "target": models.target,
+        }
+    )
+
+
+def _record(answer: Answer, entries: dict[str, Entry], models: ScoredModels) -> Record:
+    task, zoo, method = models.task, models.zoo, answer.method
+    scores, undefined, flags = {}, {}, []
+    status, reason = answer.status, answer.reason
+    headline = entries.get(task.headline)
+    if headline and headline.undefined is not None:
+        status = "not applicable"
+        reason = next((why for why in answer.reasons or [] if why), headline.undefined)
+    elif headline:
+        scores, undefined = _stored_scores(entries, list(models.hyperparameters))
+        flags = list(headline.detail.get("flags", []))
+    return Record(
+        task=f"{zoo.name}/{task.name}",
+        task_version=task.version,
+        zoo=zoo.name,
+        target=task.target.title,
+        orientation=task.target.orientation,
+        method=method.name,
+        kind=method.kind.name,
+        access=method.access,
+        control=method.control,
+        citation=method.citation,
+        formula=method.formula,
+        zoo_manifest=files.sha256(zoo.root / "zoo.json"),
+        weights_hash=zoo.weights_hash,
+        split_hash=models.split.hash,
+        package_version=version("gengap"),
+        commit=_commit(),
+        environment=_environment(zoo),
+        created=datetime.now(UTC).isoformat(),
+        seconds=round(answer.seconds, 3),
+        peak_memory_mib=answer.peak_memory_mib,
+        status=status,
+        reason=reason,
+        log=answer.log,
+        models=len(models.target),
+        coverage=0.0 if answer.values is None else float(np.isfinite(answer.values).mean()),
+        flags=flags,
+        headline=task.headline,
+        scores=scores,
+        undefined=undefined,
+        reference=models.reference,
+    )
+
+
+def _stored_scores(entries: dict[str, Entry], axes: list[str]) -> tuple[dict, dict]:
+    """``Record.scores`` and ``Record.undefined``."""
+    scores, undefined = {}, {}
+    for name, entry in entries.items():
+        if entry.undefined is None:
+            numbers = {field: getattr(entry, field) for field in ("value", "low", "high", "flipped")}
+            scores[name] = numbers | {"detail": entry.named_detail(axes)}
+        else:
+            undefined[name] = with_names(entry.undefined, axes)
+    return scores, undefined
+
+
+def _environment(zoo: Zoo) -> dict:
+    packages = {name: version(name) for name in ("torch", "numpy", "scipy", "scikit-learn")}
+    engines = sorted({engine for part in zoo.parts for engine in part.engines})
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        **packages,
+        "zoo_engines": engines,
+        "partial_tau": PLAIN_WORDS,
+        "seed": SEED,
+    }
+
+
+def _commit() -> str | None:
+    """The commit of a gengap that runs from a clone, with "-dirty" behind it where files differ from the commit."""
+    here = Path(__file__).resolve().parents[2]
+    try:
+        command = ["git", "-C", str(here), "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty"]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return found.stdout.strip() or None

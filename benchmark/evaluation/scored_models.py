@@ -1,0 +1,106 @@
+"""``ScoredModels``: the models of a zoo that a task scores, and everything that scores need besides predictions."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from baselines.predictors.boosting import boosted_regression
+from benchmark import scoring
+from benchmark.scoring.floors import RANDOM_MEASURES
+from benchmark.scoring.kendall import tie_ceiling, tie_fraction
+from benchmark.scoring.reliability import Reliability, reliability
+from benchmark.scoring.scorecard import Score, scorecard
+from benchmark.split import Split, split_zoo
+from benchmark.tasks import Task
+from zoo_builder.errors import InputError
+from zoo_builder.store.zoo import Zoo
+
+SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredModels:
+    """The n test models of a task on one zoo.
+
+    Attributes:
+        labels: float64, the target of every row of ``split.final``; ``target`` has those of the test models, [n].
+        hyperparameters: those that vary in the zoo, one row per test model.
+        clusters: int64 [n], equal for runs of one configuration.
+        test_examples: how many examples the target was measured on.
+        reliability: of the target; None where it is undefined because few models are alike on half of the test set.
+    """
+
+    task: Task
+    zoo: Zoo
+    split: Split
+    labels: np.ndarray
+    hyperparameters: pd.DataFrame
+    clusters: np.ndarray
+    test_examples: int
+    reliability: Reliability | None
+
+    @classmethod
+    def of(cls, task: Task, zoo: Zoo) -> "ScoredModels":
+        """Reads the zoo's tables and outputs.
+
+        Raises:
+            InputError: the zoo is too small, cannot be read, or all of its test models have the same target.
+        """
+        split = split_zoo(zoo, task.fitted)
+        labels = task.target.values(split.final)
+        if len(np.unique(labels[split.test])) < 2:
+            raise InputError(f"all test models of {zoo.root} have the same {task.target.title}: nothing can be ordered")
+        test = split.final.iloc[split.test]
+        correct = zoo.correct(test.index)
+        train_accuracy = test["train_accuracy"].to_numpy(float) if task.target.is_gap else None
+        try:
+            trust = reliability(correct, train_accuracy, seed=SEED)
+        except scoring.ScoreError:
+            trust = None
+        return cls(
+            task=task,
+            zoo=zoo,
+            split=split,
+            labels=labels,
+            hyperparameters=test[[*zoo.recipe.grid, *zoo.recipe.sample]],
+            clusters=pd.factorize(test["configuration"])[0],
+            test_examples=correct.shape[1],
+            reliability=trust,
+        )
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """The test models' rows of ``zoo.final``."""
+        return self.split.final.iloc[self.split.test]
+
+    @property
+    def target(self) -> np.ndarray:
+        return self.labels[self.split.test]
+
+    def scores(self, predictions: np.ndarray, names: Sequence[str], random_measures: int = 0) -> dict[str, Score]:
+        """The scores called ``names`` of predictions [E, n]; their noise floors come from so many random measures."""
+        return scorecard(
+            predictions,
+            self.target,
+            self.hyperparameters.to_numpy(object),
+            self.clusters,
+            test_examples=self.test_examples,
+            regressor=boosted_regression,
+            scores=names,
+            random_measures=random_measures,
+            seed=SEED,
+        )
+
+    @cached_property
+    def reference(self) -> dict:
+        """Ceilings and noise floors, with which scores of these models are compared; see ``Record.reference``."""
+        floors = self.scores(np.empty((0, len(self.target))), self.task.scores, RANDOM_MEASURES)
+        return {
+            "tie_ceiling": tie_ceiling(self.target),
+            "tie_fraction": tie_fraction(self.target),
+            **({"reliability": asdict(self.reliability)} if self.reliability else {}),
+            "noise_floors": {name: asdict(score.floor) for name, score in floors.items() if score.floor},
+        }
