@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and their checksums."""
+"""Atomic writes and checksums."""
 
 import hashlib
 import json
@@ -12,10 +12,15 @@ from typing import Any
 _TEMPORARY = ".tmp"
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets ``write`` fill a temporary neighbour of ``path``, makes it durable, and renames it to ``path``.
+def cache_folder(name: str) -> Path:
+    """The folder for cached files of one kind: $XDG_CACHE_HOME/gengap/``name``, or ~/.cache/gengap/``name``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gengap" / name
 
-    Where anything goes wrong, ``path`` is as it was and the temporary file is gone.
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Calls ``write`` on a temporary file beside ``path``, syncs that file to disk, and renames it to ``path``.
+
+    On any error ``path`` is unchanged and the temporary file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY}")
@@ -35,22 +40,30 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Removes what writers that were killed have left under ``folder``. No one may be writing there."""
+    """Removes temporary files that killed writers left under ``folder``. No writer may be active there."""
     for path in folder.rglob(f".*{_TEMPORARY}"):
         path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Raises ValueError, which names the file, where ``value`` is none of JSON's, as NaN and infinity are not."""
+    """Writes ``value`` atomically as JSON.
+
+    Raises:
+        ValueError: JSON cannot hold ``value`` (NaN and infinity, for example); the message names the file.
+    """
     try:
         text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     except ValueError as error:
-        raise ValueError(f"{path} cannot be written: {error}; write null, or leave it out") from error
+        raise ValueError(f"{path} cannot be written: {error}; write null, or omit it") from error
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def size_text(count: int) -> str:
-    """A number of bytes in words: 12.3 MiB."""
+    """A number of bytes for people to read.
+
+    >>> size_text(12_900_000)
+    '12.3 MiB'
+    """
     power = min(int(log(max(count, 1024), 1024)), 4)
     return f"{count / 1024**power:,.1f} {('KiB', 'MiB', 'GiB', 'TiB')[power - 1]}"
 

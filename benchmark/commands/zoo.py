@@ -210,32 +210,33 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _description(zoo: "Zoo") -> dict:
-    final, data = zoo.final, zoo.manifest["data"]
+    final, data = zoo.final, zoo.manifest.get("data", {})
     ok = final[final["status"] == "ok"]
+    figures = {name: ok[name] for name in ("train_accuracy", "test_accuracy") if name in ok}
+    if len(figures) == 2:
+        figures["gap"] = ok["train_accuracy"] - ok["test_accuracy"]
     quantiles = {
         name: [round(float(value), 4) for value in values.quantile([0, 0.25, 0.5, 0.75, 1])]
-        for name, values in (
-            ("train_accuracy", ok["train_accuracy"]),
-            ("test_accuracy", ok["test_accuracy"]),
-            ("gap", ok["train_accuracy"] - ok["test_accuracy"]),
-        )
+        for name, values in figures.items()
     }
     return {
         "zoo": zoo.name,
         "path": str(zoo.root),
-        "description": zoo.recipe.description,
+        "provenance": zoo.provenance,
+        "description": zoo.description,
         "models": len(final),
         "configurations": int(final["configuration"].nunique()),
         "status": {str(name): int(number) for name, number in final["status"].value_counts().items()},
         "checkpoints": len(zoo.table),
-        "epochs": zoo.recipe.epochs,
+        "epochs": zoo.recipe.epochs if zoo.recipe else int(zoo.table["epoch"].max()),
         "architectures": {key: architecture.size for key, architecture in zoo.architectures.items()},
         "data": {
-            name: data[name] for name in ("name", "colour", "train_images", "test_images", "duplicates", "fingerprint")
+            name: data.get(name)
+            for name in ("name", "colour", "train_images", "test_images", "duplicates", "fingerprint")
         },
-        "bytes": sum(entry["bytes"] for part in zoo.manifest["parts"] for entry in part["files"].values()),
-        "training_seconds": round(sum(part["seconds"] for part in zoo.manifest["parts"]), 1),
-        "engines": sorted({engine for part in zoo.manifest["parts"] for engine in part["engines"]}),
+        "bytes": sum(part.bytes for part in zoo.parts),
+        "training_seconds": round(sum(part.seconds for part in zoo.parts), 1),
+        "engines": sorted({engine for part in zoo.parts for engine in part.engines}),
         "weights_hash": zoo.weights_hash,
         "quantiles": quantiles,
     }
@@ -246,14 +247,14 @@ def _info_text(zoo: "Zoo") -> str:
     data = facts["data"]
     status = ", ".join(f"{number} {name}" for name, number in facts["status"].items())
     networks = ", ".join(f"{key} ({size:,} parameters)" for key, size in facts["architectures"].items())
-    images = f"{data['train_images']:,} training and {data['test_images']:,} test images"
+    images = [f"{data[f'{split}_images']:,} {split}" for split in ("train", "test") if data[f"{split}_images"]]
     rows = [
         ("zoo", f"{facts['zoo']} at {facts['path']}"),
         ("", facts["description"]),
         ("models", f"{facts['models']:,} in {facts['configurations']:,} configurations: {status}"),
         ("checkpoints", f"{facts['checkpoints']:,}, {facts['epochs']} epochs"),
         ("architectures", networks if len(facts["architectures"]) <= 4 else f"{len(facts['architectures'])}"),
-        ("data", f"{data['name']} ({data['colour']}), {images}"),
+        ("data", f"{data['name'] or 'unknown'} ({data['colour'] or 'colour unknown'}), {' and '.join(images)} images"),
         ("", f"{data['duplicates']} test images are also training images"),
         ("on disk", f"{facts['bytes'] / 2**20:,.1f} MiB"),
         ("training", f"{facts['training_seconds']:,.0f} s of one worker, engine {', '.join(facts['engines'])}"),
@@ -265,9 +266,9 @@ def _info_text(zoo: "Zoo") -> str:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from zoo_builder.store.verify import problems
+    from zoo_builder.building.verify import faults
 
-    found = list(problems(options.zoo, sample=options.sample, data_root=options.data))
+    found = list(faults(options.zoo, sample=options.sample, data_root=options.data, note=note))
     show(options, {"zoo": str(options.zoo), "problems": found}, "\n".join(found) or f"{options.zoo}: no problems found")
     if found:
         note(f"gengap: error: {count(len(found), 'problem')}; rerun `gengap zoo build` to rebuild damaged parts")

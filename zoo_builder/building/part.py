@@ -1,4 +1,4 @@
-"""One part of a zoo: trained in a worker and committed to disk."""
+"""One part of a zoo: trained in one worker and committed to disk."""
 
 import platform
 import time
@@ -12,72 +12,86 @@ import torch
 from torch import Tensor
 
 from zoo_builder.building import memory
-from zoo_builder.datasets.dataset import Dataset
+from zoo_builder.building.population import Population
 from zoo_builder.errors import InputError
 from zoo_builder.lock import LOCK
 from zoo_builder.networks.architecture import Architecture
+from zoo_builder.problems.interface import Problem
 from zoo_builder.recipes.recipe import Recipe
-from zoo_builder.store.format import IDENTITY, RESULTS, write_part
-from zoo_builder.training import loop
+from zoo_builder.store.format import IDENTITY, Part, PlannedPart, write_part
 from zoo_builder.training.engine import Engine
+from zoo_builder.training.recorder import Trained
 
 
 @dataclass(frozen=True)
 class PartJob:
-    """One part to train: called in a worker, commits its files, returns its sidecar."""
+    """Trains the runs of one part, in any process, and writes its files.
+
+    Attributes:
+        root: the zoo's folder.
+        runs: the part's rows of the table of runs, numbered from 0.
+        population: ``Population.digest`` of the whole zoo.
+        architectures: each architecture of the runs and the engine that trains it, by key.
+    """
 
     root: Path
-    plan: dict
+    planned: PlannedPart
     population: str
     recipe: Recipe
     runs: pd.DataFrame
     architectures: dict[str, tuple[Architecture, Engine]]
 
-    def __call__(self, data: Dataset, progress: Callable[[int], object]) -> dict:
+    def __call__(self, problem: Problem, progress: Callable[[int], object]) -> Part:
         if not (self.root / LOCK).exists():
             raise InputError(
-                f"{self.root} is not the folder here ({platform.node()}) that the build was started on: --out must be "
+                f"{self.root} is not the folder here ({platform.node()}) that the build was started on: `out` must be "
                 "on a file system that all nodes share, under one path"
             )
         engines = [engine for _, engine in self.architectures.values()]
         networks = {key: architecture for key, (architecture, _) in self.architectures.items()}
-        if short := memory.shortage(self.recipe, self.runs, networks, data, engines[0].device):
+        here = Population(self.recipe, problem, self.runs, networks)
+        if short := memory.shortage(here, self.runs, engines[0].device):
             raise InputError(short)
         started = time.perf_counter()
-        logits = torch.empty(len(self.runs), len(data.test_labels), len(data.classes), dtype=torch.float16)
+        outputs = torch.empty(len(self.runs), *problem.output_shape, dtype=torch.float16)
         tables, weights = [], []
-        checkpoints, stop = self.recipe.checkpoints, self.recipe.stop_cross_entropy
-        for (key, _), group in self.runs.groupby(["architecture", "batch_size"], sort=False):
-            architecture, engine = self.architectures[key]
-            try:
-                trained = loop.train(engine, architecture, group, data, checkpoints, stop, progress)
-            except torch.OutOfMemoryError as error:
-                raise InputError(
-                    f"the GPU's memory is short for a network of {architecture.size:,} parameters in batches of "
-                    f"{group['batch_size'].iloc[0]}: choose smaller networks or batches, a larger GPU, or --device cpu"
-                ) from error
+        for (key, *_), group in self.runs.groupby(["architecture", *problem.shared], sort=False):
+            trained = self._trained(problem, key, group, progress)
             members = group.index.to_numpy(copy=True)
             tables.append(trained.table.assign(run=members[trained.table["run"]]))
-            logits[torch.as_tensor(members)] = trained.logits
+            outputs[torch.as_tensor(members)] = trained.outputs
             weights.append((key, trained.weights))
-        table, rows = self._joined(tables)
-        notes = {
-            **self.plan,
-            "population": self.population,
-            "engines": sorted({f"{engine.name} ({engine.instruction_set})" for engine in engines}),
-            "seconds": round(time.perf_counter() - started, 3),
-        }
+        table, rows = self._joined(tables, problem)
+        part = Part(
+            **vars(self.planned),
+            population=self.population,
+            engines=tuple(sorted({f"{engine.name} ({engine.instruction_set})" for engine in engines})),
+            seconds=round(time.perf_counter() - started, 3),
+        )
         stacked = _by_architecture(weights, rows)
-        return write_part(self.root, notes, table, stacked, logits, data.test_labels, data.name)
+        return write_part(self.root, part, table, stacked, problem.stored(outputs), problem.data_name)
 
-    def _joined(self, tables: list[pd.DataFrame]) -> tuple[pd.DataFrame, list[np.ndarray]]:
-        """The part's table, run by run, and where each table's rows have gone."""
+    def _trained(self, problem: Problem, key: str, group: pd.DataFrame, progress: Callable[[int], object]) -> Trained:
+        """Trains the runs of one stack."""
+        architecture, engine = self.architectures[key]
+        recipe = self.recipe
+        try:
+            return problem.train(engine, architecture, group, recipe.checkpoints, recipe.stop_cross_entropy, progress)
+        except torch.OutOfMemoryError as error:
+            shared = " and ".join(f"{name} = {group[name].iloc[0]}" for name in problem.shared)
+            raise InputError(
+                f"the GPU is out of memory for a network of {architecture.size:,} parameters with {shared}: choose "
+                "smaller networks or batches, a larger GPU, or the `device` 'cpu'"
+            ) from error
+
+    def _joined(self, tables: list[pd.DataFrame], problem: Problem) -> tuple[pd.DataFrame, list[np.ndarray]]:
+        """The part's table, run by run, and the positions in it of each table's rows."""
         joined = pd.concat(tables, ignore_index=True)
         order = np.lexsort((joined["epoch"], joined["run"]))
         results = joined.iloc[order].reset_index(drop=True)
         table = self.runs.iloc[results["run"]].reset_index(drop=True).assign(epoch=results["epoch"])
         hyperparameters = [name for name in self.runs.columns if name not in IDENTITY]
-        table = pd.concat([table[[*IDENTITY, *hyperparameters]], results[list(RESULTS)]], axis=1)
+        table = pd.concat([table[[*IDENTITY, *hyperparameters]], results[list(problem.results)]], axis=1)
         return table, np.split(np.argsort(order), np.cumsum([len(part) for part in tables])[:-1])
 
 

@@ -1,7 +1,7 @@
-"""Runs the parts of a build: in this process, in worker processes that share the images, or as tasks of a Ray cluster.
+"""Runs independent jobs: in this process, in worker processes that share their data, or as tasks of a Ray cluster.
 
-A part's result depends on the part alone, so it does not matter who takes it, or when. Workers use one thread each: on
-small networks torch's own threads cost more than they give.
+A job's result depends on the job alone, so neither the worker nor the order matters. Each worker uses one thread: on
+small networks torch's own threads cost more time than they save.
 """
 
 import importlib.util
@@ -19,34 +19,42 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 
-from zoo_builder.datasets.dataset import Dataset
 from zoo_builder.errors import InputError
 
-# What a part is given: the data, or None where it needs none.
-Data = TypeVar("Data", bound=Dataset | None)
-# A part: takes the data and a callback that counts what is done, commits its files and returns its sidecar.
-Part = Callable[[Data, Callable[[int], object]], dict]
+
+class Shareable(Protocol):
+    """Large data that all jobs read."""
+
+    def share_memory(self) -> None:
+        """Moves the data to shared memory, so that worker processes read it without a copy."""
+        ...
+
+
+Payload = TypeVar("Payload", bound=Shareable | None)
+Result = TypeVar("Result")
+# A job reads the payload, writes its own files, counts its progress with the callback, and returns a summary.
+Job = Callable[[Payload, Callable[[int], object]], Result]
 
 
 class Runner(Protocol):
-    """Where parts are trained: ``here``, on this machine, or elsewhere."""
+    """Where jobs run. ``here`` is true if that is this machine."""
 
     here: ClassVar[bool]
 
     def run(
-        self, parts: Sequence[Part[Dataset]], data: Dataset, progress: Callable[[int], object], gpu: bool
-    ) -> Iterator[dict]:
-        """Yields the sidecar of every part as it is committed.
+        self, jobs: Sequence[Job[Payload, Result]], payload: Payload, progress: Callable[[int], object], gpu: bool
+    ) -> Iterator[Result]:
+        """Yields the result of every job as it finishes.
 
         Raises:
-            InputError: the workers cannot be had, or were killed. What other parts have committed stays.
+            InputError: the workers cannot be started, or were killed. The files of finished jobs stay.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Local:
-    """This machine: one worker is this process, more are processes of their own. A GPU takes one.
+    """This machine: in this process with one worker or a GPU, else in ``workers`` processes.
 
     Raises:
         InputError: fewer than one worker.
@@ -57,39 +65,38 @@ class Local:
 
     def __post_init__(self) -> None:
         if self.workers < 1:
-            raise InputError(f"--workers is {self.workers}: it must be at least 1, and is best the number of cores")
+            raise InputError(f"`workers` is {self.workers}: it must be at least 1; the number of cores is best")
 
     def run(
-        self, parts: Sequence[Part[Data]], data: Data, progress: Callable[[int], object], gpu: bool
-    ) -> Iterator[dict]:
+        self, jobs: Sequence[Job[Payload, Result]], payload: Payload, progress: Callable[[int], object], gpu: bool
+    ) -> Iterator[Result]:
         """See ``Runner.run``."""
-        if self.workers == 1 or len(parts) <= 1 or gpu:
+        if self.workers == 1 or len(jobs) <= 1 or gpu:
             torch.set_num_threads(1)
-            for part in parts:
-                yield part(data, progress)
+            for job in jobs:
+                yield job(payload, progress)
             return
         # Spawned, because torch does not survive a fork once it has used a thread or a GPU.
         context = multiprocessing.get_context("spawn")
-        if data is not None:
-            for images_or_labels in (data.train_images, data.train_labels, data.test_images, data.test_labels):
-                images_or_labels.share_memory_()
-        # One counter per part and no lock: a worker that is killed while it holds a lock would stop everyone.
-        counts = context.RawArray("q", len(parts))
+        if payload is not None:
+            payload.share_memory()
+        # One counter per job and no lock: a worker killed while it holds a lock would block all others.
+        counts = context.RawArray("q", len(jobs))
         done = threading.Event()
         reporter = threading.Thread(target=_report, args=(counts, progress, done), daemon=True)
         reporter.start()
         strangers = set(multiprocessing.active_children())
-        pool = ProcessPoolExecutor(min(self.workers, len(parts)), context, _start_worker, (data, counts))
+        pool = ProcessPoolExecutor(min(self.workers, len(jobs)), context, _start_worker, (payload, counts))
         try:
-            for future in as_completed([pool.submit(_run, number, part) for number, part in enumerate(parts)]):
+            for future in as_completed([pool.submit(_run, number, job) for number, job in enumerate(jobs)]):
                 yield future.result()
         except BrokenProcessPool as error:
             raise InputError(
                 "a worker process was killed (out of memory?); finished parts are kept: run the same command again, "
-                "with fewer --workers if memory is short"
+                "with fewer `workers` if it was out of memory"
             ) from error
         finally:
-            # On an error or Ctrl-C nobody waits for parts that are still in training.
+            # On an error or Ctrl-C, unfinished jobs are abandoned.
             for process in set(multiprocessing.active_children()) - strangers:
                 process.terminate()
             pool.shutdown(cancel_futures=True)
@@ -100,29 +107,29 @@ class Local:
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(data: Dataset | None, counts: Any) -> None:
+def _start_worker(payload: Shareable | None, counts: Any) -> None:
     torch.set_num_threads(1)
-    _worker.update(data=data, counts=counts)
+    _worker.update(payload=payload, counts=counts)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
 
 def _leave_with_parent() -> None:
-    """Ends this worker when its parent is gone: a parent that is killed cannot tell it to stop."""
+    """Ends this worker when its parent process ends: a killed parent cannot stop its workers."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
     os._exit(1)
 
 
-def _run(number: int, part: Part) -> dict:
+def _run(number: int, job: Job) -> Any:
     def count(model_epochs: int) -> None:
         _worker["counts"][number] += model_epochs
 
-    return part(_worker["data"], count)
+    return job(_worker["payload"], count)
 
 
 def _report(counts: Sequence[int], progress: Callable[[int], object], done: threading.Event) -> None:
-    """Passes on what the workers have counted, a few times a second and once more at the end."""
+    """Reports the workers' counts a few times a second and once more at the end."""
     seen, last = 0, False
     while not last:
         last = done.wait(0.2)
@@ -132,24 +139,24 @@ def _report(counts: Sequence[int], progress: Callable[[int], object], done: thre
         seen = total
 
 
-# A part whose worker or node is lost starts again elsewhere, so many times.
+# A job whose worker or node is lost restarts elsewhere, at most this many times.
 _RETRIES = 3
 _ANSWER_SECONDS = 10
 
 
 @dataclass(frozen=True)
 class Ray:
-    """A Ray cluster: every part is a task of one CPU (and one GPU, where the build is for GPUs).
+    """A Ray cluster: every job is a task on one CPU (and one GPU, if the build is for GPUs).
 
-    The images go once through Ray's object store. A task writes its part itself, so the zoo's folder must be on a file
-    system that all nodes share, under one path.
+    The payload passes once through Ray's object store. A task writes its own files, so the zoo's folder must be on a
+    file system that all nodes share, under one path.
 
     Args:
-        address: the head's "host:port"; None is what ``ray.init`` takes it for: the cluster that RAY_ADDRESS names or
-            that runs on this machine, else one of this machine's cores that ends with the build.
+        address: the head's "host:port". With None, ``ray.init`` chooses: the cluster that RAY_ADDRESS names or that
+            runs on this machine, else a temporary one on this machine's cores.
 
     Raises:
-        InputError: Ray is not installed, or nothing answers at the address.
+        InputError: Ray is not installed, or no cluster answers at the address.
     """
 
     here: ClassVar[bool] = False
@@ -157,7 +164,7 @@ class Ray:
 
     def __post_init__(self) -> None:
         if importlib.util.find_spec("ray") is None:
-            raise InputError("--runner ray needs Ray: install it with `pip install 'gengap[ray]'`")
+            raise InputError("the Ray runner needs Ray: install it with `pip install 'gengap[ray]'`")
         if self._address not in (None, "auto"):
             _refuse_silent(self._address)
 
@@ -166,8 +173,8 @@ class Ray:
         return self.address or os.environ.get("RAY_ADDRESS") or None
 
     def run(
-        self, parts: Sequence[Part[Dataset]], data: Dataset, progress: Callable[[int], object], gpu: bool
-    ) -> Iterator[dict]:
+        self, jobs: Sequence[Job[Payload, Result]], payload: Payload, progress: Callable[[int], object], gpu: bool
+    ) -> Iterator[Result]:
         """See ``Runner.run``."""
         import ray
         from ray.exceptions import RayError, RayTaskError
@@ -179,8 +186,8 @@ class Ray:
         with cluster:
             counter = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Counter).remote()
             task = ray.remote(num_cpus=1, num_gpus=int(gpu), max_retries=_RETRIES)(_run_on_ray)
-            images = ray.put(data)
-            waiting: Any = [task.remote(number, part, images, counter) for number, part in enumerate(parts)]
+            shared = ray.put(payload)
+            waiting: Any = [task.remote(number, job, shared, counter) for number, job in enumerate(jobs)]
             seen = 0
             while waiting:
                 finished, waiting = ray.wait(waiting, timeout=0.5)
@@ -194,13 +201,13 @@ class Ray:
                         raise error.cause from error
                     except RayError as error:
                         raise InputError(
-                            f"a part was lost {_RETRIES + 1} times with its Ray worker (out of memory?); finished "
+                            f"a job was lost {_RETRIES + 1} times with its Ray worker (out of memory?); finished "
                             f"parts are kept: run the same command again\n{error}"
                         ) from error
 
 
 def _refuse_silent(address: str) -> None:
-    """Asks whether a cluster answers. ``ray.init`` would try for minutes, and then end this process."""
+    """Raises InputError if no cluster answers. ``ray.init`` would try for minutes and then end this process."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
     try:
         asked = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=False)
@@ -216,19 +223,19 @@ def _refuse_silent(address: str) -> None:
 
 
 class _Counter:
-    """Model-epochs done, by part: a part that starts again counts again from 0, and a counter that does recovers."""
+    """Progress by job: a job that restarts counts from 0 again, and a restarted counter recovers."""
 
     def __init__(self) -> None:
         self.done: dict[int, int] = {}
 
-    def tell(self, part: int, model_epochs: int) -> None:
-        self.done[part] = model_epochs
+    def tell(self, job: int, done: int) -> None:
+        self.done[job] = done
 
     def total(self) -> int:
         return sum(self.done.values())
 
 
-def _run_on_ray(number: int, part: Part, data: Dataset, counter: Any) -> dict:
+def _run_on_ray(number: int, job: Job, payload: Any, counter: Any) -> Any:
     torch.set_num_threads(1)
     done = 0
 
@@ -237,4 +244,4 @@ def _run_on_ray(number: int, part: Part, data: Dataset, counter: Any) -> dict:
         done += model_epochs
         counter.tell.remote(number, done)
 
-    return part(data, count)
+    return job(payload, count)

@@ -1,4 +1,4 @@
-"""What a data set is, once it is in memory."""
+"""A data set in memory."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from zoo_builder.errors import InputError
 COLOURS = ("grey", "rgb")
 
 
-class Split(NamedTuple):
-    """Images as their source has them: uint8 [N, 1 or 3, H, W], and their labels, int64 [N]."""
+class LabeledImages(NamedTuple):
+    """One split of a source: uint8 images [N, 1 or 3, H, W] and int64 labels [N]."""
 
     images: Tensor
     labels: Tensor
@@ -22,17 +22,17 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A train and a test split in one colour. Both hold images of one size and at least one of them.
+    """A train and a test split in one colour. Neither is empty, and all images have one size.
 
     Attributes:
-        name: what it was asked for by.
+        name: the name given to ``load``.
         colour: "grey" (C = 1) or "rgb" (C = 3).
         classes: a name for each label.
         train_images, test_images: uint8 [N, C, H, W].
         train_labels, test_labels: int64 [N], 0 .. len(classes) - 1.
 
     Raises:
-        InputError: images without labels, labels outside of the classes, splits of different image sizes.
+        InputError: images without labels, labels outside the classes, splits of different image sizes.
     """
 
     name: str
@@ -47,7 +47,10 @@ class Dataset:
         def refuse(problem: str) -> None:
             raise InputError(f"data set {self.name!r}: {problem}")
 
-        train, test = Split(self.train_images, self.train_labels), Split(self.test_images, self.test_labels)
+        train, test = (
+            LabeledImages(self.train_images, self.train_labels),
+            LabeledImages(self.test_images, self.test_labels),
+        )
         for split, (images, labels) in (("train", train), ("test", test)):
             if not 0 < len(images) == len(labels):
                 refuse(f"{len(images)} {split} images with {len(labels)} labels: each image needs one")
@@ -67,6 +70,11 @@ class Dataset:
             digest.update(str(tuple(values.shape)).encode())
             digest.update(values.contiguous().numpy().data)
         return digest.hexdigest()
+
+    def share_memory(self) -> None:
+        """Moves the images and labels to shared memory, so that worker processes read them without a copy."""
+        for values in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            values.share_memory_()
 
     @cached_property
     def duplicates(self) -> int:

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import torch
 
-from zoo_builder.datasets.dataset import Split
+from zoo_builder.datasets.dataset import LabeledImages
 from zoo_builder.datasets.images import decode
 from zoo_builder.errors import InputError, nearest
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
 
 
-def read(root: Path) -> tuple[tuple[str, ...], Split, Split]:
+def read(root: Path) -> tuple[tuple[str, ...], LabeledImages, LabeledImages]:
     """Class names, train and test split; classes and images in the order of their names.
 
     The classes are the folders in ROOT/train; ROOT/test may lack some of them.
@@ -32,7 +32,7 @@ def _classes(folder: Path) -> list[str]:
     return names
 
 
-def _split(folder: Path, classes: list[str]) -> Split:
+def _split(folder: Path, classes: list[str]) -> LabeledImages:
     paths, labels = [], []
     for name in _classes(folder):
         if name not in classes:
@@ -45,4 +45,4 @@ def _split(folder: Path, classes: list[str]) -> Split:
             raise InputError(f"{folder / name} holds no images: expected files that end in {', '.join(SUFFIXES)}")
         paths += found
         labels += [classes.index(name)] * len(found)
-    return Split(decode([(str(path), path.read_bytes) for path in paths]), torch.tensor(labels))
+    return LabeledImages(decode([(str(path), path.read_bytes) for path in paths]), torch.tensor(labels))

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from zoo_builder.datasets.dataset import Split
+from zoo_builder.datasets.dataset import LabeledImages
 from zoo_builder.errors import InputError
 
 
@@ -42,7 +42,7 @@ KNOWN = {
 }
 
 
-def refuse_other(name: str, root: Path, classes: tuple[str, ...], train: Split) -> None:
+def refuse_other(name: str, root: Path, classes: tuple[str, ...], train: LabeledImages) -> None:
     """Compares what lies in ``root`` with what ``name`` promises; any images may have a name of their own.
 
     Class names that are numbers say nothing: they stand in for names that a copy has lost.

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from zoo_builder.datasets import digits, folder, known, parquet, torchvision_sets
-from zoo_builder.datasets.dataset import COLOURS, Dataset, Split, in_colour
+from zoo_builder.datasets.dataset import COLOURS, Dataset, LabeledImages, in_colour
 from zoo_builder.errors import InputError, nearest, one_of
 
 # What can be had without a folder.
@@ -30,7 +30,7 @@ def load(name: str, root: str | Path | None = None, colour: str = "grey") -> Dat
     return Dataset(name, colour, classes, images[0], train.labels, images[1], test.labels)
 
 
-def _read(name: str, root: Path | None) -> tuple[tuple[str, ...], Split, Split]:
+def _read(name: str, root: Path | None) -> tuple[tuple[str, ...], LabeledImages, LabeledImages]:
     if name == "digits":
         if root is not None:
             raise InputError(

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from zoo_builder.datasets.dataset import Split
+from zoo_builder.datasets.dataset import LabeledImages
 from zoo_builder.datasets.images import decode
 from zoo_builder.errors import InputError
 
@@ -33,7 +33,7 @@ def files(root: Path, split: str) -> list[Path]:
     return [whole] if whole.exists() else sorted(root.glob(f"{split}-{number}-of-{number}.parquet"))
 
 
-def read(root: Path) -> tuple[tuple[str, ...], Split, Split]:
+def read(root: Path) -> tuple[tuple[str, ...], LabeledImages, LabeledImages]:
     """Class names, train and test split, in the order of the rows.
 
     Images are a column of bytes or a struct with ``bytes``, labels a column of integers. Class names are those in the
@@ -103,10 +103,10 @@ def _class_names(path: Path, schema: pa.Schema, label: str) -> tuple[str, ...]:
         ) from error
 
 
-def _split(parts: list[_File], classes: int) -> Split:
+def _split(parts: list[_File], classes: int) -> LabeledImages:
     labels = np.concatenate([_labels(file, classes) for file in parts])
     sources = [(f"{file.path}, row {row}", encoded.as_py) for file in parts for row, encoded in enumerate(file.images)]
-    return Split(decode(sources), torch.from_numpy(labels))
+    return LabeledImages(decode(sources), torch.from_numpy(labels))
 
 
 def _labels(file: _File, classes: int) -> np.ndarray:

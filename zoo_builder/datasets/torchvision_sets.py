@@ -1,6 +1,5 @@
 """Data sets that torchvision knows how to download and read."""
 
-import os
 import tempfile
 from http.client import HTTPException
 from math import prod
@@ -9,14 +8,15 @@ from typing import Any
 
 import torch
 
-from zoo_builder.datasets.dataset import Split
+from zoo_builder import files
+from zoo_builder.datasets.dataset import LabeledImages
 from zoo_builder.errors import InputError
 
 # Our name -> torchvision's class.
 SETS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100", "svhn": "SVHN"}
 
 
-def read(name: str, root: Path) -> tuple[tuple[str, ...], Split, Split]:
+def read(name: str, root: Path) -> tuple[tuple[str, ...], LabeledImages, LabeledImages]:
     """Class names, train and test split of the files that lie under ``root`` as torchvision lays them out.
 
     Raises:
@@ -44,7 +44,7 @@ def download(name: str) -> Path:
     Raises:
         InputError: the download failed.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gengap" / "data"
+    cache = files.cache_folder("data")
     root = cache / name
     if all(path.is_file() for path in _files(name, root)):
         return root
@@ -96,11 +96,11 @@ def _is_idx(path: Path) -> bool:
     return header[:4] == bytes((0, 0, 8, dimensions)) and count > 0 and whole
 
 
-def _split(source: Any) -> Split:
+def _split(source: Any) -> LabeledImages:
     images = torch.as_tensor(source.data)
     if images.ndim == 3:  # the MNIST family: [N, H, W]
         images = images[:, None]
     elif images.shape[-1] == 3:  # CIFAR: [N, H, W, 3]
         images = images.permute(0, 3, 1, 2)
     labels = source.targets if hasattr(source, "targets") else source.labels
-    return Split(images, torch.as_tensor(labels))
+    return LabeledImages(images, torch.as_tensor(labels))

@@ -1,10 +1,9 @@
-"""Which engine trains which architecture."""
+"""The choice of an engine for each architecture."""
 
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-import pandas as pd
 import torch
 
 from zoo_builder.engines.native import compiler
@@ -14,11 +13,10 @@ from zoo_builder.engines.torch_engine import TorchEngine
 from zoo_builder.errors import InputError, one_of
 from zoo_builder.networks.architecture import Architecture
 from zoo_builder.training.engine import Engine
-from zoo_builder.training.settings import subset_size
 
 ENGINES = ("auto", "native", "torch")
-# Compiling an architecture takes a core 2 to 7 s. So many multiplications (forward and backward) take torch about that
-# much longer than compiled code: with fewer left, "auto" does not compile.
+# Compiling an architecture takes a core 2 to 7 s. Compiled code saves about that much time over torch on this many
+# multiplications (forward and backward): "auto" compiles from there on.
 _WORTH_COMPILING = 1e11
 
 
@@ -26,34 +24,27 @@ def engines(
     name: str,
     device: torch.device,
     architectures: Mapping[str, Architecture],
-    runs: pd.DataFrame,
-    examples: int,
+    examples: Mapping[str, int],
     note: Callable[[str], object],
 ) -> dict[str, Engine]:
-    """An engine for each architecture; what it needs is compiled here, once.
-
-    What is worth it follows from all runs of the recipe, finished or not: a resumed build decides as it did before.
+    """An engine for each architecture, compiled here if need be.
 
     Args:
-        name: "native", "torch", or "auto": native where there is a compiler and it is worth it.
-        architectures: those that are to be trained, by their keys.
-        runs: all of the recipe, with the key of each one's architecture in the column ``architecture``.
-        examples: training images of the data set, times epochs.
-        note: called with a line for whatever is not as fast as it could be.
+        name: "native", "torch", or "auto": native if there is a compiler and compiling pays off.
+        architectures: those to be computed, by key.
+        examples: for each key, how many training examples all runs of the recipe see in all epochs. Finished runs
+            count too, so that a resumed build makes the same choice.
+        note: called with a line about anything that makes training slower than necessary.
 
     Raises:
-        InputError: an unknown name; "native" where it cannot be had.
+        InputError: an unknown name, or "native" and that engine is not available.
     """
     one_of("engine", name, ENGINES)
-    work = {
-        key: 3 * architectures[key].multiplications * sum(subset_size(fraction, examples) for fraction in fractions)
-        for key, fractions in runs.groupby("architecture")["train_fraction"]
-        if key in architectures
-    }
+    work = {key: 3 * one.multiplications * examples[key] for key, one in architectures.items()}
     chosen: dict[str, Engine] = dict.fromkeys(work, TorchEngine(device))
     if name == "torch" or device.type != "cpu":
         if name == "native":
-            raise InputError("--engine native computes on the CPU alone: use --device cpu, or leave --engine out")
+            raise InputError("the native engine computes on the CPU only: set `device` to 'cpu', or `engine` to 'auto'")
         return chosen
     wanted = [key for key, needed in work.items() if name == "native" or needed >= _WORTH_COMPILING]
     reasons = _prepare([architectures[key] for key in wanted], note)
@@ -62,15 +53,15 @@ def engines(
         if reason is None:
             chosen[key] = NativeEngine()
         elif name == "native":
-            raise InputError(f"--engine native: {reason}")
+            raise InputError(f"`engine` is 'native': {reason}")
     for reason in dict.fromkeys(reasons.values()):
-        note(f"training with torch, several times slower than compiled code: {reason}")
+        note(f"warning: falling back to PyTorch, which is several times slower than compiled code: {reason}")
     return chosen
 
 
 def _prepare(architectures: list[Architecture], note: Callable[[str], object]) -> dict[Architecture, str]:
-    """Compiles; returns why not, for each that cannot be."""
-    reasons = {one: "the native engine knows no such networks" for one in architectures if not known(one)}
+    """Compiles the architectures; returns the reason for each one that cannot be compiled."""
+    reasons = {one: "the native engine does not support this architecture" for one in architectures if not known(one)}
     left = [one for one in architectures if one not in reasons]
     if not left:
         return reasons
@@ -79,7 +70,7 @@ def _prepare(architectures: list[Architecture], note: Callable[[str], object]) -
         if problem := compiler.cache_problem():
             note(problem)
         elif missing:
-            note(f"compiling {len(missing)} architecture(s) for this machine, once: kept in {compiler.cache_folder()}")
+            note(f"compiling {len(missing)} architecture(s) for this machine, kept in {compiler.cache_folder()}")
     except compiler.CompilerError as error:
         return reasons | dict.fromkeys(left, str(error))
 
@@ -90,6 +81,6 @@ def _prepare(architectures: list[Architecture], note: Callable[[str], object]) -
             return str(error)
         return None
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # each waits for a compiler process
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # each thread waits for a compiler process
         failures = zip(left, threads.map(failure, left), strict=True)
     return reasons | {one: reason for one, reason in failures if reason is not None}

@@ -1,8 +1,7 @@
-"""A stack: M networks of one architecture, computed together; and one network as a plain ``nn.Module``."""
+"""A stack: M networks of one architecture that are computed together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
@@ -60,11 +59,6 @@ class Stack:
         index = torch.as_tensor(positions)
         chosen = {name: value[index.to(value.device)] for name, value in self.parameters.items()}
         return Stack(self.architecture, chosen, self.rows[positions])
-
-    def chunks(self, size: int) -> Iterator[Stack]:
-        """The same models in order, at most ``size`` at a time."""
-        for start in range(0, len(self), size):
-            yield self.take(np.arange(start, min(start + size, len(self))))
 
 
 def forward(

@@ -1,8 +1,8 @@
-"""A recipe becomes a table of runs.
+"""From a recipe to its table of runs, and from a run to its architecture.
 
 Run i is configuration i // seeds with seed i % seeds. Configuration c takes grid cell c % cells and the c-th draw of
-every sampled hyperparameter; each of these has a random stream of its own. A longer table therefore starts with the
-shorter one, and sampling one hyperparameter more changes no other column.
+every sampled hyperparameter; each of these has its own random stream. A longer table therefore starts with the shorter
+one, and sampling one more hyperparameter changes no other column.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ def runs(recipe: Recipe) -> pd.DataFrame:
         columns[name] = np.array(values)[position]
     for name, axis in recipe.sample.items():
         columns[name] = quantile(axis, numpy_stream(str(recipe.seed), name).random(len(number)))
-    table = pd.DataFrame(columns, index=number, columns=list(vocabulary(recipe.family)))
+    table = pd.DataFrame(columns, index=number, columns=list(vocabulary(recipe.family, recipe.problem)))
     table.insert(0, "configuration", _configurations(recipe, table))
     table = table.loc[np.arange(recipe.models) // recipe.seeds].reset_index(drop=True)
     table["seed"] = np.arange(recipe.models) % recipe.seeds
@@ -64,28 +64,28 @@ def quantile(axis: Sampled, probability: np.ndarray) -> np.ndarray:
     return np.array([float(exact.exp(start + (end - start) * Decimal(p))) for p in probability.tolist()])
 
 
-def architecture_of(family: str, run: Mapping[str, Any] | pd.Series, input_shape: Shape, classes: int) -> Architecture:
-    """The architecture of one run (a row of the table), for images (channels, height, width).
+def architecture_of(family: str, run: Mapping[str, Any] | pd.Series, input_shape: Shape, outputs: int) -> Architecture:
+    """The architecture of one run (a row of the table), for inputs (channels, height, width).
 
     Raises:
-        InputError: there is none, for example because a kernel is larger than the image it would read.
+        InputError: there is none, for example because a kernel is larger than its input.
     """
     arguments = {key.name: key.kind(run[key.name]) for key in architecture_hyperparameters(family)}
     try:
-        return FAMILIES[family](input_shape, classes, **arguments)
+        return FAMILIES[family](input_shape, outputs, **arguments)
     except InputError as error:
         raise InputError(f"{described(family, run, input_shape)}: {error}") from None
 
 
 def described(family: str, run: Mapping[str, Any] | pd.Series, input_shape: Shape) -> str:
-    """The settings that decide the architecture of one run, and its images, in words."""
+    """The settings that determine the architecture of one run, and the shape of its inputs, for messages."""
     settings = ", ".join(f"{key.name} = {run[key.name]}" for key in architecture_hyperparameters(family))
-    return f"{family} ({settings}) on {'x'.join(map(str, input_shape))} images"
+    return f"{family} ({settings}) on {'x'.join(map(str, input_shape))} inputs"
 
 
 def _configurations(recipe: Recipe, table: pd.DataFrame) -> list[str]:
     # A value at its default is left out, so that a hyperparameter added to the vocabulary changes no existing id.
-    defaults = {name: key.default for name, key in vocabulary(recipe.family).items()}
+    defaults = {name: key.default for name, key in vocabulary(recipe.family, recipe.problem).items()}
     ids = [
         _hash([recipe.data.name, recipe.data.colour, recipe.family, {k: v for k, v in row.items() if v != defaults[k]}])
         for row in table.to_dict("records")

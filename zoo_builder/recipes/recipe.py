@@ -1,8 +1,8 @@
-"""A recipe describes one population of models. It is loaded strictly from TOML: whatever is not understood is an error.
+"""A recipe describes one population of models. It is loaded strictly from TOML: an unknown key or value is an error.
 
-A hyperparameter stands in exactly one of three sections: [fixed] holds one value, [grid] a list of values that is
-crossed with all other lists, [sample] a distribution that is drawn from once per configuration. One that is left out
-takes its default, as a fixed value. The order of lines never matters: the order of ``HYPERPARAMETERS`` does.
+Each hyperparameter is in exactly one of three sections: [fixed] holds one value, [grid] a list of values that is
+crossed with all other lists, [sample] a distribution with one draw per configuration. An omitted hyperparameter is
+fixed at its default. The order of lines never matters: the order of ``HYPERPARAMETERS`` does.
 """
 
 import hashlib
@@ -16,7 +16,15 @@ from typing import Any
 
 from zoo_builder.errors import InputError, one_of
 from zoo_builder.networks.families import FAMILIES, architecture_hyperparameters
-from zoo_builder.recipes.hyperparameters import DATA, HYPERPARAMETERS, NAMED, STOP, DataSpec
+from zoo_builder.recipes.hyperparameters import (
+    CLASSIFICATION,
+    DATA,
+    HYPERPARAMETERS,
+    NAMED,
+    PROBLEM,
+    STOP,
+    DataSpec,
+)
 from zoo_builder.strict_toml import REQUIRED, Key, not_negative, positive, read_table, refuse_unknown
 
 MOST = 10_000_000
@@ -27,6 +35,7 @@ SECTIONS = ("data", "architecture", "fixed", "grid", "sample", "stop")
 _MODELS = Key("models", int, f"a whole number in 1 .. {MOST:,}", lambda value: 1 <= value <= MOST, None)
 _TOP = (
     NAMED,
+    PROBLEM,
     Key("description", str, "a text", default=""),
     Key("seed", int, "a whole number >= 0", not_negative, 0),
     _MODELS,
@@ -36,9 +45,9 @@ _TOP = (
 _ARCHITECTURE = (Key("family", str, tuple(FAMILIES)),)
 
 
-def vocabulary(family: str) -> dict[str, Key]:
-    """All hyperparameters of a family by name, in the order of the columns of a table of runs."""
-    return {key.name: key for key in (*HYPERPARAMETERS, *architecture_hyperparameters(family))}
+def vocabulary(family: str, problem: str = CLASSIFICATION) -> dict[str, Key]:
+    """All hyperparameters of a problem and a family by name, in the order of the columns of a table of runs."""
+    return {key.name: key for key in (*HYPERPARAMETERS[problem], *architecture_hyperparameters(family))}
 
 
 @dataclass(frozen=True)
@@ -54,16 +63,18 @@ class Recipe:
     """One population of models. Make one with ``load_recipe`` or ``from_json``, which check it and fill in defaults.
 
     Attributes:
-        seed: from which all sampled values and, with a run's own seed, all random streams follow.
+        problem: what the networks are trained for; see ``zoo_builder.problems``.
+        seed: determines all sampled values and, with a run's own seed, all random streams.
         models: number of runs.
-        seeds: runs per configuration; the last configuration has fewer where ``models`` is no multiple of it.
+        seeds: runs per configuration; the last configuration has fewer if ``models`` is no multiple of it.
         checkpoints: the epochs that are kept, ascending; the last one is ``epochs``.
         fixed, grid, sample: every hyperparameter of the family, each in exactly one of them, in the vocabulary's order.
         stop_cross_entropy: a run stops at the end of the first epoch with a training cross-entropy (in eval mode) at or
-            below this; ``epochs`` is then the most it gets.
+            below this; ``epochs`` is then the maximum.
     """
 
     name: str
+    problem: str
     description: str
     seed: int
     models: int
@@ -92,7 +103,10 @@ class Recipe:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        """The recipe in the shape of its TOML file, with every default written out."""
+        """The recipe in the shape of its TOML file, with every default written out.
+
+        The default problem is left out: recipes hash to the same digest as before there were others.
+        """
         value = {
             "name": self.name,
             "description": self.description,
@@ -107,16 +121,18 @@ class Recipe:
             "grid": {name: list(values) for name, values in self.grid.items()},
             "sample": {name: {axis.distribution: list(axis.values)} for name, axis in self.sample.items()},
         }
-        return (
-            value if self.stop_cross_entropy is None else value | {"stop": {"cross_entropy": self.stop_cross_entropy}}
-        )
+        if self.problem != CLASSIFICATION:
+            value["problem"] = self.problem
+        if self.stop_cross_entropy is not None:
+            value["stop"] = {"cross_entropy": self.stop_cross_entropy}
+        return value
 
     @classmethod
     def from_json(cls, value: dict[str, Any], source: str = "recipe") -> "Recipe":
-        """The inverse of ``to_json``; accepts whatever a TOML file may hold.
+        """The inverse of ``to_json``; accepts any content of a TOML file.
 
         Raises:
-            InputError: anything that is not as it must be; the message begins with ``source``.
+            InputError: the recipe is not valid; the message begins with ``source``.
         """
         try:
             return _parsed(value)
@@ -141,15 +157,18 @@ class Recipe:
 
 
 def builtin_recipes() -> dict[str, Path]:
-    """Name to file of the recipes that come with the package."""
+    """The recipes in this package, {name: file}."""
     return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.toml"))}
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
     """Loads a built-in recipe by its name, or a file by its path, which ends in .toml.
 
+    >>> load_recipe("digits").models
+    256
+
     Raises:
-        InputError: there is no such recipe, or something in it is not as it must be.
+        InputError: there is no such recipe, or it is not valid.
     """
     path = Path(name_or_path)
     if path.suffix != ".toml":
@@ -160,7 +179,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
             table = tomllib.load(file)
     except OSError as error:
         raise InputError(f"cannot read the recipe {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # syntax, encoding, a number or brackets beyond all bounds
+    except (ValueError, RecursionError) as error:  # syntax, encoding, a number too large, brackets too deep
         raise InputError(f"{path}: not valid TOML: {error}") from None
     return Recipe.from_json(table, str(path))
 
@@ -170,7 +189,7 @@ def _parsed(table: dict[str, Any]) -> Recipe:
     refuse_unknown(table, (*top_level, "checkpoints", *SECTIONS), "the recipe")
     top = read_table({name: table[name] for name in top_level if name in table}, _TOP)
     family = read_table(table.get("architecture", {}), _ARCHITECTURE, "[architecture]")["family"]
-    fixed, grid, sample = _placed(table, vocabulary(family))
+    fixed, grid, sample = _placed(table, vocabulary(family, top["problem"]))
     top["models"] = _MODELS.check(_models(top["models"], top["seeds"], grid, sample), "")
     return Recipe(
         **top,
@@ -203,7 +222,7 @@ def _placed(table: dict[str, Any], keys: dict[str, Key]) -> tuple[dict, dict, di
                     raise InputError(f"the hyperparameter {name} is missing: put it in [fixed], [grid] or [sample]")
                 fixed[name] = key.default
             case places:
-                raise InputError(f"{name} stands in [{'] and in ['.join(places)}]: keep one of them")
+                raise InputError(f"{name} is in [{'] and in ['.join(places)}]: keep one of them")
     return fixed, grid, sample
 
 
@@ -239,7 +258,7 @@ def _sampled(key: Key, value: Any) -> Sampled:
 def _models(models: int | None, seeds: int, grid: dict[str, tuple], sample: dict[str, Sampled]) -> int:
     if sample:
         if models is None:
-            raise InputError("models is missing: draws from [sample] have no end, so say how many runs there are")
+            raise InputError("models is missing: [sample] has no natural number of draws, so give the number of runs")
         return models
     cells = prod(len(values) for values in grid.values())
     if models is not None and models > cells * seeds:

@@ -2,18 +2,14 @@
 
 import json
 
+from zoo_builder.store.format import Part
+
 
 def zoo_card(manifest: dict) -> str:
-    """Markdown for a finished zoo's manifest."""
-    recipe, data, parts = manifest["recipe"], manifest["data"], manifest["parts"]
-    runs, rows = sum(part["runs"] for part in parts), sum(part["rows"] for part in parts)
-    size = sum(entry["bytes"] for part in parts for entry in part["files"].values())
-    axes = [f"| {name} | one of {', '.join(map(str, values))} |" for name, values in recipe["grid"].items()]
-    for name, axis in recipe["sample"].items():
-        ((law, values),) = axis.items()
-        axes.append(f"| {name} | {law.replace('_', '-')} {', '.join(map(str, values))} |")
-    axes += [f"| {name} | {value} |" for name, value in recipe["fixed"].items()]
-    stop = f" or to a training cross-entropy of {recipe['stop']['cross_entropy']}" if "stop" in recipe else ""
+    """Markdown for the manifest of a finished zoo, built or imported."""
+    parts = [Part.from_json(part) for part in manifest["parts"]]
+    runs, rows, size = (sum(getattr(part, unit) for part in parts) for unit in ("runs", "rows", "bytes"))
+    networks = f"{runs:,} networks ({rows:,} checkpoints, {size / 2**20:,.0f} MiB)"
     return f"""---
 pretty_name: {json.dumps(manifest["name"])}
 tags: [model-zoo, generalization-prediction, gengap]
@@ -24,20 +20,44 @@ configs:
 ---
 # {manifest["name"]}
 
-{recipe["description"]}
+{_built(manifest, networks) if "recipe" in manifest else _imported(manifest, networks)}
 
-{runs:,} networks ({rows:,} checkpoints, {size / 2**20:,.0f} MiB) trained on `{data["name"]}` ({data["colour"]},
+Read it with `zoo_builder.store.zoo.Zoo.open(folder)`: `zoo.table` has one row per checkpoint, `zoo.weights(rows)` gives
+the networks.
+"""
+
+
+def _built(manifest: dict, networks: str) -> str:
+    recipe, data = manifest["recipe"], manifest["data"]
+    axes = [f"| {name} | one of {', '.join(map(str, values))} |" for name, values in recipe["grid"].items()]
+    for name, axis in recipe["sample"].items():
+        ((distribution, values),) = axis.items()
+        axes.append(f"| {name} | {distribution.replace('_', '-')} {', '.join(map(str, values))} |")
+    axes += [f"| {name} | {value} |" for name, value in recipe["fixed"].items()]
+    stop = f" or to a training cross-entropy of {recipe['stop']['cross_entropy']}" if "stop" in recipe else ""
+    return f"""{recipe["description"]}
+
+{networks} trained on `{data["name"]}` ({data["colour"]},
 {data["train_images"]:,} training and {data["test_images"]:,} test images; {data["duplicates"]} test images are also
 training images), up to {recipe["epochs"]} epochs{stop}. Family `{recipe["architecture"]["family"]}`; built with gengap
 {manifest["versions"]["gengap"]}.
 
 | hyperparameter | values |
 |---|---|
-{chr(10).join(axes)}
+{chr(10).join(axes)}"""
 
-Read it with `zoo_builder.store.zoo.Zoo.open(folder)`: `zoo.table` has one row per checkpoint, `zoo.weights(rows)` gives
-the networks.
-"""
+
+def _imported(manifest: dict, networks: str) -> str:
+    source = [f"| {name} | {value} |" for name, value in manifest["source"].items() if name != "description"]
+    data = manifest.get("data", {})
+    trained = f" trained on `{data['name']}`" if "name" in data else ""
+    return f"""{manifest["source"].get("description", "")}
+
+{networks}{trained}, imported.
+
+| source | |
+|---|---|
+{chr(10).join(source)}"""
 
 
 def _category(rows: int) -> str:

@@ -1,8 +1,10 @@
 """The files of a zoo on disk: parts with their sidecars, and the manifest."""
 
 import json
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256 as sha256_of
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from safetensors.torch import save
@@ -10,16 +12,92 @@ from torch import Tensor
 
 from zoo_builder import files
 from zoo_builder.errors import InputError
-from zoo_builder.training.settings import STATISTICS
 
 SCHEMA = 2
-# Columns of the table that are not hyperparameters.
+# Columns of the table that are neither hyperparameters nor results.
 IDENTITY = ("model_id", "twin", "configuration", "seed", "epoch", "architecture")
-RESULTS = ("status", "steps", "train_loss", "train_accuracy", "test_loss", "test_accuracy", *STATISTICS)
 
 
-def part_name(number: int) -> str:
-    return f"part-{number:05d}"
+@dataclass(frozen=True)
+class PlannedPart:
+    """A part to build: ``runs`` rows of the table of runs, from row ``first_run`` on."""
+
+    name: str
+    first_run: int
+    runs: int
+
+    @classmethod
+    def numbered(cls, number: int, first_run: int, runs: int) -> "PlannedPart":
+        """
+        >>> PlannedPart.numbered(3, first_run=96, runs=32).name
+        'part-00003'
+        """
+        return cls(f"part-{number:05d}", first_run, runs)
+
+    def of(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """The rows of the table of runs that belong to this part."""
+        return runs.iloc[self.first_run : self.first_run + self.runs]
+
+
+@dataclass(frozen=True)
+class File:
+    """The checksum (sha256, hex) and the size of a part's file."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """One slice of a zoo on disk: all checkpoints of ``runs`` runs.
+
+    Attributes:
+        population: hash of what all parts of a built zoo share; see ``building.resume.population_of``.
+        engines: the engines that trained it, with their instruction sets.
+        seconds: training time of one worker.
+        rows: checkpoints.
+        files: {path below the zoo's folder: checksum and size}.
+    """
+
+    name: str
+    first_run: int
+    runs: int
+    population: str = ""
+    engines: tuple[str, ...] = ()
+    seconds: float = 0.0
+    rows: int = 0
+    files: dict[str, File] = field(default_factory=dict)
+
+    @property
+    def planned(self) -> PlannedPart:
+        return PlannedPart(self.name, self.first_run, self.runs)
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.bytes for file in self.files.values())
+
+    def file(self, kind: str) -> str | None:
+        """The path of the file of "checkpoints", "weights" or "outputs"; None if the part has none."""
+        return next((name for name in self.files if name.startswith(f"{kind}/")), None)
+
+    @property
+    def weights_hash(self) -> str:
+        """sha256 (hex) of the file of weights."""
+        return next(file.sha256 for name, file in self.files.items() if name.startswith("weights/"))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, **asdict(self), "engines": list(self.engines)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Part":
+        """The inverse of ``to_json``; an imported part may lack population, engines and seconds.
+
+        Raises:
+            KeyError, TypeError: a field is missing or unknown.
+        """
+        known = {name: content for name, content in value.items() if name != "schema"}
+        found = {name: File(**entry) for name, entry in value["files"].items()}
+        return cls(**{**known, "engines": tuple(value.get("engines", ())), "files": found})
 
 
 def sidecar_path(root: Path, part: str) -> Path:
@@ -27,80 +105,69 @@ def sidecar_path(root: Path, part: str) -> Path:
 
 
 def write_part(
-    root: Path,
-    notes: dict,
-    table: pd.DataFrame,
-    weights: dict[str, Tensor],
-    logits: Tensor,
-    labels: Tensor,
-    data_name: str,
-) -> dict:
-    """Writes the three files of a part, then its sidecar, and returns the sidecar.
+    root: Path, part: Part, table: pd.DataFrame, weights: dict[str, Tensor], outputs: dict[str, Tensor], data_name: str
+) -> Part:
+    """Writes the three files of a part, then its sidecar.
 
     Args:
-        notes: the head of the sidecar: name, first_run, runs, population, engine, ...
+        part: all but its rows and files.
         table: one row per checkpoint.
         weights: "<architecture>/<parameter>" and "<architecture>/rows".
-        logits, labels: float16 [runs, examples, classes] and int64 [examples].
+        outputs: the tensors of the file below outputs/``data_name``.
+
+    Returns:
+        ``part`` with its rows and files.
     """
-    part = notes["name"]
-    outputs = {"logits": logits, "labels": labels}
     contents = {
-        f"checkpoints/{part}.parquet": lambda path: table.to_parquet(path, index=False),
+        f"checkpoints/{part.name}.parquet": lambda path: table.to_parquet(path, index=False),
         # Serialized in memory first: safetensors' own file writer hides the cause of a failed write.
-        f"weights/{part}.safetensors": lambda path: path.write_bytes(save(weights)),
-        f"outputs/{data_name}/{part}.safetensors": lambda path: path.write_bytes(save(outputs)),
+        f"weights/{part.name}.safetensors": lambda path: path.write_bytes(save(weights)),
+        f"outputs/{data_name}/{part.name}.safetensors": lambda path: path.write_bytes(save(outputs)),
     }
     written = {}
     for name, write in contents.items():
         files.write_atomically(root / name, write)
-        written[name] = {"sha256": files.sha256(root / name), "bytes": (root / name).stat().st_size}
-    sidecar = {"schema": SCHEMA, **notes, "rows": len(table), "files": written}
-    files.write_json(sidecar_path(root, part), sidecar | {"digest": _digest(sidecar)})
-    return sidecar
+        written[name] = File(files.sha256(root / name), (root / name).stat().st_size)
+    part = replace(part, rows=len(table), files=written)
+    sidecar = part.to_json()
+    files.write_json(sidecar_path(root, part.name), sidecar | {"digest": _digest(sidecar)})
+    return part
 
 
-def read_sidecar(root: Path, part: str) -> dict | None:
-    """The sidecar of a part; None where there is none or it is damaged.
+def read_sidecar(root: Path, name: str) -> Part | None:
+    """The part of this name, from its sidecar; None if there is no sidecar or it is damaged.
 
     Raises:
         InputError: another version of the schema wrote it.
     """
-    path = sidecar_path(root, part)
+    path = sidecar_path(root, name)
     try:
         sidecar = json.loads(path.read_text(encoding="utf-8"))
         _refuse_other_schema(path, sidecar["schema"])
-        return sidecar if sidecar.pop("digest") == _digest(sidecar) else None
+        return Part.from_json(sidecar) if sidecar.pop("digest") == _digest(sidecar) else None
     except InputError:
         raise
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def finished_part(root: Path, plan: dict, population: str) -> dict | None:
-    """The sidecar of a planned part whose files are all there, unaltered; None where the part is to be built.
+def finished_part(root: Path, planned: PlannedPart, population: str) -> Part | None:
+    """The part, if it was built as planned and all of its files are there, unaltered; None if it is to be built.
 
     Raises:
         InputError: another version of the schema wrote it.
     """
-    sidecar = read_sidecar(root, plan["name"])
-    if sidecar is None or any(sidecar[name] != value for name, value in {**plan, "population": population}.items()):
+    part = read_sidecar(root, planned.name)
+    if part is None or part.planned != planned or part.population != population:
         return None
     whole = all(
-        (root / name).is_file() and files.sha256(root / name) == entry["sha256"]
-        for name, entry in sidecar["files"].items()
+        (root / name).is_file() and files.sha256(root / name) == file.sha256 for name, file in part.files.items()
     )
-    return sidecar if whole else None
+    return part if whole else None
 
 
 def _digest(content: dict) -> str:
     return sha256_of(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def file_of(part: dict, kind: str) -> tuple[str, dict]:
-    """The name of a part's file of "checkpoints", "weights" or "outputs", and its {"sha256", "bytes"}."""
-    ((name, entry),) = [(name, entry) for name, entry in part["files"].items() if name.startswith(f"{kind}/")]
-    return name, entry
 
 
 class Damaged(InputError):
@@ -112,11 +179,11 @@ def write_manifest(root: Path, manifest: dict) -> None:
 
 
 def read_manifest(root: Path) -> dict:
-    """The manifest of a zoo, finished or not.
+    """The manifest of a zoo, finished or not. It has a "recipe" if the zoo was built, and a "source" if imported.
 
     Raises:
         Damaged: it was cut off or altered.
-        InputError: there is none, it cannot be read, or it is not one of this version.
+        InputError: there is none, it cannot be read, or it has another schema.
     """
     path = root / "zoo.json"
     try:
@@ -136,6 +203,10 @@ def read_manifest(root: Path) -> dict:
     _refuse_other_schema(path, manifest["schema"])
     if manifest.pop("digest", None) != _digest(manifest):
         raise Damaged(f"{path} has been altered: run the same `gengap zoo build` again, finished parts are kept")
+    if not {"recipe", "source"} & set(manifest):
+        raise InputError(
+            f"{path} has neither a recipe nor a source: a zoo is built from one or imported from the other"
+        )
     return manifest
 
 

@@ -1,14 +1,19 @@
-"""A zoo on disk: how a part is written, and ``Zoo``, which reads the whole.
+"""A zoo on disk, and its reader ``Zoo``.
 
     zoo.json                                   manifest, the last thing written
     README.md                                  zoo card
     checkpoints/part-00000.parquet             one row per checkpoint
-    weights/part-00000.safetensors             "<architecture>/<parameter>" [rows, ...] and, beside each architecture's
-                                               tensors, "<architecture>/rows": which rows of the table part they are
+    weights/part-00000.safetensors             "<architecture>/<parameter>" [rows, ...] and, for each architecture,
+                                               "<architecture>/rows": the rows of the part's table they belong to
     outputs/<data set>/part-00000.safetensors  "logits" float16 [runs, examples, classes] of last checkpoints, "labels"
     parts/part-00000.json                      the part's sidecar: checksums, rows, engine; written last
 
 A part holds all checkpoints of its runs. Every file appears whole or not at all.
+
+A built zoo's manifest has its "recipe". An imported zoo's has a "source" instead, a mapping with a "description" and
+whatever else documents its origin. Its table has model_id, configuration, seed, epoch, architecture and status, with
+epoch the last checkpoint's if there is one row per run; it may lack twin, any hyperparameter and any other result. Its
+parts may lack outputs and sidecars.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,8 +37,10 @@ from zoo_builder.errors import InputError
 from zoo_builder.networks.architecture import Architecture
 from zoo_builder.networks.module import to_module
 from zoo_builder.networks.stack import Stack
+from zoo_builder.recipes.hyperparameters import CLASSIFICATION
 from zoo_builder.recipes.recipe import Recipe
-from zoo_builder.store.format import IDENTITY, RESULTS, file_of, read_manifest, sidecar_path
+from zoo_builder.store.format import IDENTITY, Part, read_manifest, sidecar_path
+from zoo_builder.training.settings import RESULTS
 
 
 @dataclass(frozen=True)
@@ -54,33 +61,55 @@ class Zoo:
         """Opens a finished zoo.
 
         Raises:
-            InputError: not a zoo, not finished, or a file of it is missing or has another size.
+            InputError: not a zoo, not finished, or one of its files is missing or has another size.
         """
+        zoo = cls.of_manifest(path)
+        for part in zoo.parts:
+            for name, file in part.files.items():
+                zoo._refuse_unless((zoo.root / name).is_file(), name, "is missing")
+                size = (zoo.root / name).stat().st_size
+                zoo._refuse_unless(size == file.bytes, name, f"has {size} bytes, the manifest says {file.bytes}")
+        return zoo
+
+    @classmethod
+    def of_manifest(cls, path: str | Path) -> "Zoo":
+        """Opens a finished zoo without looking at its other files; see ``open``."""
         root = Path(path)
         manifest = read_manifest(root)
         if not manifest["complete"]:
             done = sum(sidecar_path(root, part["name"]).is_file() for part in manifest["plan"])
             raise InputError(
                 f"the zoo {root} is not finished ({done} of {len(manifest['plan'])} parts): "
-                f"run the same `gengap zoo build` again, it goes on where it stopped"
+                "run the same `gengap zoo build` again to finish it"
             )
-        zoo = cls(root, manifest)
-        for part in manifest["parts"]:
-            for name, entry in part["files"].items():
-                zoo._refuse_unless((root / name).is_file(), name, "is missing")
-                size = (root / name).stat().st_size
-                zoo._refuse_unless(
-                    size == entry["bytes"], name, f"has {size} bytes, the manifest says {entry['bytes']}"
-                )
-        return zoo
+        return cls(root, manifest)
 
     @property
     def name(self) -> str:
         return self.manifest["name"]
 
+    @property
+    def provenance(self) -> str:
+        """ "built" from a recipe, or "imported" from another source."""
+        return "built" if "recipe" in self.manifest else "imported"
+
     @cached_property
-    def recipe(self) -> Recipe:
-        return Recipe.from_json(self.manifest["recipe"])
+    def recipe(self) -> Recipe | None:
+        """The recipe of a built zoo; None for an imported one."""
+        return Recipe.from_json(self.manifest["recipe"]) if self.provenance == "built" else None
+
+    @property
+    def problem(self) -> str:
+        """The name of what the networks were trained for."""
+        return self.recipe.problem if self.recipe else self.manifest.get("problem", CLASSIFICATION)
+
+    @property
+    def description(self) -> str:
+        return self.recipe.description if self.recipe else self.manifest["source"].get("description", "")
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        return tuple(Part.from_json(part) for part in self.manifest["parts"])
 
     @cached_property
     def architectures(self) -> dict[str, Architecture]:
@@ -90,12 +119,12 @@ class Zoo:
     def table(self) -> pd.DataFrame:
         """One row per checkpoint, run by run, epochs ascending; the index counts rows over all parts."""
         # Joined before pandas sees them: a data frame of each part takes three times as long.
-        parts = [ParquetFile(self._file(part, "checkpoints")).read() for part in self.manifest["parts"]]
+        parts = [ParquetFile(self._file(part, "checkpoints")).read() for part in self.parts]
         return pyarrow.concat_tables(parts, promote_options="default").to_pandas()
 
     @cached_property
     def final(self) -> pd.DataFrame:
-        """The last row of every run, under its index in ``table``."""
+        """The last row of every run, with its index in ``table``."""
         return self.table[~self.table["model_id"].duplicated(keep="last")]
 
     @property
@@ -104,18 +133,28 @@ class Zoo:
         return [name for name in self.table.columns if name not in IDENTITY + RESULTS]
 
     @cached_property
+    def axes(self) -> list[str]:
+        """The hyperparameters that vary between the runs, in the order of the columns."""
+        return [name for name in self.hyperparameters if self.final[name].nunique(dropna=False) > 1]
+
+    @property
+    def has_outputs(self) -> bool:
+        """Whether every part has stored outputs."""
+        return all(part.file("outputs") for part in self.parts)
+
+    @cached_property
     def weights_hash(self) -> str:
-        """sha256 over the checksums of all weight files: what a leaderboard is keyed by."""
-        sums = [file_of(part, "weights")[1]["sha256"] for part in self.manifest["parts"]]
-        return sha256_of("\n".join(sums).encode()).hexdigest()
+        """sha256 over the checksums of all weight files; leaderboards are keyed by it."""
+        return sha256_of("\n".join(part.weights_hash for part in self.parts).encode()).hexdigest()
 
     def weights(self, rows: Sequence[int] | np.ndarray) -> list[Stack]:
         """The networks at ``rows`` of ``table``: one Stack per architecture, each in the order of ``rows``.
 
-        Files are memory-mapped: only what is asked for is read.
+        Files are memory-mapped, so only the tensors of these rows are read.
 
         Raises:
-            InputError: a file has changed since it was built.
+            InputError: a file has been altered.
+            IndexError: a row is not in the table.
         """
         rows = np.asarray(rows, dtype=np.int64)
         found: dict[str, list[tuple[np.ndarray, dict[str, Tensor]]]] = {}
@@ -132,16 +171,18 @@ class Zoo:
                         found.setdefault(key, []).append((places[here], values))
         return [self._joined(key, pieces, rows) for key, pieces in found.items()]
 
-    def _by_part(self, numbers: np.ndarray, unit: str) -> Iterator[tuple[dict, np.ndarray, np.ndarray]]:
-        """Every part that holds some of the "rows" or "runs" ``numbers``: where in ``numbers``, where in the part."""
+    def _by_part(self, numbers: np.ndarray, unit: str) -> Iterator[tuple[Part, np.ndarray, np.ndarray]]:
+        """Each part with some of the "rows" or "runs" ``numbers``: their positions in ``numbers`` and in the part."""
         ends = self._ends[unit]
         if len(numbers) and not 0 <= numbers.min() <= numbers.max() < ends[-1]:
-            raise IndexError(f"the zoo {self.root} has {unit} 0 to {ends[-1] - 1}, and not all that were asked for")
+            raise IndexError(
+                f"the zoo {self.root} has {unit} 0 to {ends[-1] - 1}: {numbers.min()} to {numbers.max()} given"
+            )
         which = np.searchsorted(ends, numbers, side="right")
         for number in np.unique(which):
-            part = self.manifest["parts"][number]
+            part = self.parts[number]
             places = np.flatnonzero(which == number)
-            yield part, places, numbers[places] - (ends[number] - part[unit])
+            yield part, places, numbers[places] - (ends[number] - getattr(part, unit))
 
     @cached_property
     def _rows_of(self) -> dict[str, list[int]]:
@@ -152,7 +193,7 @@ class Zoo:
 
     @cached_property
     def _ends(self) -> dict[str, np.ndarray]:
-        return {unit: np.cumsum([part[unit] for part in self.manifest["parts"]]) for unit in ("rows", "runs")}
+        return {unit: np.cumsum([getattr(part, unit) for part in self.parts]) for unit in ("rows", "runs")}
 
     def _joined(self, key: str, pieces: list[tuple[np.ndarray, dict[str, Tensor]]], rows: np.ndarray) -> Stack:
         places = np.concatenate([piece for piece, _ in pieces])
@@ -163,21 +204,27 @@ class Zoo:
         return Stack(self.architectures[key], joined, rows[places[order]])
 
     def outputs(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Logits on every test example for ``rows`` of ``final`` (by their index): float16 [len(rows), N, classes].
+        """Logits on every test example for ``rows`` of ``final`` (by index): float16 [len(rows), N, classes].
 
-        A diverged run's are NaN.
+        Those of a diverged run are NaN.
+
+        Raises:
+            InputError: a part has no outputs.
         """
         return self._of_outputs(rows, lambda logits, labels: logits)
 
     def correct(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Which test examples each of ``rows`` of ``final`` classifies rightly, by its outputs: bool [len(rows), N].
+        """Which test examples each of ``rows`` of ``final`` classifies correctly: bool [len(rows), N].
 
-        Outputs are kept in half precision, so that an example or two may differ from the recorded accuracy.
+        Computed from outputs in half precision, so an example or two may differ from the recorded accuracy.
+
+        Raises:
+            InputError: a part has no outputs.
         """
         return self._of_outputs(rows, lambda logits, labels: logits.argmax(2) == labels)
 
     def _of_outputs(self, rows: Sequence[int] | np.ndarray, take: Callable[[Tensor, Tensor], Tensor]) -> np.ndarray:
-        """What ``take`` makes of each part's logits [runs, N, classes] and labels [N], for ``rows`` of ``final``."""
+        """``take`` of each part's logits [runs, N, classes] and labels [N], joined in the order of ``rows``."""
         run = self.final.index.get_indexer(np.asarray(rows, dtype=np.int64))
         pieces, places = [], []
         for part, here, inside in self._by_part(run, "runs"):
@@ -205,40 +252,45 @@ class Zoo:
         """The data set the zoo was trained on, from ``root`` or from where the build found it.
 
         Raises:
-            InputError: it cannot be loaded, or is not the same data.
+            InputError: it cannot be loaded, is not the same data, or an imported zoo does not name it.
         """
-        known = self.manifest["data"]
-        where = known["location"] if root is None else root
+        known = self.manifest.get("data", {})
+        if "name" not in known or "fingerprint" not in known:
+            raise InputError(f"the zoo {self.root} does not name its data set: use only what needs no data")
+        where = known.get("location") if root is None else root
         try:
-            data = load(known["name"], where, known["colour"])
+            data = load(known["name"], where, known.get("colour", "grey"))
         except InputError as error:
             if root is not None or where is None:
                 raise
             raise InputError(
-                f"{error} (the zoo {self.root} was built from there: say with --data where it lies now)"
+                f"{error} (the zoo {self.root} was built from there: pass the folder where it is now as `data_root`)"
             ) from error
         if data.fingerprint != known["fingerprint"]:
             raise InputError(
                 f"the data set {known['name']!r} found here is not the one the zoo {self.root} was trained on "
-                f"(fingerprint {data.fingerprint[:12]}, not {known['fingerprint'][:12]}): pass its folder with --data"
+                f"(fingerprint {data.fingerprint[:12]}, not {known['fingerprint'][:12]}): pass its folder "
+                "as `data_root`"
             )
         return data
 
-    def _file(self, part: dict, kind: str) -> Path:
+    def _file(self, part: Part, kind: str) -> Path:
         """The path of a part's file, after comparing its checksum."""
-        name, entry = file_of(part, kind)
+        name = part.file(kind)
+        if name is None:
+            raise InputError(f"{part.name} of the zoo {self.root} has no {kind}: use only what needs none")
         if name not in self._checked:
             self._refuse_unless((self.root / name).is_file(), name, "is missing")
-            same = files.sha256(self.root / name) == entry["sha256"]
+            same = files.sha256(self.root / name) == part.files[name].sha256
             self._refuse_unless(same, name, "has been altered: its sha256 is not the manifest's")
             self._checked.add(name)
         return self.root / name
 
     def _refuse_unless(self, good: bool, name: str, problem: str) -> None:
         if not good:
+            repair = "run the same `gengap zoo build` again to rebuild that part" if self.recipe else "import it again"
             raise InputError(
-                f"{self.root / name} {problem}; run the same `gengap zoo build` again to rebuild that part, "
-                f"or `gengap zoo verify {self.root}` to see all that is wrong"
+                f"{self.root / name} {problem}; {repair}, or list all faults with `gengap zoo verify {self.root}`"
             )
 
 

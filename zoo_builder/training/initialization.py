@@ -12,8 +12,11 @@ def initialize(architecture: Architecture, stream_id: str, kind: str, std: float
     """The parameters of one run at epoch 0, float32 on the CPU; biases are 0, a norm's weights 1.
 
     Args:
-        kind: one of ``recipe.INITIALIZATIONS``, with Glorot's and He's variance for a normal law and unit gain.
-        std: the standard deviation of "normal" and of "truncated-normal" (cut at two of them); others ignore it.
+        kind: one of ``INITIALIZATIONS``; Glorot's and He's are normal distributions, "orthogonal" has gain 1.
+        std: the standard deviation of "normal" and "truncated-normal" (cut at 2 std); the others ignore it.
+
+    Raises:
+        ValueError: unknown ``kind``.
     """
     stream = torch_stream(stream_id, "initialization")
     parameters = {}

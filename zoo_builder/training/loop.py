@@ -1,4 +1,4 @@
-"""Training from epoch 0 to the last checkpoint, whichever engine computes an epoch: checkpoints, figures, stop rule."""
+"""The training loop, independent of the engine: epochs, checkpoints, figures and the stopping rule."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,10 +7,7 @@ import pandas as pd
 from zoo_builder.datasets.dataset import Dataset
 from zoo_builder.networks.architecture import Architecture
 from zoo_builder.training.engine import Engine
-from zoo_builder.training.recorder import Recorder
-from zoo_builder.training.settings import (
-    Trained,
-)
+from zoo_builder.training.recorder import Recorder, Trained
 from zoo_builder.training.state import Active
 
 
@@ -26,8 +23,9 @@ def train(
     """Trains every row of ``runs`` (one batch size) from epoch 0 to the last of ``checkpoints``.
 
     Args:
+        data: images and labels on the CPU; training moves them to the engine's device.
         stop_cross_entropy: see ``Recipe``.
-        progress: called with the number of models that begin an epoch.
+        progress: called with the number of models at the start of each epoch.
     """
     images, labels = (values.to(engine.device).contiguous() for values in (data.train_images, data.train_labels))
     batch_size = int(runs["batch_size"].iloc[0])

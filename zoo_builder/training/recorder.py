@@ -1,5 +1,7 @@
 """Evaluation during training: checkpoints, losses, accuracies and gradient statistics."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import torch
@@ -10,24 +12,46 @@ from zoo_builder.networks.architecture import Architecture
 from zoo_builder.networks.stack import cross_entropy
 from zoo_builder.streams import numpy_stream
 from zoo_builder.training.engine import Engine
-from zoo_builder.training.settings import STATISTICS, STEPS_TO, Trained
+from zoo_builder.training.settings import RESULTS, STATISTICS, STEPS_TO
 from zoo_builder.training.state import Active, segments
 
-# Whether a run has reached a cross-entropy is looked up on so many of its images first; on all of them only where these
-# come within this factor of it.
+# A run's training cross-entropy is first computed on this many of its images, and on all of them only if the first
+# estimate is within this factor of a threshold.
 _SAMPLE, _NEAR = 512, 2.0
-# The variance of mini-batch gradients is taken over at most so many of them.
+# The variance of mini-batch gradients is estimated from at most this many batches.
 GRADIENT_BATCHES = 16
 
 
+@dataclass(frozen=True)
+class Trained:
+    """The result of training a table of runs: one row per checkpoint of each run, in the order of the runs.
+
+    Attributes:
+        table: columns run (position in the table of runs), epoch, and ``settings.RESULTS``. All but status, steps,
+            test_loss and test_accuracy are known at a run's last checkpoint only, and NaN before:
+
+            train_loss, train_accuracy: in eval mode on the run's own training images.
+            steps_to_0.1, steps_to_0.01: steps taken by the end of the first epoch with a training cross-entropy (in
+                eval mode) at or below these; infinite if there was none.
+            gradient_variance_epoch_1, gradient_variance: after epoch 1 and at the end; see
+                ``Recorder.gradient_variance``.
+        weights: {tensor of ``architecture.tensors``: float32 [rows, *shape]}.
+        outputs: float16 [runs, test images, classes], the logits of each run's last checkpoint.
+    """
+
+    table: pd.DataFrame
+    weights: dict[str, Tensor]
+    outputs: Tensor
+
+
 class Recorder:
-    """Evaluates runs and collects the checkpoints of one table of them."""
+    """Evaluates the runs of a table during training and collects their checkpoints."""
 
     def __init__(self, engine: Engine, architecture: Architecture, data: Dataset, batch_size: int, runs: int) -> None:
         self.engine, self.architecture, self.data, self.batch_size = engine, architecture, data, batch_size
         self.tables: list[pd.DataFrame] = []
         self.weights: list[dict[str, Tensor]] = []
-        self.logits = torch.full((runs, len(data.test_labels), architecture.classes), torch.nan, dtype=torch.float16)
+        self.outputs = torch.full((runs, len(data.test_labels), architecture.classes), torch.nan, dtype=torch.float16)
 
     def checkpoint(self, active: Active, epoch: int) -> Tensor:
         """Evaluates on the test images; returns the logits."""
@@ -37,11 +61,11 @@ class Recorder:
         return logits
 
     def last(self, active: Active, epoch: int, status: str) -> None:
-        """The last checkpoint of these runs: training figures, training statistics and outputs as well."""
+        """The last checkpoint of these runs, with training figures, training statistics and outputs."""
         if not len(active):
             return
         logits = self.checkpoint(active, epoch)
-        self.logits[torch.as_tensor(active.runs.order)] = logits.to("cpu", torch.float16)
+        self.outputs[torch.as_tensor(active.runs.order)] = logits.to("cpu", torch.float16)
         loss, accuracy = self._training_figures(active)
         active.noise[:, 1] = self.gradient_variance(active)
         statistics = dict(zip(STATISTICS, (*active.steps_to.T, *active.noise.T), strict=True))
@@ -53,11 +77,7 @@ class Recorder:
         self._add(active, epoch, "diverged")
 
     def near(self, active: Active, stop: float | None) -> np.ndarray:
-        """Each run's training cross-entropy where it may have reached a value that is still waited for; else infinite.
-
-        Returns:
-            float64 [M].
-        """
+        """Each run's training cross-entropy if it may have passed its next threshold, else infinity: float64 [M]."""
         wanted = np.where(np.isinf(active.steps_to), STEPS_TO, 0).max(1)
         if stop is not None:
             wanted = np.maximum(wanted, stop)
@@ -70,8 +90,8 @@ class Recorder:
     def gradient_variance(self, active: Active) -> np.ndarray:
         """The total variance of mini-batch gradients with the weights held fixed, float64 [M].
 
-        sum_b ||g_b - mean g||^2 / (n - 1) over n <= ``GRADIENT_BATCHES`` batches without common images, in eval mode
-        (arXiv:1912.02178, eq. 65 and 66, which leave mode and estimator open); NaN where there are fewer than two.
+        sum_b ||g_b - mean g||^2 / (n - 1) over n <= ``GRADIENT_BATCHES`` disjoint batches, in eval mode
+        (arXiv:1912.02178, eq. 65 and 66, which specify neither mode nor estimator); NaN with fewer than two batches.
         """
         counts = np.minimum(active.runs.sizes // self.batch_size, GRADIENT_BATCHES)
         mean = torch.zeros_like(active.weights, dtype=torch.float64)
@@ -81,7 +101,7 @@ class Recorder:
             batches[row, :size] = active.subset[row, numpy_stream(identity, "gradient variance").permutation(size)]
         images, labels = self.data.train_images.to(mean.device), self.data.train_labels.to(mean.device)
         for batch in range(counts.max(initial=0)):
-            models = slice(0, int((counts > batch).sum()))  # sizes fall along the models
+            models = slice(0, int((counts > batch).sum()))  # sizes decrease along the models
             chosen = batches[models, batch * self.batch_size : (batch + 1) * self.batch_size]
             weights, buffers = active.weights[models], {k: v[models] for k, v in active.buffers.items()}
             gradient = self.engine.gradient(self.architecture, weights, buffers, images, labels, chosen).double()
@@ -99,10 +119,10 @@ class Recorder:
             name: torch.cat([checkpoint[name] for checkpoint in self.weights])[index]
             for name in self.architecture.tensors
         }
-        return Trained(table.iloc[order].reset_index(drop=True), weights, self.logits)
+        return Trained(table.iloc[order].reset_index(drop=True), weights, self.outputs)
 
     def _training_figures(self, active: Active, first: int | None = None) -> tuple[Tensor, Tensor]:
-        """Cross-entropy and accuracy [M] of each run on its own training images, or the ``first`` of them."""
+        """Cross-entropy and accuracy [M] of each run on its own training images, or on the ``first`` of them."""
         losses, accuracies = [], []
         for models, size in segments(active.runs.sizes, first or int(active.runs.sizes.max())):
             indices = active.subset[models, :size]
@@ -114,7 +134,7 @@ class Recorder:
         return torch.cat(losses), torch.cat(accuracies)
 
     def _add(self, active: Active, epoch: int, status: str, **figures: Tensor) -> None:
-        columns = dict.fromkeys(("train_loss", "train_accuracy", "test_loss", "test_accuracy", *STATISTICS), np.nan)
+        columns = dict.fromkeys([name for name in RESULTS if name not in ("status", "steps")], np.nan)
         columns |= {name: value.cpu().numpy() for name, value in figures.items()}
         steps = active.steps.cpu().numpy()
         self.tables.append(

@@ -1,6 +1,6 @@
-"""What training a stack means: where each run starts, which images it sees and in which order, by which settings.
+"""The settings of the runs of a stack: optimizer, dropout, training subset, and the order of its images.
 
-Every random choice of a run comes from a stream of its own id: it is the same whichever models are trained beside it.
+Every random choice of a run comes from a stream of its own id, so it does not depend on the other runs in the stack.
 """
 
 from dataclasses import dataclass, replace
@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from zoo_builder.errors import InputError
 from zoo_builder.networks.architecture import Architecture
 from zoo_builder.networks.dropout import dropout_seeds
 from zoo_builder.recipes.hyperparameters import VARIED
@@ -18,28 +19,45 @@ from zoo_builder.streams import numpy_stream, stream_seed
 # torch.optim's defaults.
 ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8
 RMSPROP_SMOOTHING, RMSPROP_EPSILON = 0.99, 1e-8
-# Training statistics that are stored with each run; see ``Trained``.
+# Training statistics that are stored with each run, and all result columns of a table; see ``recorder.Trained``.
 STATISTICS = ("steps_to_0.1", "steps_to_0.01", "gradient_variance_epoch_1", "gradient_variance")
+RESULTS = ("status", "steps", "train_loss", "train_accuracy", "test_loss", "test_accuracy", *STATISTICS)
 STEPS_TO = (0.1, 0.01)
+# The columns that determine a run's training subset. An imported zoo may lack some of them.
+SUBSET_COLUMNS = ("model_id", "twin", "varied", "train_fraction")
 
 
 def stream_ids(runs: pd.DataFrame, purpose: str) -> list[str]:
-    """From whose id each run draws its stream of this purpose: its own, or its configuration's first seed's."""
+    """The id that seeds each run's stream for ``purpose``: the run's own, or that of its configuration's first seed."""
     columns = zip(runs["model_id"], runs["twin"], runs["varied"], strict=True)
     return [model_id if purpose in VARIED[varied] else twin for model_id, twin, varied in columns]
 
 
 def subset_seeds(runs: pd.DataFrame) -> np.ndarray:
-    """int64 [n], the seed of each run's training subset."""
+    """The seed of each run's training subset, int64 [n]; see ``training_subset``.
+
+    Raises:
+        InputError: ``runs`` lacks some of ``SUBSET_COLUMNS``.
+    """
+    if missing := [name for name in SUBSET_COLUMNS if name not in runs]:
+        raise InputError(
+            f"the training subset of each run is not known: the table has no column {', '.join(missing)}; "
+            "use what needs no training subset, or a zoo that was built here"
+        )
     return np.array([stream_seed(identity, "subset") for identity in stream_ids(runs, "subset")], dtype=np.int64)
 
 
 def subset_size(train_fraction: float, total: int) -> int:
+    """The number of training images of a run.
+
+    >>> subset_size(0.25, 1437)
+    359
+    """
     return max(1, round(train_fraction * total))
 
 
 def training_subset(seed: int, size: int, total: int) -> np.ndarray:
-    """The ``size`` of ``total`` training images that a run with this subset seed learns from: int64 indices."""
+    """The training images of a run with this subset seed: int64 [size], indices below ``total``."""
     return np.random.Generator(np.random.Philox(int(seed))).permutation(total)[:size]
 
 
@@ -50,13 +68,13 @@ def epoch_order(stream_id: str, epoch: int, size: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Runs:
-    """The settings of M runs of one architecture and batch size, sorted by falling number of training images.
+    """The settings of M runs of one architecture and batch size, sorted by decreasing number of training images.
 
-    Sorted so, the runs that take a batch of the same size in a step are neighbours, and so are those of one optimizer
-    among them. ``order`` leads back to the caller's rows.
+    This order makes runs with equally large batches in a step neighbors, and among them those of one optimizer.
+    ``order`` leads back to the caller's rows.
 
     Attributes:
-        order_ids: M ids, whose streams decide the order of each run's images.
+        order_ids: M ids; their streams determine the order of each run's images.
         order: int64 [M], positions in the table the runs were made from.
         sizes: int64 [M], number of training images of each run.
         optimizers: M names.
@@ -77,7 +95,7 @@ class Runs:
 
     @classmethod
     def of(cls, architecture: Architecture, table: pd.DataFrame, total: int, dtype: torch.dtype) -> "Runs":
-        """From rows of ``recipes.grid.runs``; ``total`` is the number of training images of the data set."""
+        """From rows of ``recipes.grid.runs``; ``total`` is the number of training images in the data set."""
         sizes = np.array([subset_size(fraction, total) for fraction in table["train_fraction"]], dtype=np.int64)
         order = np.lexsort((table["optimizer"].to_numpy(str), -sizes))
         table = table.iloc[order]
@@ -124,24 +142,3 @@ class Runs:
             dropout=self.dropout.to(device),
             seeds={name: value.to(device) for name, value in self.seeds.items()},
         )
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What training a table of runs gives: one row per checkpoint of each run, in the order of the runs.
-
-    Attributes:
-        table: columns run (position in the table of runs), epoch, and ``store.RESULTS``. All but status, steps,
-            test_loss and test_accuracy are known at a run's last checkpoint only, NaN before:
-
-            train_loss, train_accuracy: in eval mode on the run's own training images.
-            steps_to_0.1, steps_to_0.01: steps taken by the end of the first epoch with a training cross-entropy (in
-                eval mode) at or below these; infinite where none was.
-            gradient_variance_epoch_1, gradient_variance: see ``engines.loop``; after epoch 1 and at the end.
-        weights: {tensor of ``architecture.tensors``: float32 [rows, *shape]}.
-        logits: float16 [runs, test images, classes], of each run's last checkpoint.
-    """
-
-    table: pd.DataFrame
-    weights: dict[str, Tensor]
-    logits: Tensor

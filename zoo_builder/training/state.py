@@ -15,7 +15,7 @@ from zoo_builder.training.settings import STEPS_TO, Runs, epoch_order, stream_id
 
 
 def segments(left: np.ndarray, batch_size: int) -> Iterator[tuple[slice, int]]:
-    """Neighbouring models that have equally many images in this step, and how many; ``left`` falls along the models."""
+    """Groups of neighboring models with equally large batches in this step; ``left`` decreases along the models."""
     sizes = np.minimum(left, batch_size)
     sizes = sizes[sizes > 0]
     for batch in np.unique(sizes)[::-1]:
@@ -24,16 +24,16 @@ def segments(left: np.ndarray, batch_size: int) -> Iterator[tuple[slice, int]]:
 
 
 class Active:
-    """The runs still in training.
+    """The runs that are still in training.
 
     Attributes:
         runs: their settings.
         weights: [M, P], each model's parameters flat, in the order of ``architecture.parameters``.
         buffers: {name: [M, *shape]}, as ``architecture.buffers``.
-        first, second: [M, P], the optimizer's moments; SGD and RMSprop keep their momentum in the first.
+        first, second: [M, P], the optimizer's moments; SGD and RMSprop keep their momentum in ``first``.
         steps: int64 [M], steps taken.
-        subset: int64 [M, largest size], each run's training images; what is beyond its own size is 0.
-        indices: the same in the order of this epoch.
+        subset: int64 [M, largest size], each run's training images; entries beyond its size are 0.
+        indices: ``subset`` in the order of this epoch.
         steps_to: float64 [M, len(STEPS_TO)]; see ``Trained``.
         noise: float64 [M, 2], gradient variance after epoch 1 and at the end.
     """

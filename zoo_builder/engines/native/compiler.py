@@ -11,9 +11,9 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from zoo_builder import files
 from zoo_builder.engines.native.generate import source
 from zoo_builder.errors import InputError
-from zoo_builder.files import write_atomically
 from zoo_builder.networks.architecture import Architecture
 
 # Neither flag changes a result: errno and floating-point traps are not looked at.
@@ -27,7 +27,7 @@ class CompilerError(InputError):
 
 
 def cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gengap" / "native"
+    return files.cache_folder("native")
 
 
 @cache
@@ -119,7 +119,7 @@ def library(architecture: Architecture, target: str = "native") -> ctypes.CDLL:
         except OSError as error:
             raise CompilerError(f"what {compiler()} made cannot be loaded ({error}): {_OTHERWISE}") from error
         if not cache_problem():
-            write_atomically(path, lambda temporary: temporary.write_bytes(compiled.read_bytes()))
+            files.write_atomically(path, lambda temporary: temporary.write_bytes(compiled.read_bytes()))
         return loaded
 
 
