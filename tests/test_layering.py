@@ -1,4 +1,4 @@
-"""Who may import whom, and what an import may cost."""
+"""The layout of the packages, the layers of their imports, and the cost of an import."""
 
 import ast
 import json
@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def sources(folder: str) -> list[Path]:
 
 
 def imported(file: Path) -> Iterator[tuple[int, str]]:
-    """Line and full name of everything that ``file`` imports anywhere, for type checkers alone included."""
+    """Line and full name of everything that ``file`` imports, also for type checkers only."""
     package = module_name(file).split(".") if file.name == "__init__.py" else module_name(file).split(".")[:-1]
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -45,11 +46,117 @@ def breaches(folder: str, forbidden) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(
-    ("folder", "siblings"), [("zoo_builder", ("baselines", "benchmark")), ("baselines", ("benchmark",))]
+def modules() -> dict[str, Path]:
+    """{full name: file} of all modules of the three packages."""
+    return {module_name(file): file for folder in PACKAGES for file in sources(folder)}
+
+
+# Each row may import the rows before it, and a module its own row.
+LAYERS = {
+    "zoo_builder": (
+        ("errors", "files", "lock", "streams", "strict_toml"),
+        ("networks",),
+        ("recipes", "datasets"),
+        ("training",),
+        ("engines",),
+        ("problems",),
+        ("building",),
+    ),
+    "baselines": (
+        ("access", "fields", "methods"),
+        ("measures", "weight_space", "predictors", "estimators"),
+    ),
+    "benchmark": (
+        ("scoring",),
+        ("tasks", "split", "records"),
+        ("evaluation", "reports"),
+        ("commands",),
+    ),
+}
+# (folder, a module or folder that it must not import): what the rows above do not say.
+FORBIDDEN = (
+    ("zoo_builder", "baselines"),
+    ("zoo_builder", "benchmark"),
+    ("baselines", "benchmark"),
+    *(("zoo_builder/store", f"zoo_builder.{layer}") for layer in ("engines", "problems", "building")),
+    *((f"zoo_builder/{layer}", "zoo_builder.store") for layer in ("training", "engines", "problems")),
+    *(
+        ("baselines/measures", f"zoo_builder.{name}")
+        for name in ("training.loop", "training.recorder", "building", "problems")
+    ),
+    *(("baselines/measures", f"baselines.{layer}") for layer in ("predictors", "estimators")),
+    ("benchmark/reports", "benchmark.evaluation"),
 )
-def test_imports_point_one_way(folder, siblings):
-    assert breaches(folder, lambda name: name.split(".")[0] in siblings) == []
+
+
+@pytest.mark.parametrize(("folder", "layer"), FORBIDDEN)
+def test_imports_that_would_mix_layers(folder, layer):
+    assert breaches(folder, lambda name: f"{name}.".startswith(f"{layer}.")) == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_folder_imports_lower_layers_only(package):
+    rows = LAYERS[package]
+    level = {name: number for number, row in enumerate(rows) for name in row}
+
+    def part(name: str) -> str | None:
+        """The folder or module of ``package`` that a full name belongs to."""
+        return name.split(".")[1] if name.startswith(f"{package}.") else None
+
+    found = [
+        f"{file.relative_to(ROOT)}:{line} imports {name}"
+        for module, file in modules().items()
+        if (own := part(module)) in level
+        for line, name in imported(file)
+        if (other := part(name)) in level and level[other] > level[own]
+    ]
+    assert found == []
+
+
+def test_no_import_circle():
+    """Imports for type checkers alone count too."""
+    known = modules()
+    needs = {
+        module: {
+            target
+            for _, name in imported(file)
+            if (target := name if name in known else name.rpartition(".")[0]) in known and target != module
+        }
+        for module, file in known.items()
+    }
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+TOP_LEVEL = {
+    "zoo_builder": {"__init__", "store", *(name for row in LAYERS["zoo_builder"] for name in row)},
+    "baselines": {"__init__", *(name for row in LAYERS["baselines"] for name in row)},
+    "benchmark": {"__init__", *(name for row in LAYERS["benchmark"] for name in row)},
+}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_folders_are_those_of_the_design(package):
+    assert {path.stem for path in (ROOT / package).iterdir() if path.name != "__pycache__"} == TOP_LEVEL[package]
+
+
+def test_tests_mirror_the_packages():
+    """tests/X/Y/test_Z.py tests X/Y/Z.py, so that the tests of a module are found without a search."""
+    strays = [
+        str(file.relative_to(ROOT))
+        for folder in PACKAGES
+        for file in sorted((ROOT / "tests" / folder).rglob("test_*.py"))
+        if not mirrored(file)
+    ]
+    assert strays == []
+
+
+def mirrored(test: Path) -> bool:
+    """Whether the module, or the folder of modules, that ``test`` is named after exists."""
+    path = ROOT / test.relative_to(ROOT / "tests").with_name(test.stem.removeprefix("test_"))
+    return path.with_suffix(".py").is_file() or path.is_dir()
 
 
 def test_the_packages_do_not_import_the_tests():
@@ -66,7 +173,7 @@ def test_scoring_needs_numpy_and_scipy_alone():
 
 
 def loaded_by(modules: list[str]) -> dict[str, list[str]]:
-    """Which heavy packages the import of each module, in this order and in a fresh process, brings in."""
+    """The heavy packages that each module's import loads, in this order and in a fresh process."""
     program = """
 import importlib, json, sys
 modules, heavy = json.loads(sys.argv[1])
@@ -93,8 +200,8 @@ def test_the_command_line_loads_nothing_heavy():
     assert loaded_by(["benchmark.commands.main"]) == {}
 
 
-def test_help_answers_at_once():
-    """In less than half a second of processor time, which a busy machine does not stretch as it does the clock."""
+def test_help_takes_less_than_half_a_second():
+    """Measured in processor time, which a busy machine does not change much."""
     before = processor_seconds()
     command = [sys.executable, "-m", "benchmark.commands.main", "--help"]
     output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
@@ -103,6 +210,6 @@ def test_help_answers_at_once():
 
 
 def processor_seconds() -> float:
-    """Of all child processes that have ended."""
+    """Processor time of all child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
