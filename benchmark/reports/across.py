@@ -1,63 +1,73 @@
-"""One task on all zoos in one table: how far what holds on one population holds on another."""
+"""One task on all zoos in one table: whether results on one population hold on another."""
 
 from collections.abc import Iterable, Sequence
 
 from benchmark.records import Record
 from benchmark.reports.board_markdown import escaped, lines
-from benchmark.reports.boards import by_board, head_of, scored_ones
-from benchmark.reports.words import TITLES, duration, number
+from benchmark.reports.boards import by_population, head_of, scored_records
+from benchmark.reports.words import duration, number, title
 from benchmark.scoring.scores import SCORES
 from zoo_builder.errors import InputError, nearest
 
+# Shown after the headline score; the others are in the leaderboard.
 SHOWN = ("tau", "psi", "k", "robust", "partial")
 
 HOW_TO_READ = (
-    "Made by `gengap leaderboard` from the records. Methods stand by the mean of their tau; larger is better, of the "
-    "robust sign error smaller.\nIn parentheses: neither the score nor that of the turned prediction is better than "
-    "what 95 % of random numbers reach. Times are per network.\n[LEADERBOARD.md](LEADERBOARD.md) has intervals, other "
-    "scores, and why a score is missing."
+    "Made by `gengap leaderboard` from the records. Methods are ordered by the mean of {headline}; larger is better, "
+    "except for the robust sign error.\nIn parentheses: neither the score nor that of the negated prediction is better "
+    "than the score that 95 % of random measures do not reach. Times are per network.\n"
+    "[LEADERBOARD.md](LEADERBOARD.md) has ranks, intervals, other scores, and why a score is missing."
 )
 
 
 def render_across(records: Iterable[Record], task: str) -> str:
-    """The boards of ``task``, "complexity" for instance, side by side as Markdown.
+    """The scores of ``task``, for instance "complexity", on all zoos side by side as Markdown.
 
-    No two methods are compared, which is what takes the time of a whole leaderboard.
+    Methods are not compared with each other, so that no bootstrap is needed.
 
     Raises:
-        InputError: nothing is scored on such a task.
+        InputError: no method is scored on such a task.
     """
-    scored = scored_ones(records)
-    shown = by_board(record for record in scored if _short(record) == task)
-    if not shown:
+    scored = scored_records(records)
+    groups = by_population(record for record in scored if _short(record) == task)
+    if not groups:
         known = sorted({_short(record) for record in scored})
         raise InputError(
             f"there are no scores on a task {task!r}{nearest(task, known)}: the records are of {', '.join(known)}"
         )
-    boards = [{record.method: record for record in board} for board in shown]
-    names = sorted({name for held in boards for name in held}, key=lambda name: (-_mean_tau(name, boards), name))
-    columns = [("method", names)]
-    for held in boards:
-        head = head_of(held.values())
-        scores = [name for name in SHOWN if any(name in record.scores for record in held.values())]
-        floors = head.reference.get("noise_floors", {})
-        for score in scores:
-            cells = [_cell(held.get(name), score, floors.get(score)) for name in names]
-            columns.append((f"{escaped(head.zoo)}<br>{TITLES[score]}", cells))
-        costs = [duration(held[name].seconds / held[name].models) if name in held else "" for name in names]
-        columns.append((f"{escaped(head.zoo)}<br>time", costs))
-    header, alignment = [title for title, _ in columns], ["---", *["--:"] * (len(columns) - 1)]
-    rows = [[escaped(cells[0]), *cells[1:]] for cells in zip(*(cells for _, cells in columns), strict=True)]
-    return f"# {escaped(task.capitalize())} on all zoos\n\n{HOW_TO_READ}\n\n{lines([header, alignment, *rows])}\n"
+    zoos = [{record.method: record for record in group} for group in groups]
+    names = sorted({name for records in zoos for name in records}, key=lambda name: (_mean(name, zoos), name))
+    columns = [["method", "---", *map(escaped, names)]]
+    for found in zoos:
+        columns += _columns(found, names)
+    headline = title(groups[0][0].headline)
+    table = lines(zip(*columns, strict=True))
+    return f"# {escaped(task.capitalize())} on all zoos\n\n{HOW_TO_READ.format(headline=headline)}\n\n{table}\n"
 
 
 def _short(record: Record) -> str:
     return record.task.rpartition("/")[2]
 
 
-def _mean_tau(name: str, boards: Sequence[dict[str, Record]]) -> float:
-    taus = [held[name].scores["tau"]["value"] for held in boards if name in held]
-    return sum(taus) / len(taus)
+def _mean(name: str, zoos: Sequence[dict[str, Record]]) -> float:
+    """The mean headline score over the zoos, negated where larger is better: the best method has the least."""
+    records = [found[name] for found in zoos if name in found]
+    values = [record.scores[record.headline]["value"] for record in records]
+    mean = sum(values) / len(values)
+    return mean if SCORES[records[0].headline].lower_is_better else -mean
+
+
+def _columns(found: dict[str, Record], names: Sequence[str]) -> list[list[str]]:
+    """The columns of one zoo, from its records by method: scores and time."""
+    head = head_of(found.values())
+    floors = head.reference.get("noise_floors", {})
+    columns = []
+    for score in dict.fromkeys((head.headline, *SHOWN)):
+        if any(score in record.scores for record in found.values()):
+            cells = [_cell(found.get(name), score, floors.get(score)) for name in names]
+            columns.append([f"{escaped(head.zoo)}<br>{title(score)}", "--:", *cells])
+    times = [duration(found[name].seconds / found[name].models) if name in found else "" for name in names]
+    return [*columns, [f"{escaped(head.zoo)}<br>time", "--:", *times]]
 
 
 def _cell(record: Record | None, score: str, floor: dict | None) -> str:

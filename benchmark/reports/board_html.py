@@ -1,7 +1,8 @@
-"""Boards to one HTML page that needs nothing else: styles, script, plotly and data are inside, no address is asked.
+"""Boards as one self-contained HTML page: styles, script, plotly and data are inside.
 
-The page's content security policy forbids every request and every script but the three that stand in it, so that
-neither a slip here nor a name that somebody gave to a method can add one. Equal input gives equal bytes.
+The page makes no network requests: its content security policy forbids them, and forbids every script but the three
+that the page itself holds, so that neither a mistake here nor the name of a method can add one. Equal input gives equal
+bytes.
 """
 
 import base64
@@ -17,16 +18,19 @@ import pandas as pd
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from benchmark.reports.boards import Board, Row
+from benchmark.records import Record
+from benchmark.reports.axis import Axis
+from benchmark.reports.boards import Board, Population
 from benchmark.reports.pages import TEMPLATES, style, template
 from benchmark.reports.words import (
-    TITLES,
-    board_caveats,
+    capitalized,
     duration,
     number,
+    other_scores,
     percent,
-    score_names,
+    record_caveats,
     signed,
+    title,
     undefined_scores,
     with_interval,
 )
@@ -40,7 +44,7 @@ LOG_SPAN = 30
 
 @dataclass(frozen=True, eq=False)
 class ZooSummary:
-    """What the page draws of a population.
+    """What the page draws of a zoo.
 
     Attributes:
         weights_hash: that of the zoo; boards with this hash are shown under it.
@@ -55,87 +59,90 @@ class ZooSummary:
     axes: Sequence[str]
 
 
-@dataclass(frozen=True)
-class Scale:
-    """The horizontal axis that all intervals of a board share, from ``low`` to ``high`` in tenths of tau."""
-
-    low: int
-    high: int
-
-    @classmethod
-    def of(cls, board: Board) -> "Scale":
-        values = [row.record.scores["tau"][end] for row in board.rows for end in ("low", "high")]
-        values += [0.0, board.head.reference.get("tie_ceiling") or 0.0]
-        return cls(math.floor(min(values) * 10), math.ceil(max(values) * 10))
-
-    @property
-    def ticks(self) -> list[float]:
-        span = self.high - self.low
-        step = 5 if span > 10 else 2 if span > 5 else 1
-        return [tenth / 10 for tenth in range(self.low, self.high + 1) if tenth % step == 0]
-
-    def percent(self, value: float) -> float:
-        """Where ``value`` lies across the column, leaving room for a marker at both ends."""
-        share = (value * 10 - self.low) / (self.high - self.low)
-        return round(3 + 94 * min(max(share, 0), 1), 2)
-
-
-def render_html(boards: Sequence[Board], zoos: Sequence[ZooSummary] = ()) -> str:
-    """The whole page. A population without its ``ZooSummary`` is shown without the section on the zoo."""
+def render_html(populations: Sequence[Population], zoos: Sequence[ZooSummary] = ()) -> str:
+    """The whole page. A zoo without its ``ZooSummary`` is shown without figures of its models."""
     summaries = {zoo.weights_hash: zoo for zoo in zoos}
-    populations = [
-        {"zoo": zoo, "weights_hash": weights, "summary": summaries.get(weights), "boards": list(group)}
-        for (zoo, weights), group in groupby(boards, key=lambda board: (board.head.zoo, board.head.weights_hash))
+    by_zoo = [
+        {"name": zoo, "weights_hash": weights, "summary": summaries.get(weights), "tasks": list(group)}
+        for (zoo, weights), group in groupby(populations, key=lambda each: (each.head.zoo, each.head.weights_hash))
     ]
     data = {
-        "boards": {board_id(board): _board_data(board) for board in boards},
-        "zoos": {zoo["weights_hash"]: _zoo_data(zoo["summary"]) for zoo in populations if zoo["summary"]},
+        "tasks": {task_id(task): _task_data(task) for task in populations},
+        "boards": {board_id(task, board): _board_data(task, board) for task in populations for board in task.boards},
+        "zoos": {zoo["weights_hash"]: _zoo_data(zoo["summary"]) for zoo in by_zoo if zoo["summary"]},
     }
     scripts = [get_plotlyjs(), (TEMPLATES / "page.js").read_text(encoding="utf-8")]
-    page = template("page.html.j2", number=number, signed=signed, duration=duration, percent=percent)
+    page = template(
+        "page.html.j2",
+        number=number,
+        signed=signed,
+        duration=duration,
+        percent=percent,
+        score_title=title,
+        capitalized=capitalized,
+    )
     return page.render(
-        populations=populations,
-        methods=len({row.record.method for board in boards for row in board.rows}),
+        zoos=by_zoo,
+        methods=len({record.method for task in populations for record in task.scored}),
         data=data,
         style=style(),
         scripts=[Markup(script) for script in scripts],
         script_hashes=[_integrity(script) for script in scripts],
+        task_id=task_id,
         board_id=board_id,
-        scale=Scale.of,
-        score_names=score_names,
+        axis_of=_axis,
+        other_scores=other_scores,
         undefined_scores=undefined_scores,
-        caveats=board_caveats,
-        titles=TITLES,
-        lower_is_better=[name for name, kind in SCORES.items() if kind.lower_is_better],
+        caveats=record_caveats,
+        scores=SCORES,
     )
 
 
-def board_id(board: Board) -> str:
-    """The board's anchor in the page: readable, and distinct for distinct boards."""
-    distinct = hashlib.sha256(repr(board.key).encode()).hexdigest()[:6]
-    return f"{re.sub('[^a-z0-9]+', '-', board.head.task.lower())}-{distinct}"
+def task_id(task: Population) -> str:
+    """The anchor of a population in the page: readable, and distinct for distinct populations."""
+    distinct = hashlib.sha256(repr(task.head.population).encode()).hexdigest()[:6]
+    return f"{_slug(task.head.task)}-{distinct}"
+
+
+def board_id(task: Population, board: Board) -> str:
+    distinct = hashlib.sha256(board.access.encode()).hexdigest()[:6]
+    return f"{task_id(task)}-{_slug(board.access)}-{distinct}"
+
+
+def _slug(text: str) -> str:
+    return re.sub("[^a-z0-9]+", "-", text.lower())
 
 
 def _integrity(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def _board_data(board: Board) -> dict:
-    """What the script of the page draws and says of a board."""
+def _axis(board: Board, ceiling: float | None) -> Axis:
+    """The axis that all intervals of a board share."""
+    return Axis.of([row.headline[end] for row in board.rows for end in ("low", "high")] + [ceiling or 0.0])
+
+
+def _task_data(task: Population) -> dict:
+    """What the script of the page draws and shows of the methods of a population."""
     return {
-        "target": board.head.target,
-        "models": board.models["model_id"].tolist(),
-        "values": _numbers(board.models["target"]),
-        "methods": [_method_data(row) for row in board.rows],
+        "target": task.head.target,
+        "models": task.models["model_id"].tolist(),
+        "values": _numbers(task.models["target"]),
+        "methods": [_method_data(*each) for each in zip(task.scored, task.predictions, strict=True)],
     }
 
 
-def _method_data(row: Row) -> dict:
-    record = row.record
-    undefined = int(np.isnan(row.prediction).sum())
+def _board_data(task: Population, board: Board) -> dict:
+    """The task of a board, and the places of the board's rows among the methods of the task."""
+    places = {record.method: place for place, record in enumerate(task.scored)}
+    return {"task": task_id(task), "methods": [places[row.record.method] for row in board.rows]}
+
+
+def _method_data(record: Record, prediction: np.ndarray) -> dict:
+    undefined = int(np.isnan(prediction).sum())
+    scores = {record.headline: record.scores[record.headline]} | record.scores
     facts = {
-        "Tau": with_interval(record.scores["tau"]),
-        **{TITLES.get(name, name): with_interval(score) for name, score in record.scores.items() if name != "tau"},
+        **{capitalized(title(name)): with_interval(score) for name, score in scores.items()},
         "What it is": f"{record.kind}, reads {record.access}",
         "Formula": record.formula,
         "Source": record.citation,
@@ -147,8 +154,8 @@ def _method_data(row: Row) -> dict:
     }
     return {
         "name": record.method,
-        "prediction": _numbers(row.prediction),
-        "on_scale": "mae" in record.scores,
+        "prediction": _numbers(prediction),
+        "on_scale": any(name in SCORES and SCORES[name].on_target_scale for name in record.scores),
         "facts": [[name, fact] for name, fact in facts.items() if fact],
     }
 
@@ -159,12 +166,15 @@ def _zoo_data(zoo: ZooSummary) -> dict:
         "models": table["model_id"].tolist(),
         "train": _numbers(table["train_accuracy"]),
         "test": _numbers(table["test_accuracy"]),
-        "axes": {name: _axis_data(table[name]) for name in zoo.axes},
+        "axes": {name: axis_data(table[name]) for name in zoo.axes},
     }
 
 
-def _axis_data(column: pd.Series) -> dict:
-    """{"kind": "groups", "groups": labels in order, "values": labels}, or "linear" or "log" with numbers as values."""
+def axis_data(column: pd.Series) -> dict:
+    """How a hyperparameter is drawn.
+
+    {"kind": "groups", "groups": labels in order, "values": labels}, or "linear" or "log" with numbers as values.
+    """
     distinct = sorted(column.dropna().unique().tolist())
     numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
     if numeric and len(distinct) > GROUPS:

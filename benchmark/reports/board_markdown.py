@@ -1,56 +1,59 @@
-"""Boards to Markdown that reads well on GitHub: a pure function of the records."""
+"""Boards as Markdown that reads well on GitHub: a pure function of the records."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from benchmark.records import Record
-from benchmark.reports.boards import Board, Difference, Row
+from benchmark.reports.boards import Board, Population, Row
 from benchmark.reports.words import (
-    TITLES,
-    board_caveats,
     duration,
     number,
+    other_scores,
     percent,
-    score_names,
+    record_caveats,
     signed,
+    title,
     undefined_scores,
     with_interval,
 )
+from benchmark.scoring.ranking import Difference
 
 HOW_TO_READ = (
-    "Kendall's tau-b between prediction and target over the test models, with 95 % bootstrap intervals over "
-    "configurations; larger is better, and the intervals under *ranks* hold all true ranks of a board at once, with "
-    "95 % probability.\n"
-    "*tie* marks a paired difference whose interval contains 0. Controls and methods defined on under 95 % of the "
-    "models stand in their place without a rank. [docs/scores.md](../docs/scores.md) explains all scores."
+    "Each board ranks the methods that read no more than its access level. A score compares predictions and targets of "
+    "the test models; Kendall's tau-b unless the board names another, larger is better.\n"
+    "Intervals are 95 % bootstrap intervals over configurations. The intervals under *ranks* hold all true ranks of a "
+    "board at once, with 95 % probability.\n"
+    "*tie* marks a paired difference whose interval contains 0. Controls and methods that are defined on fewer than "
+    "95 % of the models stand in their place without a rank. [docs/scores.md](../docs/scores.md) explains all scores."
 )
 REASON_LENGTH = 200
 
 
-def render_markdown(boards: Sequence[Board]) -> str:
-    """The whole leaderboard, one section per board."""
-    parts = ["# Leaderboard", HOW_TO_READ, *map(_board, boards)]
-    if not boards:
+def render_markdown(populations: Sequence[Population]) -> str:
+    """The whole leaderboard, one section per population and one table per access level."""
+    parts = ["# Leaderboard", HOW_TO_READ, *map(_population, populations)]
+    if not populations:
         parts.append("There are no records yet.")
     return "\n\n".join(parts) + "\n"
 
 
-def _board(board: Board) -> str:
-    parts = [f"## {escaped(board.head.task)}", _header(board)]
-    if board.rows:
-        parts += [_table(board), *_other_scores(board)]
-    if board.unscored:
-        parts.append("Not scored:\n\n" + "\n".join(map(_unscored, board.unscored)))
+def _population(population: Population) -> str:
+    parts = [f"## {escaped(population.head.task)}", _facts(population.head)]
+    for board in population.boards:
+        parts += [f"### Access level: {escaped(board.access)}", _table(board)]
+    if population.scored:
+        parts += _other_scores(population)
+    if population.unscored:
+        parts.append("Not scored:\n\n" + "\n".join(map(_unscored, population.unscored)))
     return "\n\n".join(parts)
 
 
-def _header(board: Board) -> str:
-    head = board.head
+def _facts(head: Record) -> str:
     facts = [
         f"Target: {escaped(head.target)} ({escaped(head.orientation)}).",
         f"{head.models} test models of zoo {escaped(head.zoo)}, weights `{head.weights_hash[:12]}`.",
     ]
-    if floor := head.reference.get("noise_floors", {}).get("tau"):
+    if floor := head.reference.get("noise_floors", {}).get(head.headline):
         facts.append(
             f"Noise floor: a random measure has median {number(floor['median'])}, 95 % {number(floor['p95'])}."
         )
@@ -59,60 +62,34 @@ def _header(board: Board) -> str:
         facts.append(f"Tie ceiling: {number(ceiling)} ({percent(share)} of the pairs are tied in the target).")
     if reliability := head.reference.get("reliability"):
         facts.append(
-            f"Reliability ceiling: {number(reliability['ceiling'])}, what knowing the true values would reach "
-            f"(halves of the test set agree to tau {number(reliability['halves'])})."
+            f"Reliability ceiling: {number(reliability['ceiling'])}, the tau of the true values (halves of the test "
+            f"set agree to tau {number(reliability['halves'])})."
         )
     return "\n".join(facts)
 
 
-def lines(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of a table, the first its header and the second the alignment."""
+def lines(rows: Iterable[Sequence[str]]) -> str:
+    """Rows of a table; the first is its header and the second the alignment."""
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _table(board: Board) -> str:
-    header = ["rank", "ranks", "method", "tau", "95 %", "to leader", "to above"]
+    score = escaped(title(board.rows[0].record.headline))
+    header = ["rank", "ranks", "method", score, "95 %", "to leader", "to above"]
     header += ["reads", "kind", "coverage", "time", "notes"]
     alignment = ["--:", ":-:", "---", "--:", ":-:", "--:", "--:", "---", "---", "--:", "--:", "---"]
     return lines([header, alignment, *map(_row, board.rows)])
 
 
-def _other_scores(board: Board) -> list[str]:
-    """A table of the scores beside tau, with their noise floors, and why others do not exist."""
-    names = score_names(board)
-    parts = []
-    if names:
-        header = ["method", *(TITLES.get(name, name) for name in names)]
-        rows = [
-            [escaped(row.record.method), *(_score(row.record.scores.get(name)) for name in names)]
-            for row in board.rows
-            if not row.record.scores.keys().isdisjoint(names)
-        ]
-        floors = board.head.reference.get("noise_floors", {})
-        chance = [number(floors[name]["p95"]) if name in floors else "" for name in names]
-        if any(chance):
-            rows.append(["*95 % of random measures*", *chance])
-        parts.append(lines([header, ["---", *["--:"] * len(names)], *rows]))
-    parts += [
-        f"Undefined here: {', '.join(titles)}: {escaped(reason)}." for reason, titles in undefined_scores(board).items()
-    ]
-    return parts + board_caveats(board)
-
-
-def _score(score: dict | None) -> str:
-    return with_interval(score) if score else ""
-
-
 def _row(row: Row) -> list[str]:
-    record = row.record
-    tau = record.scores["tau"]
+    record, score = row.record, row.headline
     notes = [*([row.unranked] if row.unranked else []), *record.flags]
     return [
         str(row.rank or "–"),
         f"{row.rank_interval[0]}–{row.rank_interval[1]}" if row.rank_interval else "",
         escaped(record.method),
-        number(tau["value"]),
-        f"[{number(tau['low'])}, {number(tau['high'])}]",
+        number(score["value"]),
+        f"[{number(score['low'])}, {number(score['high'])}]",
         _difference(row.to_leader),
         _difference(row.to_above),
         escaped(record.access),
@@ -129,6 +106,28 @@ def _difference(difference: Difference | None) -> str:
     return signed(difference.value) + (" tie" if difference.tie else "")
 
 
+def _other_scores(population: Population) -> list[str]:
+    """A table of the scores beside the headline, with their noise floors, and why others are undefined."""
+    names = other_scores(population.scored)
+    parts = []
+    if names:
+        rows = [["method", *map(title, names)], ["---", *["--:"] * len(names)]]
+        for record in population.scored:
+            if not record.scores.keys().isdisjoint(names):
+                scores = [with_interval(record.scores[name]) if name in record.scores else "" for name in names]
+                rows.append([escaped(record.method), *scores])
+        floors = population.head.reference.get("noise_floors", {})
+        chance = [number(floors[name]["p95"]) if name in floors else "" for name in names]
+        if any(chance):
+            rows.append(["*95 % of random measures*", *chance])
+        parts.append(lines(rows))
+    parts += [
+        f"Undefined here: {', '.join(titles)}: {escaped(reason)}."
+        for reason, titles in undefined_scores(population.scored).items()
+    ]
+    return parts + record_caveats(population.scored)
+
+
 def _unscored(record: Record) -> str:
     reason = record.reason or "no test model has a prediction"
     reason = f"{reason[:REASON_LENGTH]} ..." if len(reason) > REASON_LENGTH else reason
@@ -136,5 +135,9 @@ def _unscored(record: Record) -> str:
 
 
 def escaped(text: str) -> str:
-    """Plain text, on one line, that neither Markdown nor HTML reads anything into."""
+    r"""Plain text on one line that neither Markdown nor HTML interprets.
+
+    >>> escaped("path_norm|<b>")
+    'path\\_norm\\|\\<b\\>'
+    """
     return re.sub(r"([\\`*_{}\[\]<>|#&~$@!])", r"\\\1", " ".join(text.split()))

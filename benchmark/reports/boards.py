@@ -1,51 +1,38 @@
-"""Records to boards: who is compared with whom, ranks, rank intervals and statistical ties.
+"""Records to boards: which methods are compared with which, and where each stands.
 
-A board holds the records that share task, task version, weights and split. Methods are ordered by tau; every stored
-prediction is oriented like the target, so a larger tau is better. Controls and methods that are defined on too few
-models stand in their place without a rank. Two methods are compared on the models that both define, by the paired
-bootstrap over configurations; they are a statistical tie where the interval of the difference contains 0. With 95 %
-probability the rank intervals of a board hold all true ranks at once.
+The records of one population (``Record.population``: task, task version, weights and split) make a board for each
+access level that one of its methods reads. A board shows the methods of its own level and of all levels below it, and
+every control. Methods are ordered by the headline score of their task; every stored prediction is oriented like the
+target. Controls and methods with low coverage stand in their place without a rank. ``benchmark.scoring.ranking``
+compares them.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations, groupby
+from functools import partial
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
 
+from baselines.access import ACCESS
 from benchmark.records import Record
-from benchmark.scoring import ScoreError
-from benchmark.scoring.bootstrap import DRAWS, bootstrap_tau, interval
-from benchmark.scoring.comparison import MINIMUM_COVERAGE, ranks_of_differences
-from benchmark.scoring.kendall import kendall_tau
+from benchmark.scoring.comparison import MINIMUM_COVERAGE
+from benchmark.scoring.ranking import Difference, PairedScores, rank
+from benchmark.scoring.scorecard import Score, scorecard
+from benchmark.scoring.scores import SCORES
 from zoo_builder.errors import InputError
 
 
 @dataclass(frozen=True)
-class Difference:
-    """tau of one method minus tau of another, on the models both define, with its central 95 % of paired draws."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def tie(self) -> bool:
-        return self.low <= 0 <= self.high
-
-
-@dataclass(frozen=True, eq=False)
 class Row:
-    """A scored method on its board.
+    """A scored method on a board.
 
     Attributes:
-        rank: 1 is best, equal taus share a rank; None for a method that is not ranked, `unranked` says why.
-        rank_interval: best and worst rank, see ``comparison.rank_intervals``; None without a rank.
-        to_leader: against the first rank; None for the leader itself, or where the two have no common tau.
-        to_above: against the next better ranked method; None without a rank or for the leader.
-        prediction: float64 [n] for the board's models, NaN where undefined.
+        rank: 1 is best; None for a method that is not ranked for the reason in ``unranked``.
+        rank_interval: best and worst rank, see ``ranking.Standing``; None without a rank.
+        to_leader: against the best ranked method; None for the leader, and where the two cannot be compared.
+        to_above: against the next better ranked method; None without a rank, and likewise.
     """
 
     record: Record
@@ -53,75 +40,135 @@ class Row:
     rank_interval: tuple[int, int] | None
     to_leader: Difference | None
     to_above: Difference | None
-    prediction: np.ndarray
 
     @property
     def unranked(self) -> str | None:
         return _unranked(self.record)
 
+    @property
+    def headline(self) -> dict:
+        """The score that orders the board, with its interval."""
+        return self.record.scores[self.record.headline]
+
+
+@dataclass(frozen=True)
+class Board:
+    """The scored methods that read no more than ``access``, the best first, and the controls."""
+
+    access: str
+    rows: tuple[Row, ...]
+
 
 @dataclass(frozen=True, eq=False)
-class Board:
-    """One task on one population.
+class Population:
+    """One task on one zoo.
 
     Attributes:
-        key: (task, weights hash, task version, split hash).
-        head: the record that speaks for what all share (target, orientation, noise floor, tie ceiling).
-        rows: scored methods by falling tau.
-        unscored: the others, by name.
-        models: the test models in one order: model_id, configuration, target; empty where nothing was scored.
+        head: the record whose task, target, noise floors and ceilings are shown.
+        scored: the scored methods, best first.
+        unscored: the other methods, by name.
+        models: the test models in one order: model_id, configuration, target; empty where no method was scored.
+        predictions: float64 [E, n], of ``scored`` for ``models``, NaN where undefined.
+        boards: by access level, the lowest first.
     """
 
-    key: tuple[str, str, int, str]
     head: Record
-    rows: tuple[Row, ...]
+    scored: tuple[Record, ...]
     unscored: tuple[Record, ...]
     models: pd.DataFrame
+    predictions: np.ndarray
+    boards: tuple[Board, ...]
 
 
-def boards(records: Iterable[Record]) -> list[Board]:
-    """One board per group of comparable records, by zoo, weights and task.
+def populations(records: Iterable[Record]) -> list[Population]:
+    """The boards of all records, by zoo, weights and task.
 
-    Raises InputError where two records of one board disagree about its models or their targets.
+    Raises:
+        InputError: two records of one population disagree on its models, their targets or the headline score.
     """
-    return [_board(group) for group in by_board(records)]
+    return [_population(group) for group in by_population(records)]
 
 
-def by_board(records: Iterable[Record]) -> list[list[Record]]:
+def by_population(records: Iterable[Record]) -> list[list[Record]]:
     """Groups of comparable records, by zoo, weights, task and method."""
     ordered = sorted(records, key=lambda record: (record.zoo, record.weights_hash, record.population, record.method))
     return [list(group) for _, group in groupby(ordered, key=lambda record: record.population)]
 
 
-def scored_ones(records: Iterable[Record]) -> list[Record]:
-    return [record for record in records if record.status == "ok" and "tau" in record.scores]
+def scored_records(records: Iterable[Record]) -> list[Record]:
+    return [record for record in records if record.status == "ok" and record.headline in record.scores]
+
+
+def best_first(record: Record) -> tuple[float, str]:
+    """Sort key: the headline score, better ones first, then the method's name."""
+    value = record.scores[record.headline]["value"]
+    return (value if SCORES[record.headline].lower_is_better else -value), record.method
 
 
 def head_of(records: Iterable[Record]) -> Record:
-    """The floor and the ceiling are the task's own where the method that reports them is defined everywhere."""
+    """The first record with the highest coverage: the most complete predictions of a population's models."""
     return max(records, key=lambda record: record.coverage)
 
 
-def _board(records: list[Record]) -> Board:
-    scored = sorted(scored_ones(records), key=lambda record: (-record.scores["tau"]["value"], record.method))
+def _population(records: list[Record]) -> Population:
+    scored = sorted(scored_records(records), key=best_first)
     unscored = tuple(record for record in records if record not in scored)
-    key, head = records[0].population, head_of(scored or records)
+    head = head_of(scored or records)
     if not scored:
-        return Board(key, head, (), unscored, pd.DataFrame(columns=["model_id", "configuration", "target"]))
+        nothing = pd.DataFrame(columns=["model_id", "configuration", "target"])
+        return Population(head, (), unscored, nothing, np.empty((0, 0)), ())
     models = head.predictions()[["model_id", "configuration", "target"]]
     predictions = np.stack([_aligned(record, models, head) for record in scored])
-    return Board(key, head, _rows(scored, predictions, models), unscored, models)
+    found = _boards(scored, predictions, models)
+    return Population(head, tuple(scored), unscored, models, predictions, found)
 
 
 def _aligned(record: Record, models: pd.DataFrame, head: Record) -> np.ndarray:
     """The predictions of ``record`` in the order of ``models``, float64 [n]."""
     frame = record.predictions().set_index("model_id")
+    together = f"{record.path} and {head.path} are on one board but hold different"
+    if record.headline != head.headline:
+        raise InputError(f"{together} headline scores; run both again")
     if not frame.index.is_unique or set(frame.index) != set(models["model_id"]):
-        raise InputError(f"{record.path} and {head.path} are on one board but hold different models; run both again")
+        raise InputError(f"{together} models; run both again")
     frame = frame.loc[models["model_id"]]
     if not np.array_equal(frame["target"].to_numpy(), models["target"].to_numpy()):
-        raise InputError(f"{record.path} and {head.path} are on one board but hold different targets; run both again")
+        raise InputError(f"{together} targets; run both again")
     return frame["prediction"].to_numpy(np.float64)
+
+
+def _boards(records: Sequence[Record], predictions: np.ndarray, models: pd.DataFrame) -> tuple[Board, ...]:
+    """The boards of some scored records, which share what is computed for their comparisons."""
+    rescore = partial(_headline_score, records[0].headline, models)
+    paired = PairedScores(predictions, rescore(predictions), rescore)
+    levels = {record.access for record in records if not record.control} or {record.access for record in records}
+    known = list(ACCESS)
+    ordered = sorted(levels, key=lambda level: (known.index(level) if level in ACCESS else len(known), level))
+    return tuple(_board(level, records, paired) for level in ordered)
+
+
+def _headline_score(name: str, models: pd.DataFrame, predictions: np.ndarray) -> Score:
+    target, clusters = models["target"].to_numpy(), models["configuration"].to_numpy()
+    return scorecard(predictions, target, clusters=clusters, scores=[name], random_measures=0)[name]
+
+
+def _board(access: str, records: Sequence[Record], paired: PairedScores) -> Board:
+    shown = [number for number, record in enumerate(records) if record.control or _within(record.access, access)]
+    values = [record.scores[record.headline]["value"] for record in records]
+    ranking = rank(paired, values, [number for number in shown if _unranked(records[number]) is None])
+    rows = []
+    for number in shown:
+        if standing := ranking.standings.get(number):
+            rows.append(Row(records[number], standing.rank, standing.interval, standing.to_leader, standing.to_above))
+        else:
+            to_leader = None if ranking.leader is None else paired.difference(number, ranking.leader)
+            rows.append(Row(records[number], None, None, to_leader, None))
+    return Board(access, tuple(rows))
+
+
+def _within(access: str, level: str) -> bool:
+    """Whether ``level`` allows all that ``access`` does; a level of another version of gengap compares to no other."""
+    return access == level or (access in ACCESS and level in ACCESS and ACCESS[access] <= ACCESS[level])
 
 
 def _unranked(record: Record) -> str | None:
@@ -130,79 +177,3 @@ def _unranked(record: Record) -> str | None:
     if record.coverage < MINIMUM_COVERAGE:
         return "low coverage"
     return None
-
-
-def _rows(records: list[Record], predictions: np.ndarray, models: pd.DataFrame) -> tuple[Row, ...]:
-    ranked = [index for index, record in enumerate(records) if _unranked(record) is None]
-    with_leader = [(index, ranked[0]) for index in range(len(records)) if ranked and index != ranked[0]]
-    paired = _PairedBootstrap(
-        predictions,
-        models["target"].to_numpy(),
-        models["configuration"].to_numpy(),
-        [*combinations(ranked, 2), *with_leader],
-    )
-    values = [records[index].scores["tau"]["value"] for index in ranked]
-    intervals = dict(zip(ranked, paired.rank_intervals(ranked), strict=True))
-    above = dict(zip(ranked[1:], ranked, strict=False))
-    return tuple(
-        Row(
-            record=record,
-            rank=1 + sum(value > record.scores["tau"]["value"] for value in values) if index in intervals else None,
-            rank_interval=intervals.get(index),
-            to_leader=paired.difference(index, ranked[0]) if ranked and index != ranked[0] else None,
-            to_above=paired.difference(index, above[index]) if index in above else None,
-            prediction=predictions[index],
-        )
-        for index, record in enumerate(records)
-    )
-
-
-class _PairedBootstrap:
-    """Compares ``pairs`` of E methods on the models that both define, [E, n] predictions with NaN where undefined.
-
-    All comparisons share the draws. Pairs that are defined on the same models also share the computation, so that
-    most boards need one bootstrap only.
-    """
-
-    def __init__(
-        self, predictions: np.ndarray, target: np.ndarray, clusters: np.ndarray, pairs: Iterable[tuple[int, int]]
-    ):
-        self.predictions, self.target, self.clusters = predictions, target, clusters
-        self.defined = ~np.isnan(predictions)
-        self._members: defaultdict[bytes, set[int]] = defaultdict(set)
-        for first, second in pairs:
-            self._members[(self.defined[first] & self.defined[second]).tobytes()] |= {first, second}
-        self._draws: dict[bytes, dict[int, np.ndarray]] = {}
-
-    def draws(self, first: int, second: int) -> np.ndarray:
-        """tau(first) - tau(second), float64 [draws]."""
-        common = self.defined[first] & self.defined[second]
-        if (key := common.tobytes()) not in self._draws:
-            members = list(self._members[key])
-            predictions = np.where(common, self.predictions[members], np.nan)
-            taus = bootstrap_tau(predictions, self.target, self.clusters)
-            self._draws[key] = dict(zip(members, taus, strict=True))
-        return self._draws[key][first] - self._draws[key][second]
-
-    def difference(self, first: int, second: int) -> Difference | None:
-        """None where the models that both define are too few, or too alike in target, to have a tau."""
-        common = self.defined[first] & self.defined[second]
-        try:
-            taus = [
-                kendall_tau(self.predictions[index, common], self.target[common]).value for index in (first, second)
-            ]
-            central = interval(self.draws(first, second))
-        except ScoreError:
-            return None
-        return Difference(taus[0] - taus[1], central.low, central.high)
-
-    def rank_intervals(self, methods: list[int]) -> list[tuple[int, int]]:
-        """Best and worst rank of each of ``methods`` among them, all at once."""
-        pairs = list(combinations(methods, 2))
-        differences = [self.difference(*pair) for pair in pairs]
-        draws = [self.draws(*pair) if difference else None for pair, difference in zip(pairs, differences, strict=True)]
-        return ranks_of_differences(
-            len(methods),
-            np.array([difference.value if difference else np.nan for difference in differences]),
-            np.array([np.full(DRAWS, np.nan) if draw is None else draw for draw in draws]).reshape(-1, DRAWS),
-        )

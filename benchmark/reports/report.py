@@ -1,4 +1,4 @@
-"""Records -> leaderboard files, with a look at the zoos that are at hand."""
+"""Records to leaderboard files, with figures of the zoos that are at hand."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,29 +7,29 @@ from benchmark.records import read_records
 from benchmark.reports.across import render_across
 from benchmark.reports.board_html import ZooSummary, render_html
 from benchmark.reports.board_markdown import render_markdown
-from benchmark.reports.boards import boards
+from benchmark.reports.boards import populations
 from zoo_builder import files
 from zoo_builder.store.zoo import Zoo
 
 
 def markdown(results: Path, across: str | None = None) -> str:
-    """The leaderboard; or only the task ``across``, all of its zoos side by side."""
+    """The leaderboard of all records; with ``across``, only that task, all of its zoos side by side."""
     records = read_records(results)
-    return render_across(records, across) if across else render_markdown(boards(records))
+    return render_across(records, across) if across else render_markdown(populations(records))
 
 
 def write_html(results: Path, path: Path, zoos: Sequence[Zoo] = ()) -> None:
-    """Writes the one-page report; ``zoos`` are drawn where their weights are those of a record."""
-    page = render_html(boards(read_records(results)), [summary(zoo) for zoo in zoos])
+    """Writes the one-page report. A zoo among ``zoos`` is drawn where its weights are those of a record."""
+    page = render_html(populations(read_records(results)), [summary(zoo) for zoo in zoos])
     files.write_atomically(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
 
 
 def summary(zoo: Zoo) -> ZooSummary:
+    """What the page draws of ``zoo``."""
     final, data = zoo.final, zoo.manifest["data"]
-    axes = [*zoo.recipe.grid, *zoo.recipe.sample]
     description = (
-        f"{zoo.recipe.description}: {len(final):,} runs, {data['train_images']:,} training and "
+        f"{zoo.description}: {len(final):,} runs, {data['train_images']:,} training and "
         f"{data['test_images']:,} test images"
     )
-    table = final[["model_id", "status", "train_accuracy", "test_accuracy", *axes]]
-    return ZooSummary(zoo.weights_hash, description, table, axes)
+    table = final[["model_id", "status", "train_accuracy", "test_accuracy", *zoo.axes]]
+    return ZooSummary(zoo.weights_hash, description, table, zoo.axes)

@@ -1,19 +1,17 @@
-"""How `gengap score` prints a scored table: all scores on one screen, and as JSON."""
+"""A scored table as text, with all scores on one screen, and as JSON."""
 
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from baselines.predictors.boosting import PLAIN_WORDS
 from benchmark.reports.table import ScoredTable
-from benchmark.reports.words import TITLES, by_reason, caveats
-from benchmark.scoring.comparison import POWER
+from benchmark.reports.words import by_reason, caveats
+from benchmark.scoring.comparison import MINIMUM_COVERAGE, POWER
 from benchmark.scoring.scorecard import Entry, Score
 
-# Scores that are a minimum over sets of hyperparameters.
-CONDITIONED = ("k", "pgdl")
 MARKS = {"best": "*", "tie": "=", "behind": " ", "unranked": "-"}
 
 
@@ -26,18 +24,20 @@ def to_json(scored: ScoredTable) -> dict[str, Any]:
         "configurations": scored.configurations,
         "hyperparameters": list(scored.hyperparameters),
         "test_examples": scored.test_examples,
-        "regressor": PLAIN_WORDS if "partial" in scored.card else None,
+        "regressor": PLAIN_WORDS
+        if any("regressor" in score.definition.needs for score in scored.card.values())
+        else None,
         "reference": {"tie_ceiling": scored.tie_ceiling, "tie_fraction": scored.tie_fraction},
-        "scores": {name: _score_json(scored, score) for name, score in scored.card.items()},
+        "scores": {name: _score_json(scored, name, score) for name, score in scored.card.items()},
         "rows": [_row_json(scored, e) for e in scored.order],
     }
 
 
-def _score_json(scored: ScoredTable, score: Score) -> dict[str, Any]:
-    ranking = scored.rankings[score.definition.name]
+def _score_json(scored: ScoredTable, name: str, score: Score) -> dict[str, Any]:
+    ranking = scored.rankings[name]
     return {
         "lower_is_better": score.definition.lower_is_better,
-        "undefined": scored.undefined(score.definition.name),
+        "undefined": scored.undefined(name),
         "noise_floor": score.floor and vars(score.floor),
         "best_two": [scored.predictions[e] for e in ranking.best_two or ()],
         "models_needed": ranking.models_needed,
@@ -53,13 +53,12 @@ def _row_json(scored: ScoredTable, e: int) -> dict[str, Any]:
 
 
 def _entry_json(scored: ScoredTable, name: str, entry: Entry, e: int) -> dict[str, Any]:
-    ranking = scored.rankings[name]
     return {
         "value": entry.value,
         "low": finite(entry.low),
         "high": finite(entry.high),
-        "place": ranking.places[e],
-        "ranks": ranking.ranks[e],
+        "place": scored.place(name, e),
+        "ranks": scored.ranks(name, e),
         "flipped": entry.flipped,
         "undefined": scored.reason(entry.undefined),
         **entry.named_detail(scored.hyperparameters),
@@ -86,55 +85,51 @@ def format_text(scored: ScoredTable, width: int) -> str:
     stub = _left(["", *(names[e] for e in scored.order), "noise floor"])
     if not everywhere:
         stub = _joined(stub, _right(["covers", *(f"{scored.coverage[e]:.1%}" for e in scored.order), ""]))
-    columns = [_column(scored, score) for name, score in scored.card.items() if not scored.undefined(name)]
+    columns = [_column(scored, score) for score in scored.defined]
     lines = [line for text in head for line in _wrapped(text, width)]
-    for block in _packed(stub, columns, width):
-        lines += ["", *block]
+    for panel in _packed(stub, columns, width):
+        lines += ["", *panel]
     lines += ["", *(line for note in _notes(scored, names) for line in _wrapped(note, width))]
     return "\n".join(line.rstrip() for line in lines)
 
 
 def shortened(names: Sequence[str]) -> tuple[str, list[str]]:
-    """What the names share up to a dot ("measure."), and the rest of each."""
+    """The prefix that all names share up to a dot ("measure."), and the rest of each name."""
     prefixes = {name[: name.rfind(".") + 1] for name in names}
     prefix = prefixes.pop() if len(prefixes) == 1 < len(names) else ""
     return printable(prefix), [printable(name.removeprefix(prefix)) or "(empty)" for name in names]
 
 
 def printable(name: str) -> str:
-    """What a terminal would take for a command, or turn the line around, as a question mark."""
+    """``name`` with a question mark for every character that would control a terminal."""
     return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
 def _column(scored: ScoredTable, score: Score) -> list[str]:
     """The lines of one score: its title, its cells in the table's order, and its noise floor."""
-    entries, ranking = score.entries, scored.rankings[score.definition.name]
-    digits = 2 if score.definition.name == "mae" else 3
+    definition = score.definition
+    entries = [score.entries[e] for e in scored.order]
 
     def figures(values: Iterable[float | None]) -> list[str]:
-        return _right([_figure(value, digits) for value in values])
+        return _right([_figure(value, definition.digits) for value in values])
 
-    floor = score.floor.p95 if score.floor else None
-    *values, floor = figures([*(entries[e].value for e in scored.order), floor])
-    lows, highs = (figures(finite(getattr(entries[e], end)) for e in scored.order) for end in ("low", "high"))
-    marks = [MARKS[ranking.places[e]] for e in scored.order]
+    *values, floor = figures([*(entry.value for entry in entries), score.floor.p95 if score.floor else None])
+    lows, highs = (figures(finite(getattr(entry, end)) for entry in entries) for end in ("low", "high"))
+    marks = [MARKS[scored.place(definition.name, e)] for e in scored.order]
     cells = [
-        f"{mark}{value} [{low}, {high}]" if entries[e].value is not None else f"{mark}undefined"
-        for e, mark, value, low, high in zip(scored.order, marks, values, lows, highs, strict=True)
+        f"{mark}{value} [{low}, {high}]" if entry.value is not None else f"{mark}undefined"
+        for entry, mark, value, low, high in zip(entries, marks, values, lows, highs, strict=True)
     ]
-    extras = ["ranks"]
-    cells = _joined(_left(cells), _left([_span(ranking.ranks[e]) for e in scored.order]), " ")
-    if score.definition.name == "r2":
-        extras.append("fold R²")
-        cells = _joined(cells, figures(entries[e].detail.get("fold_r2") for e in scored.order), " ")
-    if score.definition.name in CONDITIONED:
-        extras.append("set")
-        cells = _joined(_left(cells), [_set(entries[e]) for e in scored.order], " ")
-    if any(flip_differs(entry) for entry in entries):
-        extras.append("flip")
-        cells = _joined(_left(cells), figures(entries[e].flipped for e in scored.order), " ")
-    title = f" {TITLES[score.definition.name]}" + (f" ({', '.join(extras)})" if extras else "")
-    return _left([title, *cells, f" {floor}"])
+    extras = {"ranks": _left([_span(scored.ranks(definition.name, e)) for e in scored.order])}
+    if beside := definition.beside:
+        extras[beside.title] = figures(entry.detail.get(beside.key) for entry in entries)
+    if definition.conditioned:
+        extras["set"] = [_set(entry) for entry in entries]
+    if any(map(flip_differs, entries)):
+        extras["flip"] = figures(entry.flipped for entry in entries)
+    for extra in extras.values():
+        cells = _joined(_left(cells), extra, " ")
+    return _left([f" {definition.title} ({', '.join(extras)})", *cells, f" {floor}"])
 
 
 def _set(entry: Entry) -> str:
@@ -142,7 +137,7 @@ def _set(entry: Entry) -> str:
 
 
 def _letter(hyperparameter: int) -> str:
-    """a to z, then a1 to z1, and so on: in a row of these, each begins with its letter."""
+    """a to z, then a1 to z1, and so on: in a sequence of these, each begins with its letter."""
     again, letter = divmod(hyperparameter, 26)
     return chr(ord("a") + letter) + (str(again) if again else "")
 
@@ -161,7 +156,7 @@ def flip_differs(entry: Entry) -> bool:
 
 
 def _figure(value: float | None, digits: int) -> str:
-    """ ".663", and "8.21e+10" for what is no share and no percentage."""
+    """ ".663", and "8.21e+10" for a number that is neither a share nor a percentage."""
     if value is None:
         return "-"
     text = f"{value:.{digits}f}" if abs(value) < 10_000 else f"{value:.2e}"
@@ -170,14 +165,14 @@ def _figure(value: float | None, digits: int) -> str:
 
 
 def _packed(stub: list[str], columns: Iterable[list[str]], width: int) -> list[list[str]]:
-    """Columns side by side, in as many blocks as it takes, each beginning with the stub."""
-    blocks: list[list[str]] = []
+    """Panels of columns side by side, as many as it takes, each beginning with the stub."""
+    panels: list[list[str]] = []
     for column in columns:
-        if blocks and len(blocks[-1][0]) + 1 + len(column[0]) <= width:
-            blocks[-1] = _joined(blocks[-1], column, " ")
+        if panels and len(panels[-1][0]) + 1 + len(column[0]) <= width:
+            panels[-1] = _joined(panels[-1], column, " ")
         else:
-            blocks.append(_joined(stub, column, " "))
-    return blocks
+            panels.append(_joined(stub, column, " "))
+    return panels
 
 
 def _joined(left: list[str], right: list[str], between: str = "  ") -> list[str]:
@@ -200,45 +195,55 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _notes(scored: ScoredTable, names: list[str]) -> Iterable[str]:
-    defined = [score for name, score in scored.card.items() if not scored.undefined(name)]
-    for reason, titles in undefined_scores(scored).items():
-        yield f"{', '.join(titles)}: undefined: {reason}"
-    for score in defined:
-        for e in scored.order:
-            if reason := score.entries[e].undefined:
-                yield f"{TITLES[score.definition.name]} of {names[e]}: undefined: {scored.reason(reason)}"
-    if "tau" in scored.card:
-        entries = scored.card["tau"].entries
-        if constant := [names[e] for e in scored.order if "constant" in entries[e].detail.get("flags", ())]:
-            yield f"constant, so that nothing is ordered: {', '.join(constant)}"
-    if any(score.definition.name in CONDITIONED for score in defined):
+def _notes(scored: ScoredTable, names: list[str]) -> Iterator[str]:
+    yield from _undefined_notes(scored, names)
+    if scored.constant:
+        yield f"constant, so it orders nothing: {', '.join(names[e] for e in scored.order if e in scored.constant)}"
+    if any(score.definition.conditioned for score in scored.defined):
         axes = shortened(scored.hyperparameters)[1]
         yield "set: " + ", ".join(f"{_letter(number)} {axis}" for number, axis in enumerate(axes))
-        flips = any(flip_differs(entry) for score in defined for entry in score.entries)
+        flips = any(flip_differs(entry) for score in scored.defined for entry in score.entries)
         yield "set: the hyperparameters that attain the minimum" + (
             "; flip: the score of the negated prediction" if flips else ""
         )
-    if any(score.definition.name == "partial" for score in defined):
-        yield f"partial tau: by {PLAIN_WORDS}"
-    needed = {TITLES[score.definition.name]: scored.rankings[score.definition.name] for score in defined}
-    needed = [
-        f"{title} {ranking.models_needed:,}" if ranking.models_needed else f"{title} none, they are equal"
-        for title, ranking in needed.items()
-        if ranking.best_two
-    ]
-    if needed:
-        yield f"models to tell the best two apart ({POWER:.0%} power): {'; '.join(needed)}"
+    if titles := regressed(scored):
+        yield f"{', '.join(titles)}: by {PLAIN_WORDS}"
+    if needed := list(_models_needed(scored)):
+        yield f"models needed to separate the best two ({POWER:.0%} power): {'; '.join(needed)}"
     yield from table_caveats(scored)
-    if any(score.definition.name == "r2" for score in defined):
-        yield "fold R²: of lines fitted without the models that they are judged on"
+    for score in scored.defined:
+        if beside := score.definition.beside:
+            yield f"{beside.title}: {beside.meaning}"
     yield "[ ] 95 % bootstrap interval, by configuration; ranks: best and worst, 95 % probable for all at once"
-    yield "noise floor: 95 % of random measures do no better"
-    yield "* best, = statistical tie with it (the paired interval of the difference contains 0)" + (
-        ", - unranked (defined for under 95 % of the models)"
-        if any("unranked" in scored.rankings[score.definition.name].places for score in defined)
-        else ""
+    yield "noise floor: 95 % of random measures are no better"
+    unranked = any(
+        scored.place(score.definition.name, e) == "unranked" for score in scored.defined for e in scored.order
     )
+    yield "* best, = statistical tie with the best (the paired interval of the difference contains 0)" + (
+        f", - unranked (defined for fewer than {MINIMUM_COVERAGE:.0%} of the models)" if unranked else ""
+    )
+
+
+def _undefined_notes(scored: ScoredTable, names: list[str]) -> Iterator[str]:
+    for reason, titles in undefined_scores(scored).items():
+        yield f"{', '.join(titles)}: undefined: {reason}"
+    for score in scored.defined:
+        for e in scored.order:
+            if reason := scored.reason(score.entries[e].undefined):
+                yield f"{score.definition.title} of {names[e]}: undefined: {reason}"
+
+
+def _models_needed(scored: ScoredTable) -> Iterator[str]:
+    for score in scored.defined:
+        ranking = scored.rankings[score.definition.name]
+        if ranking.best_two:
+            needed = f"{ranking.models_needed:,}" if ranking.models_needed else "none, they are equal"
+            yield f"{score.definition.title} {needed}"
+
+
+def regressed(scored: ScoredTable) -> list[str]:
+    """The titles of the scores that use a regressor."""
+    return [score.definition.title for score in scored.defined if "regressor" in score.definition.needs]
 
 
 def table_caveats(scored: ScoredTable) -> list[str]:
@@ -247,5 +252,5 @@ def table_caveats(scored: ScoredTable) -> list[str]:
 
 
 def undefined_scores(scored: ScoredTable) -> dict[str, list[str]]:
-    """Why a score does not exist for any prediction -> the titles of such scores."""
+    """Why a score is undefined for all predictions -> the titles of such scores."""
     return by_reason((name, scored.undefined(name)) for name in scored.card)

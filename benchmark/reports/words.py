@@ -1,18 +1,29 @@
 """How boards and scored tables write names and numbers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
-from benchmark.reports.boards import Board
+from benchmark.records import Record
 from benchmark.scoring.scores import SCORES
-
-TITLES = {name: score.title for name, score in SCORES.items()}
 
 # An end of an interval and its score are summed in different orders.
 ROUNDING = 1e-9
 
 
+def title(score: str) -> str:
+    """The heading of a score: that of its definition, or its name where a record of another version holds it."""
+    return SCORES[score].title if score in SCORES else score
+
+
+def capitalized(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def number(value: float) -> str:
-    """Three decimals and a real minus sign; no minus on a rounded zero."""
+    """Three decimals and a real minus sign; no minus on a rounded zero.
+
+    >>> number(-0.25), number(-0.0001)
+    ('−0.250', '0.000')
+    """
     text = f"{value:.3f}".replace("-", "−")
     return "0.000" if text == "−0.000" else text
 
@@ -23,7 +34,11 @@ def signed(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in [0, 1]; what is not whole never looks whole."""
+    """A share in [0, 1]; only a whole share is written as 100 %.
+
+    >>> percent(1), percent(0.99999)
+    ('100 %', '99.9 %')
+    """
     return "100 %" if share == 1 else f"{min(share, 0.999):.1%}".replace("%", " %")
 
 
@@ -38,59 +53,60 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def with_interval(score: dict) -> str:
+def with_interval(score: Mapping) -> str:
     return f"{number(score['value'])} [{number(score['low'])}, {number(score['high'])}]"
 
 
-def score_names(board: Board) -> list[str]:
-    """The scores beside tau that any method of the board has."""
-    held = {name for row in board.rows for name in row.record.scores} - {"tau"}
-    return [*(name for name in TITLES if name in held), *sorted(held - TITLES.keys())]
+def other_scores(records: Sequence[Record]) -> list[str]:
+    """The scores beside the headline that any of the records has."""
+    held = {name for record in records for name in record.scores} - {record.headline for record in records}
+    return [*(name for name in SCORES if name in held), *sorted(held - SCORES.keys())]
 
 
-def undefined_scores(board: Board) -> dict[str, list[str]]:
-    """Why a score does not exist for any method of the board -> the titles of such scores."""
-    undefined = [row.record.undefined for row in board.rows]
-    missing = TITLES.keys() - score_names(board)
-    return by_reason(
-        (name, next((reasons[name] for reasons in undefined if name in reasons), None))
-        for name in TITLES
-        if name in missing
-    )
+def undefined_scores(records: Sequence[Record]) -> dict[str, list[str]]:
+    """Why a score is undefined for all of the records -> the titles of such scores."""
+    held = {name for record in records for name in record.scores}
+    reasons = {name: reason for record in reversed(records) for name, reason in record.undefined.items()}
+    return by_reason((name, None if name in held else reasons.get(name)) for name in SCORES)
 
 
-def caveats(coverage: Iterable[float], scores: Iterable[tuple[str, dict]]) -> list[str]:
-    """Sentences on noise floors of other models than a score, and on intervals without their score; often none.
-
-    Args:
-        coverage: of each method. scores: names, and what has "value", "low" and "high".
-    """
-    said = []
-    if min(coverage, default=1) < 1:
-        said.append("Noise floors are on all models: on the fewer that some are defined for, chance reaches further.")
-    outside = {
-        TITLES.get(name, name): None
-        for name, score in scores
-        if score["value"] is not None and not score["low"] - ROUNDING <= score["value"] <= score["high"] + ROUNDING
-    }
-    if outside:
-        titles = ", ".join(outside)
-        said.append(f"Intervals of {titles} can leave out their own score: draws of fewer different models bias it.")
-    return said
+def by_reason(undefined: Iterable[tuple[str, str | None]]) -> dict[str, list[str]]:
+    """Reasons -> the titles of scores, from names of scores, each with the reason why it is undefined, if it is."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in undefined:
+        if reason:
+            reasons.setdefault(reason, []).append(title(name))
+    return reasons
 
 
-def board_caveats(board: Board) -> list[str]:
-    records = [row.record for row in board.rows]
+def record_caveats(records: Sequence[Record]) -> list[str]:
     return caveats(
         (record.coverage for record in records),
         ((name, score) for record in records for name, score in record.scores.items()),
     )
 
 
-def by_reason(undefined: Iterable[tuple[str, str | None]]) -> dict[str, list[str]]:
-    """Reasons -> titles of scores, from names of scores, each with the reason why it does not exist if it does not."""
-    reasons: dict[str, list[str]] = {}
-    for name, reason in undefined:
-        if reason:
-            reasons.setdefault(reason, []).append(TITLES[name])
-    return reasons
+def caveats(coverage: Iterable[float], scores: Iterable[tuple[str, Mapping]]) -> list[str]:
+    """Sentences on noise floors of other models than a score, and on intervals without their score; often none.
+
+    Args:
+        coverage: of each method.
+        scores: names, and mappings with "value", "low" and "high".
+    """
+    sentences = []
+    if min(coverage, default=1) < 1:
+        sentences.append(
+            "Noise floors are computed on all models; for methods that are defined on fewer models, chance reaches "
+            "further."
+        )
+    outside = {
+        title(name): None
+        for name, score in scores
+        if score["value"] is not None and not score["low"] - ROUNDING <= score["value"] <= score["high"] + ROUNDING
+    }
+    if outside:
+        sentences.append(
+            f"Intervals of {', '.join(outside)} can exclude the score itself: draws hold fewer distinct models, which "
+            "biases the score."
+        )
+    return sentences

@@ -1,66 +1,180 @@
-"""Who is ahead: order, ranks with intervals and statistical ties of predictions by one score."""
+"""Who is ahead: ranks with intervals, statistical ties and differences between the methods of a board or a table.
 
-from collections.abc import Callable
+Two methods are compared on the models that both define, in bootstrap draws that all comparisons share. They are in a
+*statistical tie* where the 95 % interval of their difference contains 0. Controls, and methods that are defined for
+less than ``comparison.MINIMUM_COVERAGE`` of the models, are not ranked.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
+from benchmark.scoring import ScoreError
+from benchmark.scoring.bootstrap import interval
+from benchmark.scoring.comparison import models_needed, ranks_of_differences
 from benchmark.scoring.scorecard import Score
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A method's score minus another's on the models that both define, with the 95 % interval of the paired draws."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def tie(self) -> bool:
+        return self.low <= 0 <= self.high
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a ranked method stands.
+
+    Attributes:
+        rank: 1 + the number of methods with a better score; equal scores share a rank.
+        interval: best and worst rank; with 95 % probability the intervals of all ranked methods hold the true ranks.
+        to_leader: against the best method; None for the leader, and where the two cannot be compared.
+        to_above: against the next better method; likewise.
+    """
+
+    rank: int
+    interval: tuple[int, int]
+    to_leader: Difference | None
+    to_above: Difference | None
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Who is how far ahead by one score.
+    """The ranked methods, best first.
 
     Attributes:
-        places: of each prediction: "best", "tie" (a statistical tie with the best), "behind", or "unranked" (undefined,
-            or defined for less than 95 % of the models).
-        ranks: best and worst rank of each, simultaneous 95 % intervals; None for the unranked.
-        best_two: the two best, by number; None where fewer are ranked.
-        models_needed: how many models would separate these two; None where there are no two, or no number would.
+        standings: by the number of the method.
+        models_needed: how many models would separate the best two; None for fewer than two methods, and where no number
+            of models would.
     """
 
-    places: tuple[str, ...]
-    ranks: tuple[tuple[int, int] | None, ...]
-    best_two: tuple[int, int] | None
+    standings: Mapping[int, Standing]
     models_needed: int | None
 
+    @property
+    def order(self) -> tuple[int, ...]:
+        return tuple(self.standings)
 
-def ranking_of(score: "Score", predictions: "np.ndarray", scorer: "Callable[..., dict[str, Score]]") -> Ranking:
-    """The ranked are compared on the models that all of them are defined for, in draws that they share."""
-    import numpy as np
+    @property
+    def leader(self) -> int | None:
+        return next(iter(self.standings), None)
 
-    from benchmark.scoring.bootstrap import interval
-    from benchmark.scoring.comparison import MINIMUM_COVERAGE, models_needed, rank_intervals
+    @property
+    def best_two(self) -> Pair | None:
+        return (self.order[0], self.order[1]) if len(self.standings) > 1 else None
 
-    values = {
-        e: -entry.value if score.definition.lower_is_better else entry.value
-        for e, entry in enumerate(score.entries)
-        if entry.value is not None and entry.coverage >= MINIMUM_COVERAGE
+
+class PairedScores:
+    """One score of E methods, of each two on the models that both define.
+
+    Nothing is scored twice: a method's own score serves every pair that is defined on the same models as the method,
+    and pairs that are defined on other models are scored together with all pairs on these models.
+
+    Args:
+        predictions: [E, n], NaN where a method is undefined.
+        score: their score on the models that each defines.
+        rescore: scores predictions [e, n] that are NaN on the models to leave out, in the draws of ``score``.
+    """
+
+    def __init__(self, predictions: np.ndarray, score: Score, rescore: Callable[[np.ndarray], Score]) -> None:
+        self.lower_is_better = score.definition.lower_is_better
+        self._predictions = predictions
+        self._defined = ~np.isnan(predictions)
+        self._rescore = rescore
+        self._draws = score.draws.shape[1]
+        # By the models, as the bytes of a mask, and method: value and draws.
+        self._scored: dict[tuple[bytes, int], tuple[float, np.ndarray]] = {}
+        for method, defined in enumerate(self._defined):
+            self._keep(defined.tobytes(), method, score, method)
+
+    def _keep(self, models: bytes, method: int, score: Score, number: int) -> None:
+        value = score.entries[number].value
+        self._scored[models, method] = math.nan if value is None else value, score.draws[number]
+
+    def common(self, pair: Pair) -> np.ndarray:
+        """The models that both define, bool [n]."""
+        return self._defined[pair[0]] & self._defined[pair[1]]
+
+    def of(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
+        """First minus second of P pairs: the differences [P], and draws of them [P, D]; NaN where one is undefined."""
+        models = [self.common(pair).tobytes() for pair in pairs]
+        missing: defaultdict[bytes, set[int]] = defaultdict(set)
+        for mask, pair in zip(models, pairs, strict=True):
+            missing[mask] |= {method for method in pair if (mask, method) not in self._scored}
+        for mask, methods in missing.items():
+            if methods:
+                self._score_on(mask, sorted(methods))
+        values, draws = np.empty(len(pairs)), np.empty((len(pairs), self._draws))
+        for row, (mask, (first, second)) in enumerate(zip(models, pairs, strict=True)):
+            (value, draw), (other, other_draw) = self._scored[mask, first], self._scored[mask, second]
+            values[row] = value - other
+            np.subtract(draw, other_draw, out=draws[row])
+        return values, draws
+
+    def _score_on(self, mask: bytes, methods: list[int]) -> None:
+        score = self._rescore(np.where(np.frombuffer(mask, dtype=bool), self._predictions[methods], np.nan))
+        for number, method in enumerate(methods):
+            self._keep(mask, method, score, number)
+
+    def difference(self, first: int, second: int) -> Difference | None:
+        """None where one of the two has no score on the models that both define."""
+        values, draws = self.of([(first, second)])
+        return _difference(values[0], draws[0])
+
+
+def rank(paired: PairedScores, values: Sequence[float | None], ranked: Sequence[int]) -> Ranking:
+    """The ranking of some of the methods.
+
+    Args:
+        values: [E], each method's score on the models it is defined for, which orders the methods; methods with equal
+            values keep the order of ``ranked``.
+        ranked: the methods to rank, by number; those without a value are left out.
+    """
+    sign = -1 if paired.lower_is_better else 1
+    oriented = {method: sign * value for method in ranked if (value := values[method]) is not None}
+    order = sorted(oriented, key=lambda method: -oriented[method])
+    pairs = list(combinations(order, 2))
+    differences, draws = paired.of(pairs)
+    if paired.lower_is_better:
+        differences, draws = -differences, -draws
+    intervals = _rank_intervals(len(order), differences, draws)
+    standings = {
+        method: Standing(
+            rank=1 + sum(value > oriented[method] for value in oriented.values()),
+            interval=intervals[place],
+            to_leader=paired.difference(method, order[0]) if place else None,
+            to_above=paired.difference(method, order[place - 1]) if place else None,
+        )
+        for place, method in enumerate(order)
     }
-    ranked = sorted(values, key=lambda e: -values[e])
-    places = ["unranked"] * len(predictions)
-    ranks: list[tuple[int, int] | None] = [None] * len(predictions)
-    if not ranked:
-        return Ranking(tuple(places), tuple(ranks), None, None)
-    defined = ~np.isnan(predictions[ranked])
-    common = defined.all(axis=0)
-    entries, draws = [score.entries[e] for e in ranked], score.draws[ranked]
-    if not (defined == common).all():
-        shared = scorer(
-            np.where(common, predictions[ranked], np.nan), scores=[score.definition.name], random_measures=0
-        )[score.definition.name]
-        entries, draws = shared.entries, shared.draws
-    sign = -1 if score.definition.lower_is_better else 1
-    # Draws in which a score does not exist, as psi's without a cell, compare nobody.
-    draws = sign * draws[:, ~np.isnan(draws).any(axis=0)]
-    points = np.array([np.nan if entry.value is None else sign * entry.value for entry in entries])
-    comparable = draws.shape[1] > 1 and not np.isnan(points).any()
-    spans = rank_intervals(points, draws) if comparable else [(1, len(ranked))] * len(ranked)
-    for number, (e, span) in enumerate(zip(ranked, spans, strict=True)):
-        behind = comparable and interval(draws[0] - draws[number]).low > 0
-        places[e], ranks[e] = "behind" if behind else "tie" if number else "best", span
-    if len(ranked) == 1:
-        return Ranking(tuple(places), tuple(ranks), None, None)
-    needed = models_needed(points[0] - points[1], draws[0] - draws[1], int(common.sum())) if comparable else None
-    return Ranking(tuple(places), tuple(ranks), (ranked[0], ranked[1]), needed)
+    needed = None
+    if pairs and _difference(differences[0], draws[0]):
+        needed = models_needed(differences[0], draws[0], int(paired.common(pairs[0]).sum()))
+    return Ranking(standings, needed)
+
+
+def _rank_intervals(methods: int, differences: np.ndarray, draws: np.ndarray) -> list[tuple[int, int]]:
+    try:
+        return ranks_of_differences(methods, differences, draws)
+    except ScoreError:  # there are no two draws in which all scores exist, so that nothing tells the methods apart
+        return [(1, methods)] * methods
+
+
+def _difference(value: float, draws: np.ndarray) -> Difference | None:
+    if np.isnan(value) or np.isnan(draws).all():
+        return None
+    central = interval(draws)
+    return Difference(float(value), central.low, central.high)

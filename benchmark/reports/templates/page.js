@@ -3,14 +3,14 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const root = document.documentElement;
 
-  // Plotly takes no CSS variables: an element says what a variable comes to in the theme of the moment.
+  // Plotly takes no CSS variables: a hidden element resolves them in the current theme.
   const probe = document.body.appendChild(document.createElement("span"));
   const colour = (name) => {
     probe.style.color = `var(--${name})`;
     return getComputedStyle(probe).color;
   };
 
-  // ---- figures are drawn when they come near the window, and again when the theme changes
+  // ---- figures are drawn when they are near the window, and again when the theme changes
   const drawn = new Map();
   const waiting = new Map();
   const watcher = new IntersectionObserver((entries) => {
@@ -38,7 +38,7 @@
     hoverlabel: { bgcolor: colour("ink"), bordercolor: colour("ink"), font: { color: colour("panel") }, align: "left" },
   }, { displayModeBar: false, responsive: true });
 
-  // ---- what a zoo looks like
+  // ---- figures of a zoo
   for (const panel of document.querySelectorAll("[data-zoo]")) {
     const zoo = data.zoos[panel.dataset.zoo];
     const gap = zoo.train.map((train, i) => (train === null || zoo.test[i] === null ? null : train - zoo.test[i]));
@@ -90,14 +90,16 @@
     const table = section.querySelector("table");
     if (!table) continue;
     const board = data.boards[section.dataset.board];
+    const task = data.tasks[board.task];
+    const methods = board.methods.map((place) => task.methods[place]);
     const select = section.querySelector(".method");
     const asRanks = section.querySelector(".ranks");
     const scatter = section.querySelector(".scatter");
     const card = section.querySelector(".card");
     const draw = () => {
-      const method = board.methods[select.value];
-      const [x, y] = asRanks.checked ? [ranks(method.prediction), ranks(board.values)] : [method.prediction, board.values];
-      const labels = board.models.map((id, i) => `${id}<br>predicted ${method.prediction[i]}<br>true ${board.values[i]}`);
+      const method = methods[select.value];
+      const [x, y] = asRanks.checked ? [ranks(method.prediction), ranks(task.values)] : [method.prediction, task.values];
+      const labels = task.models.map((id, i) => `${id}<br>predicted ${method.prediction[i]}<br>true ${task.values[i]}`);
       const traces = [{
         type: "scatter", mode: "markers", x, y, text: labels, hovertemplate: "%{text}<extra></extra>",
         marker: { color: colour("accent"), size: 8, opacity: 0.62, line: { color: colour("panel"), width: 0.8 } },
@@ -108,7 +110,7 @@
         traces.unshift({ type: "scatter", mode: "lines", x: ends, y: ends, hoverinfo: "skip", line: { color: colour("quiet"), width: 1, dash: "dot" } });
       }
       const suffix = asRanks.checked ? ", rank" : "";
-      plot(scatter, traces, axis(`prediction${suffix}`), axis(`${board.target}${suffix}`), { margin: { l: 56, r: 12, t: 6, b: 46 } });
+      plot(scatter, traces, axis(`prediction${suffix}`), axis(`${task.target}${suffix}`), { margin: { l: 56, r: 12, t: 6, b: 46 } });
     };
     const redraw = figure(scatter, draw);
     const choose = (index) => {
@@ -118,7 +120,7 @@
         row.classList.toggle("chosen", chosenRow);
         row.querySelector(".pick").setAttribute("aria-pressed", chosenRow);
       }
-      card.replaceChildren(...board.methods[index].facts.map(([name, fact]) => {
+      card.replaceChildren(...methods[index].facts.map(([name, fact]) => {
         const line = document.createElement("div");
         line.append(document.createElement("dt"), document.createElement("dd"));
         line.firstChild.textContent = name;
@@ -134,7 +136,7 @@
     });
     choose((table.querySelector(".leading") ?? table.tBodies[0].rows[0]).dataset.method);
 
-    // ---- sorting: a second click turns the order round; empty cells stay last
+    // ---- sorting: a second click reverses the order; empty cells stay last
     for (const header of table.tHead.querySelectorAll("[data-kind]")) {
       header.querySelector("button").addEventListener("click", () => {
         const opposite = { ascending: "descending", descending: "ascending" };
@@ -153,7 +155,7 @@
     }
   }
 
-  // ---- the navigation follows the reader
+  // ---- the navigation marks the section on screen
   const links = new Map([...document.querySelectorAll(".side nav a")].map((link) => [link.hash.slice(1), link]));
   const sections = [...links.keys()].map((id) => document.getElementById(id));
   const follow = () => {
@@ -166,7 +168,7 @@
   addEventListener("scroll", follow, { passive: true });
   follow();
 
-  // ---- theme: the system's until the button is used
+  // ---- theme: the system's until the button is clicked
   const system = matchMedia("(prefers-color-scheme: dark)");
   const redrawAll = () => drawn.forEach((redraw) => redraw());
   system.addEventListener("change", redrawAll);
