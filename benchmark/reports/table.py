@@ -169,8 +169,6 @@ def _scored(
     test_examples: int | None,
 ) -> tuple[dict[str, Score], dict[str, Ranking]]:
     """Scores of predictions [E, n] and the rankings by each of them."""
-    coverage = (~np.isnan(predictions)).mean(axis=1)
-    eligible = np.flatnonzero(coverage >= MINIMUM_COVERAGE).tolist()
     with tqdm(total=0, unit=" predictions", dynamic_ncols=True, leave=False, disable=None) as bar:
 
         def progress(name: str, done: int) -> None:
@@ -198,6 +196,7 @@ def _scored(
                 return scorer(predictions, [name], floors=0)[name]
 
             paired = PairedScores(predictions, score, rescore)
+            eligible = [e for e, entry in enumerate(score.entries) if entry.coverage >= MINIMUM_COVERAGE]
             rankings[name] = rank(paired, [entry.value for entry in score.entries], eligible)
     return card, rankings
 

@@ -1,4 +1,4 @@
-"""The report in a real browser.
+"""The report, and the script in it, in a real browser.
 
 A script that the page's policy is made to admit looks at the page, clicks, and reports to the console, which Chromium
 writes to stderr.
@@ -9,27 +9,16 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import threading
 
 import pytest
 
-from benchmark.records import read_records
 from benchmark.reports.board_html import render_html
-from benchmark.reports.boards import boards
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)"),
-]
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update", "--enable-logging=stderr"),
-    *("--remote-debugging-port=0", "--window-size=1400,9000"),
-]
+pytestmark = pytest.mark.browser
+WINDOW = ("--remote-debugging-port=0", "--window-size=1400,12000")
 PROBE = """
 const seen = { problems: [] };
 addEventListener("error", (event) => seen.problems.push(String(event.message)));
@@ -68,19 +57,14 @@ addEventListener("load", wait);
 
 
 @pytest.fixture(scope="module")
-def found(results):
-    return boards(read_records(results))
-
-
-@pytest.fixture(scope="module")
-def seen(found, summaries, tmp_path_factory):
+def seen(found, summaries, chromium, tmp_path_factory):
     text = render_html(found, summaries)
     digest = base64.b64encode(hashlib.sha256(PROBE.encode()).digest()).decode()
     text = text.replace("script-src ", f"script-src 'sha256-{digest}' ", 1)
     text = text.replace("<title>", f"<script>{PROBE}</script><title>", 1)
     folder = tmp_path_factory.mktemp("browser")
     (folder / "page.html").write_text(text, encoding="utf-8")
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", (folder / "page.html").as_uri()]
+    command = [*chromium, *WINDOW, f"--user-data-dir={folder / 'profile'}", (folder / "page.html").as_uri()]
     console = []
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as browser:
         timer = threading.Timer(120, os.killpg, (browser.pid, signal.SIGKILL))
@@ -98,7 +82,7 @@ def seen(found, summaries, tmp_path_factory):
 
 
 def test_every_figure_is_drawn(seen, found, summaries):
-    assert len(seen["drawn"]) == len(found) + sum(2 + len(zoo.axes) for zoo in summaries)
+    assert len(seen["drawn"]) == sum(len(task.boards) for task in found) + sum(2 + len(zoo.axes) for zoo in summaries)
     assert all(seen["drawn"])
     assert seen["points"] == len(found[0].models)
 
@@ -116,16 +100,16 @@ def test_a_click_on_a_header_sorts_and_a_second_one_turns_the_order_round(seen):
 
 def test_rows_without_a_value_are_sorted_last(seen, found):
     order, names, _ = seen["rank"]
-    ranked = [row.record.method for row in found[0].rows if row.rank]
+    ranked = [row.record.method for row in found[0].boards[0].rows if row.rank]
     assert order == "ascending"
     assert names[: len(ranked)] == ranked
 
 
 def test_the_leader_is_shown_first_and_a_click_on_a_name_shows_another(seen, found):
-    assert seen["chosen"] == next(row.record.method for row in found[0].rows if row.rank == 1)
+    assert seen["chosen"] == next(row.record.method for row in found[0].boards[0].rows if row.rank == 1)
     pressed, selected, card = seen["picked"]
     assert pressed == "true"
-    assert found[0].rows[int(selected)].record.method == "path-norm"
+    assert found[0].boards[0].rows[int(selected)].record.method == "path-norm"
     assert "4 of 130 models" in card
     assert seen["pointsOfPicked"] == 126
 

@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+
+from benchmark.records import read_records
+from benchmark.reports.across import render_across
+from zoo_builder.errors import InputError
+
+
+def test_one_task_across_zoos_stands_in_one_table(blank, small, tmp_path):
+    rng = np.random.default_rng(0)
+    target, names = rng.random(30), [f"{i}" for i in range(30)]
+    floors = {"noise_floors": {"tau": {"median": 0.0, "p95": 0.2}, "robust": {"median": 0.5, "p95": 0.4}}}
+    held = {
+        "one": {"good": (0.7, 0.1), "bad": (-0.5, 0.8), "noise": (0.1, 0.45)},
+        "two": {"good": (0.5, None), "bad": (0.3, None)},
+    }
+    for zoo, methods in held.items():
+        for name, (tau, robust) in methods.items():
+            scores = {"tau": {"value": tau, "low": tau, "high": tau, "flipped": -tau}}
+            if robust is not None:
+                scores["robust"] = {"value": robust, "low": robust, "high": robust, "flipped": 1 - robust}
+            about = {"zoo": zoo, "task": f"{zoo}/{blank.task.partition('/')[2]}", "weights_hash": zoo * 4}
+            costs = {"seconds": 60.0, "reference": floors}
+            small(tmp_path, {name: target}, target, names, scores=scores, **about, **costs)
+    found = read_records(tmp_path)
+    table = render_across(found, blank.task.partition("/")[2]).splitlines()[-5:]
+    assert table[0] == ("| method | one<br>tau | one<br>robust sign error | one<br>time | two<br>tau | two<br>time |")
+    assert table[2:] == [
+        "| good | 0.700 | 0.100 | 2.0 s | 0.500 | 2.0 s |",
+        "| noise | (0.100) | (0.450) | 2.0 s |  |  |",
+        "| bad | −0.500 | 0.800 | 2.0 s | 0.300 | 2.0 s |",
+    ]
+    with pytest.raises(InputError, match=r"there are no scores on a task 'nothing'.*: the records are of"):
+        render_across(found, "nothing")

@@ -1,0 +1,202 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import kendalltau
+
+from benchmark.records import write
+from benchmark.reports.board_html import render_html
+from benchmark.reports.board_markdown import render_markdown
+from benchmark.reports.boards import populations
+from benchmark.scoring.bootstrap import resample
+from zoo_builder.errors import InputError
+
+
+def test_populations_are_kept_apart_by_task_and_weights(records, found):
+    assert [(task.head.zoo, task.head.task.partition("/")[2]) for task in found] == [
+        ("cifar10-gs", "generalization-gap"),
+        ("cifar10-gs", "test-accuracy"),
+        ("digits", "test-accuracy"),
+    ]
+    digits = [record for record in records if record.zoo == "digits" and record.method == "path-norm"]
+    assert len(populations([*digits, *(replace(record, weights_hash="0" * 64) for record in digits)])) == 2
+
+
+def test_a_board_shows_the_methods_of_its_level_and_below_and_all_controls(task):
+    assert [board.access for board in task.boards] == ["weights", "unlabeled-data"]
+    everyone = {record.method for record in task.scored}
+    first, second = ({row.record.method for row in board.rows} for board in task.boards)
+    assert (everyone - first, second) == ({"average-confidence"}, everyone)
+    assert {row.record.access for row in task.boards[0].rows} == {"weights", "hyperparameters", "train-data"}
+    assert {row.record.access for row in task.boards[0].rows if not row.record.control} == {"weights"}
+
+
+def test_each_board_is_the_one_that_its_records_alone_make(records, task):
+    """What the boards of a population share changes none of them."""
+    (board, _) = task.boards
+    alone = [row.record for row in board.rows]
+    ((same,),) = [task.boards for task in populations(alone)]
+    assert [(row.record.method, row.rank, row.rank_interval, row.to_leader, row.to_above) for row in same.rows] == [
+        (row.record.method, row.rank, row.rank_interval, row.to_leader, row.to_above) for row in board.rows
+    ]
+
+
+def test_levels_that_allow_different_things_have_boards_of_their_own(small, tmp_path):
+    target, names = np.linspace(0, 1, 12), [f"{i}" for i in range(12)]
+    for access in ("hyperparameters", "weights", "train-data", "trajectory", "of a later version"):
+        (task,) = small(tmp_path, {access: target}, target, names, access=access)
+    assert {board.access: {row.record.method for row in board.rows} for board in task.boards} == {
+        "hyperparameters": {"hyperparameters"},
+        "weights": {"weights"},
+        "train-data": {"weights", "train-data"},
+        "trajectory": {"hyperparameters", "weights", "train-data", "trajectory"},
+        "of a later version": {"of a later version"},
+    }
+
+
+def test_controls_alone_have_a_board(small, tmp_path):
+    target = np.linspace(0, 1, 8)
+    (task,) = small(tmp_path, {"oracle": target}, target, [f"{i}" for i in range(8)], control=True)
+    assert [(board.access, [row.unranked for row in board.rows]) for board in task.boards] == [("weights", ["control"])]
+
+
+def test_boards_are_ordered_by_the_headline_score(small, tmp_path):
+    """An error, of which less is better."""
+    target = np.linspace(0, 1, 12)
+    predictions = {"worse": target + 0.2, "better": target + 0.1}
+    for name, prediction in predictions.items():
+        error = 100 * float(np.abs(prediction - target).mean())
+        scores = {"mae": {"value": error, "low": error - 1, "high": error + 1}}
+        names = [f"{i}" for i in range(12)]
+        (task,) = small(tmp_path, {name: prediction}, target, names, headline="mae", scores=scores)
+    first, second = task.boards[0].rows
+    assert [(row.record.method, row.rank, row.rank_interval) for row in (first, second)] == [
+        ("better", 1, (1, 1)),
+        ("worse", 2, (2, 2)),
+    ]
+    assert second.to_leader is not None
+    assert second.to_leader.value == pytest.approx(10)
+    assert "| MAE, points | 95 % |" in render_markdown([task])
+
+
+def test_a_headline_score_that_needs_more_than_predictions_is_shown_and_not_compared(small, tmp_path):
+    target, names = np.linspace(0, 1, 12), [f"{i}" for i in range(12)]
+    for name, value in (("x", 0.9), ("y", 0.5)):
+        scores = {"psi": {"value": value, "low": value, "high": value}}
+        (task,) = small(tmp_path, {name: target}, target, names, headline="psi", scores=scores)
+    rows = task.boards[0].rows
+    assert [(row.record.method, row.rank, row.rank_interval) for row in rows] == [("x", 1, (1, 2)), ("y", 2, (1, 2))]
+    assert rows[1].to_leader is None
+
+
+def test_methods_stand_by_tau_and_only_eligible_ones_are_ranked(task):
+    board = task.boards[-1]
+    taus = [row.record.scores["tau"]["value"] for row in board.rows]
+    assert taus == sorted(taus, reverse=True)
+    unranked = {row.record.method: row.unranked for row in board.rows if row.rank is None}
+    assert unranked == {
+        "hyperparameters-boosting": "control",
+        "training-loss": "control",
+        "random": "control",
+        "inverse-margin": "low coverage",
+    }
+    ranked = [row for row in board.rows if row.rank]
+    assert [row.rank for row in ranked] == list(range(1, len(ranked) + 1))
+    assert all(row.rank_interval[0] <= row.rank_interval[1] for row in ranked)
+    assert [row.rank_interval is None for row in board.rows] == [row.rank is None for row in board.rows]
+    # The leader is compared with nobody; the unranked are compared with the leader alone.
+    assert [row.to_leader is None for row in board.rows] == [row is ranked[0] for row in board.rows]
+    assert [row.to_above is None for row in board.rows] == [row not in ranked[1:] for row in board.rows]
+
+
+def test_what_was_not_scored_is_listed_with_its_status(task):
+    assert [(record.method, record.status) for record in task.unscored] == [
+        ("disagreement", "not applicable"),
+        ("hessian-trace", "timeout"),
+        ("my-transformer", "failed"),
+    ]
+
+
+def test_comparisons_equal_a_plain_loop_over_resampled_models(small, tmp_path):
+    """Also where methods are undefined for some models: then over the models that both define."""
+    rng = np.random.default_rng(0)
+    n = 40
+    target = rng.random(n).round(2)
+    configuration = [f"{i // 2}" for i in range(n)]
+    predictions = {name: target + noise * rng.normal(size=n) for name, noise in (("a", 0.05), ("b", 0.3), ("c", 0.4))}
+    predictions["b"][[3, 30]] = np.nan
+    predictions["c"][[7]] = np.nan
+    (task,) = small(tmp_path, predictions, target, configuration)
+    (board,) = task.boards
+    weights = resample(n, np.array(configuration)).astype(int)
+
+    def tau(prediction, rows):
+        signs = [np.sign(values[rows, None] - values[rows]) for values in (prediction, target)]
+        return (signs[0] * signs[1]).sum() / np.sqrt((signs[0] ** 2).sum() * (signs[1] ** 2).sum())
+
+    def differences(first, second):
+        common = ~np.isnan(predictions[first]) & ~np.isnan(predictions[second])
+        for draw in weights.T:
+            rows = np.repeat(np.arange(n), np.where(common, draw, 0))
+            yield tau(predictions[first], rows) - tau(predictions[second], rows)
+
+    draws = {pair: np.array(list(differences(*pair))) for pair in (("b", "a"), ("c", "a"), ("c", "b"))}
+    assert [row.record.method for row in board.rows] == ["a", "b", "c"]
+    for pair, found in (
+        (("b", "a"), board.rows[1].to_leader),
+        (("b", "a"), board.rows[1].to_above),
+        (("c", "a"), board.rows[2].to_leader),
+        (("c", "b"), board.rows[2].to_above),
+    ):
+        common = ~np.isnan(predictions[pair[0]]) & ~np.isnan(predictions[pair[1]])
+        taus = [kendalltau(predictions[name][common], target[common]).statistic for name in pair]
+        low, high = np.percentile(draws[pair], [2.5, 97.5])
+        assert found is not None
+        assert [found.value, found.low, found.high] == pytest.approx([taus[0] - taus[1], low, high], abs=1e-9)
+        assert found.tie == (pair == ("c", "b"))
+    assert [row.rank_interval for row in board.rows] == [(1, 1), (2, 3), (2, 3)]
+
+
+def test_equal_methods_share_a_rank_and_are_a_tie(small, tmp_path):
+    target = np.linspace(0, 1, 12)
+    good, bad = target**2, np.sin(9 * target)
+    (task,) = small(tmp_path, {"x": good, "y": good, "z": bad}, target, [f"{i}" for i in range(12)])
+    (board,) = task.boards
+    assert [(row.record.method, row.rank) for row in board.rows] == [("x", 1), ("y", 1), ("z", 3)]
+    assert [row.to_above and row.to_above.tie for row in board.rows] == [None, True, False]
+    assert [row.rank_interval for row in board.rows] == [(1, 2), (1, 2), (3, 3)]
+
+
+def test_methods_without_common_models_are_not_compared(small, tmp_path):
+    target = np.linspace(0, 1, 40)
+    first, second = target.copy(), -target
+    first[:2], second[2:] = np.nan, np.nan
+    (task,) = small(tmp_path, {"most": first, "least": second}, target, [f"{i}" for i in range(40)])
+    (board,) = task.boards
+    assert [(row.record.method, row.rank, row.to_leader) for row in board.rows] == [
+        ("most", 1, None),
+        ("least", None, None),
+    ]
+
+
+def test_a_method_defined_nowhere_is_listed_below(blank, small, tmp_path):
+    target = np.linspace(0, 1, 8)
+    nowhere = replace(blank, method="nowhere", models=8, coverage=0.0, scores={})
+    frame = pd.DataFrame({"model_id": "x", "configuration": "y", "prediction": np.nan, "reason": "-", "target": target})
+    write(nowhere, frame, tmp_path)
+    (task,) = small(tmp_path, {"some": target}, target, [f"{i}" for i in range(8)])
+    assert [record.method for record in task.unscored] == ["nowhere"]
+    assert "no test model has a prediction" in render_markdown([task])
+    assert "no test model has a prediction" in render_html([task])
+
+
+@pytest.mark.parametrize("what", ["targets", "models", "headline scores"])
+def test_records_that_cannot_be_on_one_board_are_refused(small, tmp_path, what):
+    target = np.linspace(0, 1, 8)
+    configuration = [f"{i}" for i in range(8)]
+    small(tmp_path, {"first": target}, target, configuration)
+    target = target + 0.01 if what == "targets" else target[:7] if what == "models" else target
+    changes = {"headline": "mae", "scores": {"mae": {"value": 1, "low": 1, "high": 1}}} if "headline" in what else {}
+    with pytest.raises(InputError, match=f"different {what}"):
+        small(tmp_path, {"second": target}, target, configuration[: len(target)], **changes)

@@ -1,0 +1,143 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark.reports.table import score_table
+from benchmark.reports.table_text import format_text, to_json
+from benchmark.scoring import ScoreError
+from benchmark.scoring.bootstrap import bootstrap_tau, interval
+from benchmark.scoring.kendall import kendall_tau
+from zoo_builder.errors import InputError
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
+def test_scores_every_column_that_matches(table, write_table, name):
+    scored = score_table(write_table(table, name), "gap", ["measure.*"], ["hp.*"])
+    assert [scored.predictions[e] for e in scored.order] == ["measure.twin", "measure.good", "measure.random"]
+    assert (scored.models, scored.configurations) == (40, 20)
+    assert list(scored.card) == ["tau"]
+    clusters = table.groupby(["hp.width", "hp.optimizer"], sort=False).ngroup().to_numpy()
+    for column, entry in zip(scored.predictions, scored.card["tau"].entries, strict=True):
+        prediction, target = table[column].to_numpy(), table["gap"].to_numpy()
+        draws = interval(bootstrap_tau(prediction[None], target, clusters)[0])
+        assert (entry.value, entry.low, entry.high) == (kendall_tau(prediction, target).value, draws.low, draws.high)
+    assert [scored.place("tau", e) for e in scored.order] == ["best", "behind", "behind"]
+    assert scored.tie_ceiling < 1
+
+
+def test_without_hyperparameters_every_row_is_a_configuration(table, write_table):
+    assert score_table(write_table(table), "gap", ["measure.good"]).configurations == 40
+
+
+def test_an_empty_hyperparameter_is_a_value_of_its_own(table, write_table):
+    """Of the grid, and of what the regressor of partial tau sees."""
+    table["hp.dropout"] = [0.5, None] * 20
+    scored = score_table(
+        write_table(table), "gap", ["measure.good"], ["hp.width", "hp.dropout"], scores="psi,k,partial"
+    )
+    assert scored.configurations == 20
+    assert scored.card["psi"].entries[0].detail["cells"] == (2, 10)
+    assert scored.card["partial"].entries[0].value is not None
+
+
+def test_those_with_gaps_are_compared_on_the_models_that_both_define(table, write_table):
+    """Better only because it skips the model it would have put last: no reason to rank it first alone."""
+    table["measure.skips"] = table["measure.twin"]
+    table.loc[table["gap"].idxmin(), "measure.twin"] = 99.0
+    table.loc[table["gap"].idxmin(), "measure.skips"] = None
+    scored = score_table(
+        write_table(table), "gap", ["measure.skips", "measure.twin", "measure.random"], scores="tau,psi"
+    )
+    assert scored.coverage == (39 / 40, 1, 1)
+    ranking = scored.rankings["tau"]
+    assert [scored.place("tau", e) for e in range(3)] == ["best", "tie", "behind"]
+    assert [scored.ranks("tau", e) for e in range(3)] == [(1, 2), (1, 2), (3, 3)]
+    assert (ranking.best_two, ranking.models_needed) == ((0, 1), None)
+    assert {scored.place("psi", e) for e in range(3)} == {"unranked"}
+    assert {scored.ranks("psi", e) for e in range(3)} == {None}
+
+
+def test_a_score_that_is_named_twice_is_one(table, write_table):
+    assert list(score_table(write_table(table), "gap", ["measure.good"], scores="r2, tau,r2").card) == ["r2", "tau"]
+
+
+def test_all_scores_are_all_that_need_no_common_scale(grid, write_table):
+    assert "mae" not in score_table(write_table(grid), "gap", ["measure.good"], ["hp.*"], scores="all").card
+
+
+def test_what_forms_no_grid_is_named(table, write_table):
+    table["hp.rate"] = np.random.default_rng(3).random(40)
+    scored = score_table(write_table(table), "gap", ["measure.good"], ["hp.rate", "hp.optimizer"], scores="psi")
+    assert "no two configurations differ in hp.optimizer alone" in to_json(scored)["scores"]["psi"]["undefined"]
+
+
+def test_too_few_configurations_for_any_draw_to_have_a_psi(write_table):
+    """One configuration changed in each of 12 hyperparameters: a draw has a psi where it has all 13."""
+    table = pd.DataFrame(np.vstack([np.zeros(12), np.eye(12)]), columns=[f"hp.{number}" for number in range(12)])
+    table["gap"] = np.arange(13.0)
+    table["mine"], table["other"] = table["gap"], -table["gap"]
+    scored = score_table(write_table(table), "gap", ["mine", "other"], ["hp.*"], scores="psi")
+    psi = to_json(scored)["rows"][1]["scores"]["psi"]
+    assert (psi["value"], psi["low"], psi["ranks"], psi["place"]) == (None, None, None, "unranked")
+    assert psi["undefined"] == "it exists in 0 of 2000 bootstrap draws alone"
+    assert "it exists in 0 of 2000 bootstrap draws alone" in format_text(scored, 110)
+
+
+def test_the_order_is_that_of_the_first_score_with_the_unranked_last(table, write_table):
+    """Of an error the least comes first; what is best and defined for too few models stands below all ranked."""
+    table["measure.most"] = table["gap"].where(table.index >= 4)
+    table["measure.none"] = None
+    scored = score_table(write_table(table), "gap", ["measure.*"], scores="mae,tau")
+    names = [scored.predictions[e].removeprefix("measure.") for e in scored.order]
+    assert names == ["good", "random", "twin", "most", "none"]
+    assert [scored.place("mae", e) for e in scored.order[-2:]] == ["unranked", "unranked"]
+    assert scored.constant == ()
+
+
+def set_cell(row, column, value):
+    def change(table):
+        table[column] = table[column].astype(object)
+        table.loc[row, column] = value
+        return table
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "words"),
+    [
+        (None, {"target": "gapp"}, "no column 'gapp' .did you mean 'gap'.*it has: model, hp.width"),
+        (None, {"predictions": ["measure.goo"]}, "no column 'measure.goo' .did you mean 'measure.good'"),
+        (None, {"predictions": ["measures.*"]}, "no column matches 'measures.*'; it has: model, "),
+        (None, {"hyperparameters": ["hq.*"]}, "no column matches 'hq"),
+        (None, {"hyperparameters": ["hp.*"], "seed": "sed"}, "no column 'sed'"),
+        (None, {"seed": "model"}, "seed tells the runs of one configuration apart; name its hyperparameters"),
+        (None, {"predictions": ["model"]}, "row 1 of column model is 'model-0', expected a finite number"),
+        (None, {"scores": "tau,pdgl"}, "no score 'pdgl' .did you mean 'pgdl'.*give all, or some of tau, psi, k"),
+        (None, {"scores": "tau,all"}, "scores are 'tau,all': give all alone, or some of tau, psi, k, pgdl"),
+        (None, {"scores": ""}, "no score ''; give all, or some of tau"),
+        (None, {"test_examples": 0}, "test_examples is 0, expected a whole number of at least 1"),
+        (set_cell(2, "measure.good", "high"), {}, "row 3 of column measure.good is 'high'"),
+        (set_cell(4, "measure.good", float("inf")), {}, "row 5 of column measure.good is inf"),
+        (set_cell(6, "gap", "?"), {}, "row 7 of column gap is '?'"),
+        (set_cell(6, "gap", None), {}, "gap is empty in row 7"),
+    ],
+)
+def test_bad_input(table, write_table, change, options, words):
+    path = write_table(change(table) if change else table)
+    given = {"target": "gap", "predictions": ["measure.good"], **options}
+    with pytest.raises(InputError, match=words):
+        score_table(path, **given)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda table: table[:2], "2 models; a score needs at least 3"),
+        (lambda table: table[:0], "0 models; a score needs at least 3"),
+        (lambda table: table.assign(gap=0.25), "target is 0.25 for all 40 models, so there is no order to predict"),
+    ],
+)
+def test_tables_that_have_no_score(table, write_table, change, words):
+    with pytest.raises(ScoreError, match=words):
+        score_table(write_table(change(table)), "gap", ["measure.good"])
