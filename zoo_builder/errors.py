@@ -1,4 +1,4 @@
-"""The one exception that means "what you gave cannot be used". The command line prints it and exits with 2."""
+"""The exception for bad input. The command line prints its message and exits with status 2."""
 
 import difflib
 from collections.abc import Collection, Iterable
@@ -12,19 +12,23 @@ class InputError(ValueError):
 
 
 def nearest(given: str, allowed: Iterable[str]) -> str:
-    """Returns " (did you mean 'x'?)" for the closest of ``allowed``, or "" where none is close."""
+    """A hint for an error message: the closest of ``allowed``, or "" if none is close.
+
+    >>> nearest("gray", ("grey", "rgb"))
+    " (did you mean 'grey'?)"
+    """
     match = difflib.get_close_matches(given, list(allowed), n=1)
     return f" (did you mean {match[0]!r}?)" if match else ""
 
 
 def one_of(what: str, given: Word, allowed: Collection[str], place: str = "", otherwise: str = "") -> Word:
-    """Returns ``given`` where it is one of the words that are allowed.
+    """Returns ``given`` if it is one of the ``allowed`` words.
 
     Args:
-        what, place, otherwise: what it is, where it stands, and what could be done in place of using such a word.
+        what, place, otherwise: for the message: what the word is, where it was given, and an alternative to the words.
 
     Raises:
-        InputError: it is none of them; the closest is suggested.
+        InputError: it is not; the message suggests the closest word.
     """
     if given not in allowed:
         hint = nearest(str(given), allowed)

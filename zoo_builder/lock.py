@@ -1,4 +1,4 @@
-"""A folder for one process at a time."""
+"""A lock that gives a folder to one process at a time."""
 
 import fcntl
 import os
@@ -16,16 +16,16 @@ LOCK = ".lock"
 
 @contextmanager
 def only_process(folder: Path, doing: str, otherwise: str) -> Iterator[None]:
-    """Holds ``folder``, which is made if need be, for this process; a killed process lets go of it by itself.
+    """Locks ``folder`` for this process, and creates it if need be. The lock of a killed process is released.
 
-    Files that a killed process left half written are removed, and the folder too where it was made for nothing.
+    Temporary files of killed writers are removed, and so is a new folder in which nothing was written.
 
     Args:
-        doing: what it is held for, as "building".
-        otherwise: what to do for whoever cannot have it, as "choose another --out".
+        doing: for the message: the purpose of the lock, such as "building".
+        otherwise: for the message: what to do if the folder is not available, such as "choose another `out`".
 
     Raises:
-        InputError: another process holds it, or it cannot be written.
+        InputError: another process holds the lock, or the folder cannot be written.
     """
     new = not folder.exists()
     try:
@@ -48,7 +48,7 @@ def only_process(folder: Path, doing: str, otherwise: str) -> Iterator[None]:
         files.remove_temporaries(folder)
         try:
             yield
-        finally:  # a worker that was ended in mid-write has left one
+        finally:  # a worker that was killed while writing left one
             files.remove_temporaries(folder)
             if new and list(folder.glob("*")) == [folder / LOCK]:
                 (folder / LOCK).unlink()

@@ -1,4 +1,4 @@
-"""Random streams that depend on a run's id and a purpose word alone, never on stack, worker or order of training."""
+"""Random streams that depend only on a run's id and a purpose word, never on stack, worker or order of training."""
 
 import hashlib
 
@@ -7,7 +7,11 @@ import torch
 
 
 def stream_seed(model_id: str, purpose: str) -> int:
-    """A 63-bit seed for one purpose of one run: "initialization", "order/3", "dropout", "subset"."""
+    """A 63-bit seed for one purpose of one run, such as "initialization", "order/3", "dropout" or "subset".
+
+    >>> stream_seed("0123456789abcdef", "subset")
+    5093145610024144164
+    """
     digest = hashlib.sha256(f"{model_id}/{purpose}".encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
@@ -17,5 +21,5 @@ def numpy_stream(model_id: str, purpose: str) -> np.random.Generator:
 
 
 def torch_stream(model_id: str, purpose: str) -> torch.Generator:
-    """On the CPU always, so that a GPU run starts from the same weights."""
+    """Always on the CPU, so that a run on a GPU starts from the same weights."""
     return torch.Generator().manual_seed(stream_seed(model_id, purpose))

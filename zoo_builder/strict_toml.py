@@ -1,4 +1,4 @@
-"""Strict TOML: every key is declared as a ``Key``; unknown, missing or wrong values are errors."""
+"""Strict TOML: every key is declared as a ``Key``, and an unknown, missing or wrong value is an error."""
 
 import sys
 from collections.abc import Callable, Collection
@@ -13,12 +13,12 @@ REQUIRED = Parameter.empty
 
 @dataclass(frozen=True)
 class Key:
-    """What one key of a recipe may hold.
+    """The values that one key may hold.
 
     Attributes:
         kind: float, int or str.
-        expected: the words to choose from, or a description of what ``holds`` lets pass.
-        default: its value where the recipe leaves it out; REQUIRED where that is an error.
+        expected: the words to choose from, or a description of the values for which ``holds`` is true.
+        default: the value of an omitted key; REQUIRED if it must not be omitted.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Key:
     default: Any = REQUIRED
 
     def check(self, value: Any, section: str) -> Any:
-        """``value`` as a ``kind``.
+        """Returns ``value`` as a ``kind``.
 
         Raises:
             InputError: wrong type, out of range, or not one of the words.

@@ -17,7 +17,7 @@ def read(root: Path) -> tuple[tuple[str, ...], LabeledImages, LabeledImages]:
     The classes are the folders in ROOT/train; ROOT/test may lack some of them.
 
     Raises:
-        InputError: names the folder that is missing, holds no images or is no class of train; or the image.
+        InputError: a folder is missing, has no images or is not a class of train, or an image is broken; named.
     """
     classes = _classes(root / "train")
     return tuple(classes), _split(root / "train", classes), _split(root / "test", classes)

@@ -11,23 +11,23 @@ from torch import Tensor
 
 from zoo_builder.errors import InputError
 
-# Named, because PIL otherwise offers every file to some 40 formats, which takes longer than decoding a small image.
+# Listed, because PIL otherwise tries some 40 formats on every file, which takes longer than decoding a small image.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "TIFF")
 
-# An encoded image: where it stands (for error messages) and how to get its bytes.
+# An encoded image: its place (for error messages) and a function that returns its bytes.
 Source = tuple[str, Callable[[], bytes | None]]
 
 
 def decode(sources: Sequence[Source]) -> Tensor:
     """Decodes images of one size with 8 bits per channel.
 
-    One thread: for images of 32x32 the work under Python's lock outweighs what PIL does outside of it.
+    In one thread: for 32x32 images most of the work holds Python's lock.
 
     Returns:
         uint8 [len(sources), 3, H, W], red, green, blue; transparency is dropped.
 
     Raises:
-        InputError: names the first source that is no image, is truncated, or differs in size from the first one.
+        InputError: a source is not an image, is truncated, or differs in size from the first one; named.
     """
     height, width, _ = _pixels(sources[0]).shape
     images = np.empty((len(sources), 3, height, width), np.uint8)
@@ -55,7 +55,7 @@ def _pixels(source: Source) -> np.ndarray:
             return np.asarray(image.convert("RGB"))
     except InputError:
         raise
-    # What PIL's readers raise on broken bytes, by format and by where the damage lies.
+    # PIL's readers raise these on broken bytes, depending on the format and the damage.
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
         raise InputError(
             f"{where}: not a readable image ({error or type(error).__name__}); replace or remove it"

@@ -1,6 +1,6 @@
-"""What the well-known data sets look like, so that other images do not pass under their names.
+"""Descriptions of well-known data sets, so that other images are not accepted under their names.
 
-Rows, not checksums: a subset, another order or another encoding of the same images is as good a copy.
+Not checksums: a subset, another order or another encoding of the same images is accepted.
 """
 
 import re
@@ -12,12 +12,12 @@ from zoo_builder.errors import InputError
 
 
 class Known(NamedTuple):
-    """What a copy of a data set, or of a part of it, shows.
+    """A description of a data set, or of a subset.
 
     Attributes:
         height, width: of its images.
-        names: of its classes; () where published copies do not agree on them.
-        classes: how many there are.
+        names: of its classes; () if published copies disagree on them.
+        classes: their number.
         smallest, largest: number of training images of the rarest and of the most frequent class.
     """
 
@@ -43,13 +43,12 @@ KNOWN = {
 
 
 def refuse_other(name: str, root: Path, classes: tuple[str, ...], train: LabeledImages) -> None:
-    """Compares what lies in ``root`` with what ``name`` promises; any images may have a name of their own.
+    """Refuses images that are not those of a well-known ``name``; other names may hold any images.
 
-    Class names that are numbers say nothing: they stand in for names that a copy has lost.
+    Class names that are numbers are ignored: they replace names that a copy has lost.
 
     Raises:
-        InputError: images of another size, too many classes, no class of that name, or more images of a class than
-            there are.
+        InputError: images of another size, too many classes, no class of that name, or too many images of a class.
     """
     if name not in KNOWN:
         return
@@ -65,13 +64,13 @@ def refuse_other(name: str, root: Path, classes: tuple[str, ...], train: Labeled
         or (found.classes == known.classes and found.smallest > known.smallest)
     ):
         raise InputError(
-            f"{root} does not hold {name}: found {_described(found)}; expected {_described(known)}, or a part of them. "
-            f"Pass the folder of {name} with --data, or give these images a name of their own in the recipe's [data]"
+            f"{root} does not hold {name}: found {_described(found)}; expected {_described(known)}, or a subset. "
+            f"Pass the folder of {name} as `data_root`, or choose another name for these images in the recipe's [data]"
         )
 
 
 def _letters(names: tuple[str, ...]) -> set[str]:
-    """The names as they are compared: copies differ in capitals, blanks and punctuation."""
+    """The names without capitals, blanks and punctuation, in which copies differ."""
     return {word for word in (re.sub(r"[^a-z]", "", name.lower()) for name in names) if word}
 
 

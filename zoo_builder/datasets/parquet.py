@@ -1,4 +1,4 @@
-"""Parquet folders as Hugging Face datasets writes them: encoded images beside integer labels."""
+"""Parquet folders as written by Hugging Face datasets: encoded images beside integer labels."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from zoo_builder.datasets.dataset import LabeledImages
 from zoo_builder.datasets.images import decode
 from zoo_builder.errors import InputError
 
-# The names that image and label columns go by, in the order they are looked for.
+# Names of image and label columns, in the order in which they are tried.
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "fine_label")
 
@@ -23,11 +23,11 @@ class _File(NamedTuple):
     path: Path
     images: pa.ChunkedArray  # bytes
     labels: pa.ChunkedArray  # integers
-    classes: tuple[str, ...]  # () where the file does not name them
+    classes: tuple[str, ...]  # () if the file does not name them
 
 
 def files(root: Path, split: str) -> list[Path]:
-    """ROOT/<split>.parquet, or else its shards ROOT/<split>-00000-of-00003.parquet, ... in order; [] for neither."""
+    """ROOT/<split>.parquet, or its shards ROOT/<split>-00000-of-00003.parquet, ... in order; [] if there are none."""
     whole = root / f"{split}.parquet"
     number = "[0-9]" * 5
     return [whole] if whole.exists() else sorted(root.glob(f"{split}-{number}-of-{number}.parquet"))
@@ -36,12 +36,12 @@ def files(root: Path, split: str) -> list[Path]:
 def read(root: Path) -> tuple[tuple[str, ...], LabeledImages, LabeledImages]:
     """Class names, train and test split, in the order of the rows.
 
-    Images are a column of bytes or a struct with ``bytes``, labels a column of integers. Class names are those in the
-    metadata that Hugging Face datasets writes into the schema; without it the classes are "0", "1", ..., as many as
-    there are different training labels.
+    Images are a column of bytes or of structs with ``bytes``, labels a column of integers. The metadata that Hugging
+    Face datasets writes into the schema has the class names; without it the classes are "0", "1", ..., one for each
+    distinct training label.
 
     Raises:
-        InputError: names the file, and the row (counted from 0) where one row is at fault.
+        InputError: a file is missing or broken; the message names it, and the row (counted from 0).
     """
     train, test = ([_open(path) for path in _complete(root, split)] for split in ("train", "test"))
     for file in (*train, *test):
@@ -110,7 +110,7 @@ def _split(parts: list[_File], classes: int) -> LabeledImages:
 
 
 def _labels(file: _File, classes: int) -> np.ndarray:
-    """int64; an unsigned label too large for it wraps to a negative one, and is refused as those are."""
+    """int64 [N]. Unsigned labels that are too large become negative and are refused."""
     labels = file.labels.cast(pa.int64(), safe=False).fill_null(-1).to_numpy()
     outside = np.flatnonzero((labels < 0) | (labels >= classes))
     if len(outside):

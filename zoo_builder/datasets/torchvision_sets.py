@@ -1,4 +1,4 @@
-"""Data sets that torchvision knows how to download and read."""
+"""Data sets that torchvision downloads and reads."""
 
 import tempfile
 from http.client import HTTPException
@@ -17,29 +17,29 @@ SETS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10",
 
 
 def read(name: str, root: Path) -> tuple[tuple[str, ...], LabeledImages, LabeledImages]:
-    """Class names, train and test split of the files that lie under ``root`` as torchvision lays them out.
+    """Class names, train and test split of files in torchvision's layout under ``root``.
 
     Raises:
-        InputError: names the first file that is missing or damaged (by torchvision's checksum; the extracted files of
-            the MNIST family have none, so there the header must agree with the size).
+        InputError: a file is missing or damaged; named. Damage is found by torchvision's checksums, or, for the
+            extracted files of the MNIST family, which have none, by comparing header and size.
     """
     from torchvision.datasets.utils import check_integrity
 
     for path, md5 in _files(name, root).items():
         if not path.is_file():
             raise InputError(
-                f"{path} is missing: expected {name} under {root} as torchvision lays it out, or train.parquet and "
+                f"{path} is missing: expected {name} under {root} in torchvision's layout, or train.parquet and "
                 f"test.parquet, or image folders train/<class>/ and test/<class>/"
             )
         if not (check_integrity(path, md5) if md5 else _is_idx(path)):
-            raise InputError(f"{path} is damaged (truncated or altered): delete it and get {name} again")
+            raise InputError(f"{path} is damaged (truncated or altered): delete it and download {name} again")
     train, test = (_class(name)(root, **split) for split in _split_arguments(name))
     classes = tuple("0123456789") if name in ("mnist", "svhn") else tuple(train.classes)
     return classes, _split(train), _split(test)
 
 
 def download(name: str) -> Path:
-    """The cache's folder of one data set, a root for ``read``; downloaded on first use.
+    """Downloads a data set into the cache on first use; returns its folder, a root for ``read``.
 
     Raises:
         InputError: the download failed.
@@ -50,7 +50,7 @@ def download(name: str) -> Path:
         return root
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        # Files are moved in whole, so neither an interrupted download nor another process's leaves half of one.
+        # Whole files are moved, so an interrupted or concurrent download leaves no partial file.
         with tempfile.TemporaryDirectory(dir=cache) as temporary:
             for split in _split_arguments(name):
                 _class(name)(temporary, **split, download=True)
@@ -59,8 +59,8 @@ def download(name: str) -> Path:
                 source.replace(target)
     except (OSError, RuntimeError, EOFError, HTTPException) as error:
         raise InputError(
-            f"{name} could not be downloaded to {root} ({error}); where there is no network, get it elsewhere and "
-            f"pass its folder with --data"
+            f"{name} could not be downloaded to {root} ({error}); without a network, copy it from elsewhere and "
+            f"pass its folder as `data_root`"
         ) from error
     return root
 
@@ -76,7 +76,7 @@ def _split_arguments(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _files(name: str, root: Path) -> dict[Path, str | None]:
-    """{file: md5}; None for the files of the MNIST family, whose checksums are those of the archives."""
+    """{file: md5}; None for the MNIST family, whose checksums are those of the archives."""
     source = _class(name)
     if name == "svhn":
         return {root / file: md5 for _, file, md5 in (source.split_list["train"], source.split_list["test"])}

@@ -14,11 +14,11 @@ from zoo_builder.networks.stack import cross_entropy, forward, named
 from zoo_builder.training.settings import ADAM_BETAS, ADAM_EPSILON, RMSPROP_EPSILON, RMSPROP_SMOOTHING
 from zoo_builder.training.state import Active, segments
 
-# So many examples, and activations of so many bytes, are computed at once: on a CPU what stays in a core's cache (more
-# of either ran 2 to 3 times slower), on a GPU enough to fill it.
-_EXAMPLES_AT_ONCE = {"cpu": 64, "cuda": 4096}
-_BYTES_AT_ONCE = {"cpu": 4 << 20, "cuda": 1 << 30}
-# Whether a loss has left the finite numbers is looked up once in so many steps: on a GPU each look waits for it.
+# The size of a chunk, in examples and in bytes of activations: on a CPU it stays in a core's cache (larger chunks of
+# either kind ran 2 to 3 times slower), on a GPU it fills the device.
+_CHUNK_EXAMPLES = {"cpu": 64, "cuda": 4096}
+_CHUNK_BYTES = {"cpu": 4 << 20, "cuda": 1 << 30}
+# Steps between checks for losses that are not finite: each check waits for the GPU.
 _STEPS_BETWEEN_CHECKS = 50
 
 
@@ -26,12 +26,12 @@ def resolve_device(device: str) -> torch.device:
     """ "auto" (a GPU where there is one), "cpu" or "cuda".
 
     Raises:
-        InputError: a GPU was asked for and torch finds none.
+        InputError: an unknown device, or "cuda" and torch finds no GPU.
     """
-    if one_of("device", device, ("auto", *_BYTES_AT_ONCE)) == "auto":
+    if one_of("device", device, ("auto", *_CHUNK_BYTES)) == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch finds no CUDA device on this machine; use --device cpu or auto")
+        raise InputError("`device` is 'cuda', but torch finds no CUDA device on this machine: use 'cpu' or 'auto'")
     return torch.device(device)
 
 
@@ -39,8 +39,8 @@ class TorchEngine:
     """Trains and evaluates stacks with torch.
 
     Args:
-        device: where.
-        dtype: of weights and activations while training; results are stored as float32.
+        device: "cpu" or "cuda".
+        dtype: of weights and activations in training; results are stored as float32.
     """
 
     name = "torch"
@@ -48,7 +48,7 @@ class TorchEngine:
     def __init__(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> None:
         self.device = torch.device(device)
         self.dtype = dtype
-        self._examples = _EXAMPLES_AT_ONCE[self.device.type]
+        self._examples = _CHUNK_EXAMPLES[self.device.type]
 
     @property
     def instruction_set(self) -> str:
@@ -71,17 +71,17 @@ class TorchEngine:
             weights: [M, P], each model's parameters flat, in the order of ``architecture.parameters``.
             images, labels: uint8 [N, C, H, W] and int64 [N].
             indices: int64 [M, B], each model's batch.
-            buffers: {name: [M, *shape]}, as ``architecture.buffers``; moved in place while training.
+            buffers: {name: [M, *shape]}, as ``architecture.buffers``; updated in place if ``training``.
             training: norms use the statistics of the batch.
         """
         loss = weights.new_zeros(len(weights))
         gradient = torch.zeros_like(weights)
         batch = indices.shape[1]
         # Norms see the whole batch.
-        at_once = batch if architecture.buffers else self._examples
-        for models in self._slices(architecture, len(weights), min(batch, at_once)):
-            for first in range(0, batch, at_once):
-                chosen = indices[models, first : first + at_once]
+        chunk = batch if architecture.buffers else self._examples
+        for models in self._chunks(architecture, len(weights), min(batch, chunk)):
+            for first in range(0, batch, chunk):
+                chosen = indices[models, first : first + chunk]
                 flat = weights[models].detach().requires_grad_()
                 parameters = named(architecture, flat) | {k: v[models] for k, v in (buffers or {}).items()}
                 masks = dropout.take(models, first) if dropout else None
@@ -91,7 +91,7 @@ class TorchEngine:
                 gradient[models] += torch.autograd.grad(share.sum(), flat)[0]
                 loss[models] += share.detach()
         if training:
-            # Autograd leaves roundings there, and Adam and RMSprop would turn them into whole steps.
+            # Autograd leaves rounding errors there, which Adam and RMSprop would scale up to full steps.
             for name in architecture.cancelled:
                 named(architecture, gradient)[name].zero_()
         return loss, gradient
@@ -124,12 +124,12 @@ class TorchEngine:
         which = None if indices is None else torch.as_tensor(indices, device=images.device)
         out = torch.empty(models, count, architecture.classes, dtype=self.dtype, device=self.device)
         for start in range(0, count, self._examples):
-            block = slice(start, start + self._examples)
-            for some in self._slices(architecture, models, min(count, self._examples)):
+            chunk = slice(start, start + self._examples)
+            for some in self._chunks(architecture, models, min(count, self._examples)):
                 seen = scaled(
-                    (images[block] if which is None else images[which[some, block]]).to(self.device), self.dtype
+                    (images[chunk] if which is None else images[which[some, chunk]]).to(self.device), self.dtype
                 )
-                out[some, block] = forward(architecture, {k: v[some] for k, v in parameters.items()}, seen)
+                out[some, chunk] = forward(architecture, {k: v[some] for k, v in parameters.items()}, seen)
         return out
 
     def epoch(
@@ -157,9 +157,9 @@ class TorchEngine:
                     yield active.split_off((~finite).cpu().numpy())
                     indices, finite = indices[finite], finite[finite]
 
-    def _slices(self, architecture: Architecture, models: int, batch: int) -> Iterator[slice]:
-        at_once = max(1, _BYTES_AT_ONCE[self.device.type] // (4 * batch * architecture.units))
-        return (slice(start, min(start + at_once, models)) for start in range(0, models, at_once))
+    def _chunks(self, architecture: Architecture, models: int, batch: int) -> Iterator[slice]:
+        size = max(1, _CHUNK_BYTES[self.device.type] // (4 * batch * architecture.units))
+        return (slice(start, min(start + size, models)) for start in range(0, models, size))
 
 
 def _masks(active: Active, models: slice) -> Dropout | None:
@@ -176,21 +176,21 @@ def _update(active: Active, models: slice, gradient: Tensor) -> None:
         some = slice(models.start + start, models.start + stop)
         weights, first, second = active.weights[some], active.first[some], active.second[some]
         rate, momentum = active.runs.learning_rate[some], active.runs.momentum[some]
-        slope = gradient[start:stop].addcmul(active.runs.l2[some], weights)
+        decayed = gradient[start:stop].addcmul(active.runs.l2[some], weights)
         match names[start]:
             case "sgd":
-                first.mul_(momentum).add_(slope)
+                first.mul_(momentum).add_(decayed)
                 weights.addcmul_(rate, first, value=-1)
             case "adam":
                 step = active.steps[some, None].double()
                 bias1, bias2 = ((1 - beta**step).to(weights.dtype) for beta in ADAM_BETAS)
-                first.lerp_(slope, 1 - ADAM_BETAS[0])
-                second.mul_(ADAM_BETAS[1]).addcmul_(slope, slope, value=1 - ADAM_BETAS[1])
+                first.lerp_(decayed, 1 - ADAM_BETAS[0])
+                second.mul_(ADAM_BETAS[1]).addcmul_(decayed, decayed, value=1 - ADAM_BETAS[1])
                 root = second.sqrt().div_(bias2.sqrt()).add_(ADAM_EPSILON)
                 weights.addcdiv_(first * (rate / bias1), root, value=-1)
             case "rmsprop":
-                second.mul_(RMSPROP_SMOOTHING).addcmul_(slope, slope, value=1 - RMSPROP_SMOOTHING)
-                first.mul_(momentum).addcdiv_(slope, second.sqrt().add_(RMSPROP_EPSILON))
+                second.mul_(RMSPROP_SMOOTHING).addcmul_(decayed, decayed, value=1 - RMSPROP_SMOOTHING)
+                first.mul_(momentum).addcdiv_(decayed, second.sqrt().add_(RMSPROP_EPSILON))
                 weights.addcmul_(rate, first, value=-1)
             case unknown:
                 raise ValueError(f"unknown optimizer {unknown!r}")

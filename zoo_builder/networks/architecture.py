@@ -1,8 +1,8 @@
-"""What a network is: an input shape and a tuple of layer rows.
+"""An architecture: an input shape and a tuple of layer rows.
 
 Both engines, the measures and the neural functionals read these rows, so a layer is described once. An architecture is
-immutable and hashable; everything numeric that may differ between models of one stack (dropout rate, learning rate,
-initialization) is not part of it. A Linear row that follows an image flattens it first.
+immutable and hashable. Numbers that may differ between the models of one stack (dropout rate, learning rate,
+initialization) are not part of it. A Linear row after an image flattens it first.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ Shape = tuple[int, ...]
 
 
 class InPlace:
-    """A layer that gives the shape it reads."""
+    """A layer whose output has the shape of its input."""
 
     def output_shape(self, shape: Shape) -> Shape:
         return shape
@@ -50,7 +50,7 @@ class Norm(InPlace):
 
 @dataclass(frozen=True)
 class Activation(InPlace):
-    """Elementwise; "leaky-relu" has slope 0.01 below 0, "gelu" is the exact one."""
+    """Elementwise. "leaky-relu" has slope 0.01 below 0; "gelu" is exact, not the tanh approximation."""
 
     kind: str
     word: ClassVar[str] = "activation"
@@ -61,17 +61,17 @@ class Activation(InPlace):
 
 @dataclass(frozen=True)
 class Dropout(InPlace):
-    """Elementwise (inverted) dropout; the rate belongs to the model, not to the architecture."""
+    """Elementwise inverted dropout. The rate belongs to the model, not to the architecture."""
 
     word: ClassVar[str] = "dropout"
 
 
 @dataclass(frozen=True)
 class Residual(InPlace):
-    """Adds the input of the ``span`` rows before it to their output.
+    """Adds the input of the previous ``span`` rows to their output.
 
-    Where that input is a larger image or has fewer channels, it is subsampled and filled up with zero channels: the
-    shortcut without parameters of He et al. 2016 (arXiv:1512.03385, option A).
+    A larger input is subsampled, and missing channels are filled with zeros: the shortcut without parameters of He et
+    al. 2016 (arXiv:1512.03385, option A).
     """
 
     span: int
@@ -80,7 +80,7 @@ class Residual(InPlace):
 
 @dataclass(frozen=True)
 class MaxPool:
-    """The largest value of each ``size`` x ``size`` square, without overlap; what is left over at the edge is cut."""
+    """The maximum of each ``size`` x ``size`` square, without overlap; a remainder at the edge is dropped."""
 
     size: int = 2
     word: ClassVar[str] = "pool"
@@ -114,7 +114,7 @@ _LAYERS = {row.__name__: row for row in (Conv, Norm, Activation, Dropout, Residu
 
 @dataclass(frozen=True)
 class Place:
-    """A layer where it stands: its name in the network ("conv1", "activation1", ...) and the shapes around it."""
+    """A layer in its network: its name ("conv1", "activation1", ...) and the shapes of its input and output."""
 
     name: str
     layer: Layer
@@ -123,7 +123,7 @@ class Place:
 
     @property
     def parameters(self) -> dict[str, Shape]:
-        """What is learned, in torch's layout: weight (out, in, k, k), (out, in) or (channels,), bias (out,)."""
+        """Shapes of the parameters, as in torch: weight (out, in, k, k), (out, in) or (channels,), bias (out,)."""
         match self.layer:
             case Conv(channels, kernel):
                 weight = (channels, self.input_shape[0], kernel, kernel)
@@ -137,12 +137,12 @@ class Place:
 
     @property
     def multiplications(self) -> int:
-        """Of one example's forward pass through a convolution or linear layer."""
+        """Multiplications of one example's forward pass, for a convolution or linear layer."""
         return prod(self.parameters[f"{self.name}.weight"]) * prod(self.output_shape[1:])
 
     @property
     def buffers(self) -> dict[str, Shape]:
-        """What is not learned but belongs to the network: the statistics that a norm uses outside of training."""
+        """Shapes of the running statistics of a norm, which it uses in eval mode."""
         if not isinstance(self.layer, Norm):
             return {}
         return {f"{self.name}.running_{kind}": self.input_shape[:1] for kind in ("mean", "var")}
@@ -150,17 +150,20 @@ class Place:
 
 @dataclass(frozen=True)
 class Architecture:
-    """An input shape (channels, height, width) and layer rows; the last row gives one number per class.
+    """An input shape (channels, height, width) and layer rows; the last row has one output per class.
+
+    >>> Architecture((1, 8, 8), (Conv(4), Activation("relu"), GlobalAveragePool(), Linear(10))).size
+    90
 
     Raises:
-        InputError: an image becomes smaller than the kernel that reads it, or a shortcut does not fit.
+        InputError: an image is smaller than the kernel that reads it, or a shortcut does not fit.
     """
 
     input_shape: Shape
     layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:
-        _ = self.places  # before anything is trained
+        _ = self.places  # fails here, not in training
 
     @cached_property
     def places(self) -> tuple[Place, ...]:
@@ -181,12 +184,12 @@ class Architecture:
 
     @cached_property
     def parameters(self) -> dict[str, Shape]:
-        """Names and shapes of all that is learned, input to output, weight before bias."""
+        """Names and shapes of all parameters, input to output, weight before bias."""
         return {name: shape for place in self.places for name, shape in place.parameters.items()}
 
     @cached_property
     def cancelled(self) -> tuple[str, ...]:
-        """Names of the biases that the norm right after them takes away in training: their gradient is exactly 0."""
+        """Names of the biases that the next row, a norm, cancels in training: their gradient is exactly 0."""
         return tuple(
             f"{place.name}.bias"
             for place, after in pairwise(self.places)
@@ -200,7 +203,7 @@ class Architecture:
 
     @cached_property
     def tensors(self) -> dict[str, Shape]:
-        """All that a stored network consists of: parameters, then buffers."""
+        """Names and shapes of all tensors of a stored network: parameters, then buffers."""
         return self.parameters | self.buffers
 
     @cached_property
@@ -210,12 +213,12 @@ class Architecture:
 
     @cached_property
     def units(self) -> int:
-        """How many numbers the convolutions and linear layers give for one example."""
+        """Number of outputs of all convolutions and linear layers for one example."""
         return sum(prod(place.output_shape) for place in self.weighted)
 
     @cached_property
     def multiplications(self) -> int:
-        """Of one example's forward pass through convolutions and linear layers."""
+        """Multiplications of one example's forward pass through convolutions and linear layers."""
         return sum(place.multiplications for place in self.weighted)
 
     @property
@@ -224,7 +227,7 @@ class Architecture:
 
     @cached_property
     def key(self) -> str:
-        """Eight hexadecimal digits that name this architecture in tables and tensor files."""
+        """Eight hexadecimal digits that identify this architecture in tables and tensor files."""
         return hashlib.sha256(json.dumps(self.to_json()).encode()).hexdigest()[:8]
 
     def to_json(self) -> dict:
@@ -242,22 +245,26 @@ class Architecture:
 
 
 def window_count(size: int, kernel: int, stride: int, padding: int) -> int:
-    """How many windows of ``kernel`` fit along an axis of ``size``."""
+    """How many windows of ``kernel`` fit along an axis of ``size``.
+
+    >>> window_count(8, kernel=3, stride=2, padding=1)
+    4
+    """
     return (size + 2 * padding - kernel) // stride + 1
 
 
 def shortcut_stride(earlier: Shape, later: Shape) -> int:
-    """The step at which a shortcut samples an image (C, H, W), or a vector (C,), to fit a later one."""
+    """The stride with which a shortcut samples an image (C, H, W) to fit a later one; 1 for vectors (C,)."""
     return -(-earlier[1] // later[1]) if len(earlier) == 3 else 1
 
 
 def _check_fit(name: str, layer: Layer, shapes: list[Shape]) -> None:
-    """Whether a layer can follow those that gave ``shapes``, the input's first."""
+    """Raises InputError if a layer cannot follow; ``shapes`` are those of the input and all earlier outputs."""
     shape = shapes[-1]
     if isinstance(layer, Residual):
         _check_shortcut(name, layer.span, shapes)
     elif isinstance(layer, Conv | MaxPool | GlobalAveragePool) and len(shape) != 3:
-        raise InputError(f"{name} reads an image, and the layer before it gives a vector")
+        raise InputError(f"{name} reads an image, but the layer before it returns a vector")
     elif isinstance(layer, Conv) and min(shape[1:]) + 2 * layer.padding < layer.kernel:
         _refuse_small_image(name, shape, f"a kernel of {layer.kernel}")
     elif isinstance(layer, MaxPool) and min(shape[1:]) < layer.size:

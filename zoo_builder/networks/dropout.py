@@ -1,8 +1,8 @@
-"""Dropout masks from a hash of (run, layer, step, place in the batch, unit): no state, no order, the same everywhere.
+"""Dropout masks from a hash of (run, layer, step, position in the batch, unit), without state or order.
 
-Every 32-bit word of the hash serves two neighbouring channels with 16 bits each, so a rate is rounded to a multiple of
+Every 32-bit word of the hash serves two neighboring channels with 16 bits each, so a rate is rounded to a multiple of
 1/65536; kept units are scaled by the exact inverse of the rounded keep probability. Units are numbered position by
-position, channels last; a network's channels per position are padded to an even number.
+position, channels last; the number of channels is padded to an even number.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _LEVELS = 1 << 16
 
 
 def _signed(value: int, bits: int) -> int:
-    """The two's complement reading: torch has no unsigned arithmetic."""
+    """Two's complement, because torch has no unsigned arithmetic."""
     return value - (1 << bits) if value >> (bits - 1) else value
 
 
@@ -31,7 +31,7 @@ def _shift(x: Tensor, by: int, bits: int) -> Tensor:
 
 
 def _mix64(x: Tensor) -> Tensor:
-    """The finalizer of SplitMix64 (Steele et al. 2014), on int64 that wrap."""
+    """The finalizer of SplitMix64 (Steele et al. 2014), on int64 with wraparound."""
     x = (x ^ _shift(x, 30, 64)) * _signed(0xBF58476D1CE4E5B9, 64)
     x = (x ^ _shift(x, 27, 64)) * _signed(0x94D049BB133111EB, 64)
     return x ^ _shift(x, 31, 64)
@@ -54,8 +54,8 @@ class Dropout:
     Attributes:
         rates: float64 [M], each in [0, 1).
         seeds: {layer name: int64 [M]} from ``dropout_seeds``.
-        steps: int64 [M], how many steps each model has taken before this one.
-        first: the place in the batch of the first example in sight.
+        steps: int64 [M], each model's number of steps before this one.
+        first: the position in the batch of the first example that is computed.
     """
 
     rates: Tensor
@@ -64,14 +64,14 @@ class Dropout:
     first: int = 0
 
     def take(self, models: slice, first: int = 0) -> "Dropout":
-        """The same step of some of the models, seen from the example ``first`` of the batch on."""
+        """The same step of some of the models, from the example ``first`` of the batch on."""
         return Dropout(self.rates[models], {k: v[models] for k, v in self.seeds.items()}, self.steps[models], first)
 
     def factors(self, layer: str, batch: int, positions: int, channels: int, dtype: torch.dtype) -> Tensor:
-        """What to multiply a layer's units with: 0 or 1 / keep probability, [batch, positions, M, channels]."""
+        """The factors of a layer's units, 0 or 1 / keep probability: [batch, positions, M, channels]."""
         words = (channels + 1) // 2
-        # Everything is laid out as [batch, positions, M * channels], so that inner loops are long, and comparisons give
-        # int16: on a CPU torch is up to ten times slower with short inner axes and with booleans.
+        # The layout is [batch, positions, M * channels] for long inner loops, and comparisons return int16: on a CPU
+        # torch is up to ten times slower with short inner axes and with booleans.
         dropped = (self.rates * _LEVELS).round().clamp(max=_LEVELS - 1).repeat_interleave(2 * words)
         at = torch.arange(self.first, self.first + batch, device=self.steps.device)[:, None]
         keys = _shift(_mix64(self.seeds[layer] + self.steps * _STEP + at * _POSITION), 32, 64).to(torch.int32)
@@ -83,4 +83,5 @@ class Dropout:
 
 
 def dropout_seeds(model_ids: list[str], layers: list[str]) -> dict[str, Tensor]:
+    """{layer name: int64 [M]}, the seeds of ``Dropout``."""
     return {layer: torch.tensor([stream_seed(i, f"dropout/{layer}") for i in model_ids]) for layer in layers}

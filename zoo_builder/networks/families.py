@@ -1,7 +1,7 @@
-"""Families of networks: an input shape, a number of classes and hyperparameters become an architecture.
+"""Families of networks: functions from an input shape, a number of classes and hyperparameters to an architecture.
 
-The keyword arguments of a family are hyperparameters of its recipes; ``recipe.ARCHITECTURE_HYPERPARAMETERS`` says what
-each may be. Every convolution has a bias, also before a norm.
+The keyword arguments of a family are hyperparameters of its recipes; ``ARCHITECTURE_HYPERPARAMETERS`` lists the values
+that each may have. Every convolution has a bias, also before a norm.
 """
 
 from collections.abc import Callable, Iterable
@@ -35,8 +35,10 @@ def small_cnn(
 ) -> Architecture:
     """``depth`` x [3x3 convolution of stride 2, activation, dropout], global average pooling, linear.
 
-    The defaults are the small CNN of Unterthiner et al. 2020 (arXiv:2002.11448): 4,970 parameters for one grey channel
-    and ten classes.
+    The defaults are the small CNN of Unterthiner et al. 2020 (arXiv:2002.11448).
+
+    >>> small_cnn((1, 32, 32), classes=10).size
+    4970
     """
     block = (Conv(width, kernel=3, stride=2, padding=padding), Activation(activation), Dropout())
     return _architecture(input_shape, block * depth, GlobalAveragePool(), Linear(classes))
@@ -76,7 +78,7 @@ def fully_conv(
 ) -> Architecture:
     """``depth`` x [3x3 convolution, norm, ReLU, dropout] without downsampling, 1x1 to the classes, average pooling.
 
-    The layers have 1/depth, 2/depth, ..., 1 times ``width`` channels, or the reverse where ``widest`` is "first". Tasks
+    The layers have 1/depth, 2/depth, ..., 1 times ``width`` channels, or the reverse if ``widest`` is "first". Tasks
     4 and 5 of PGDL (arXiv:2012.07976).
     """
     widths = [max(1, width * number // depth) for number in range(1, depth + 1)]
@@ -123,8 +125,8 @@ def park(
 ) -> Architecture:
     """``depth`` x [convolution, activation, dropout], global average pooling, linear.
 
-    The first three convolutions have stride 2, and all are padded. With ``residual`` = "add" each but the first adds
-    its input to its output, before the activation. After the CNN Wild Park of Kofinas et al. 2024 (arXiv:2403.12143).
+    The first three convolutions have stride 2, and all are padded. With ``residual`` = "add", all but the first add
+    their input to their output, before the activation. After the CNN Wild Park (Kofinas et al. 2024, arXiv:2403.12143).
     """
     shortcut = (Residual(1),) if one_of("residual", residual, RESIDUALS) == "add" else ()
     layers = [
@@ -151,19 +153,19 @@ FAMILIES: dict[str, Callable[..., Architecture]] = {
 
 
 def _convolution(channels: int, kernel: int = 3, stride: int = 1, *, norm: str) -> tuple[Layer, ...]:
-    """A convolution that keeps the size of the image at stride 1, its norm, and ReLU."""
+    """A convolution with "same" padding, its norm, and ReLU."""
     norms = (Norm(),) if one_of("norm", norm, NORMS) == "batch" else ()
     return Conv(channels, kernel, stride, kernel // 2), *norms, Activation("relu")
 
 
-def _architecture(input_shape: Iterable[int], *pieces: Layer | tuple[Layer, ...]) -> Architecture:
-    layers = [layer for piece in pieces for layer in (piece if isinstance(piece, tuple) else (piece,))]
+def _architecture(input_shape: Iterable[int], *rows: Layer | tuple[Layer, ...]) -> Architecture:
+    layers = [layer for row in rows for layer in (row if isinstance(row, tuple) else (row,))]
     return Architecture(tuple(input_shape), tuple(layers))
 
 
-# Far beyond what is trained in large numbers, and soon enough described and listed.
+# Deeper networks are not trained in large numbers, and describing one would take long.
 DEEPEST = 1000
-# Which of these a family has, and their defaults, are read from its keyword arguments.
+# The keyword arguments of a family's function select from these and set the defaults.
 ARCHITECTURE_HYPERPARAMETERS = (
     Key("width", int, "a whole number >= 1", positive),
     Key("depth", int, f"a whole number in 1 .. {DEEPEST}", lambda value: 1 <= value <= DEEPEST),
@@ -178,7 +180,7 @@ ARCHITECTURE_HYPERPARAMETERS = (
 
 
 def architecture_hyperparameters(family: str) -> tuple[Key, ...]:
-    """The hyperparameters that decide a family's architecture: the keyword arguments of its function."""
+    """The hyperparameters of a family's architecture: the keyword arguments of its function."""
     arguments = signature(FAMILIES[family]).parameters
     return tuple(
         replace(key, default=arguments[key.name].default)

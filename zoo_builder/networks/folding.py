@@ -5,10 +5,10 @@ from zoo_builder.networks.stack import Stack
 
 
 def folded(stack: Stack) -> Stack:
-    """The same functions, in eval mode, without norms: each is folded into the convolution or linear layer before it.
+    """The same functions in eval mode without norms, each folded into the convolution or linear layer before it.
 
     Raises:
-        ValueError: a norm does not follow such a layer, or a shortcut reads what is between the two.
+        ValueError: a norm does not follow such a layer, or a shortcut reads the output of that layer before the norm.
     """
     places = stack.architecture.places
     if not stack.architecture.buffers:

@@ -31,7 +31,7 @@ _MODULE = {
 
 
 class Network(nn.Sequential):
-    """One network: a sequence of ordinary modules, but for shortcuts, which also read an earlier state."""
+    """One network: a sequence of ordinary modules, except that shortcuts also read an earlier state."""
 
     def forward(self, input: Tensor) -> Tensor:
         states = [input]
@@ -56,7 +56,14 @@ class Shortcut(nn.Module):
 
 
 def to_module(architecture: Architecture, parameters: dict[str, Tensor], dropout: float = 0.0) -> Network:
-    """One network as an ordinary module in eval mode; ``parameters`` without the model axis are its ``state_dict``."""
+    """One network as an ordinary module in eval mode.
+
+    Args:
+        parameters: its ``state_dict``, names and shapes as ``architecture.tensors`` (without a model axis).
+
+    Raises:
+        ValueError: tensors are missing or unknown.
+    """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for place in architecture.places:
         match place.layer:
@@ -80,7 +87,7 @@ def to_module(architecture: Architecture, parameters: dict[str, Tensor], dropout
             case GlobalAveragePool():
                 layers[place.name] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     network = Network(layers).to(next(iter(parameters.values())).dtype)
-    # Without the count of batches, which only a cumulative average of the statistics would use.
+    # num_batches_tracked is not stored: only a cumulative average of the statistics would use it.
     missing, unexpected = network.load_state_dict(parameters, strict=False)
     wrong = [name for name in (*missing, *unexpected) if not name.endswith("num_batches_tracked")]
     if wrong:

@@ -38,9 +38,9 @@ class Stack:
     """M networks of one architecture.
 
     Attributes:
-        architecture: what each of them is.
+        architecture: that of every network.
         parameters: {name: tensor [M, *shape]}, names and shapes as ``architecture.tensors``.
-        rows: int64 [M], which rows of the table (or of the view) the models stand at.
+        rows: int64 [M], the models' rows in the table (or the view).
     """
 
     architecture: Architecture
@@ -55,7 +55,7 @@ class Stack:
         return Stack(self.architecture, moved, self.rows)
 
     def take(self, positions: np.ndarray) -> Stack:
-        """The models at ``positions`` of this stack, in that order."""
+        """The models at ``positions``, in that order."""
         index = torch.as_tensor(positions)
         chosen = {name: value[index.to(value.device)] for name, value in self.parameters.items()}
         return Stack(self.architecture, chosen, self.rows[positions])
@@ -69,23 +69,23 @@ def forward(
     features: dict[str, Tensor] | None = None,
     training: bool = False,
 ) -> Float[Tensor, "models batch classes"]:
-    """The logits of M networks at once; differentiable, any floating dtype, any device.
+    """The logits of M networks; differentiable, for any floating dtype and device.
 
     Args:
-        architecture: what all M are.
+        architecture: that of all M networks.
         parameters: {name: [M, *shape]}.
-        images: [B, C, H, W], seen by every model, or [M, B, C, H, W], each model its own; scaled, not uint8.
+        images: scaled, not uint8: [B, C, H, W] for all models, or [M, B, C, H, W] with each model's own.
         dropout: the masks of a training step; None drops nothing.
         features: a dictionary to fill with the output of every layer, {layer name: [M, B, *output_shape]}.
-        training: norms use this batch's statistics and move their running ones (in place) instead of using those.
+        training: norms use the statistics of this batch, and update their running statistics in place.
 
     Returns:
         [M, B, classes].
     """
     models = next(iter(parameters.values())).shape[0]
     shared = images.dim() == 4
-    # Images are [B, M*C, H, W] in channels-last memory, so that M convolutions are one grouped convolution.
-    # A batch that all models share stays [B, C, H, W] until the first layer with weights.
+    # Images are [B, M*C, H, W] in channels-last memory: M convolutions are one grouped convolution.
+    # A batch shared by all models stays [B, C, H, W] until the first layer with weights.
     hidden = images if shared else images.transpose(0, 1).flatten(1, 2)
     hidden = hidden.contiguous(memory_format=torch.channels_last)
     states = [(hidden, shared)]
@@ -138,18 +138,18 @@ _ACTIVATION = {
 
 
 def _normalized(place: Place, parameters: dict[str, Tensor], hidden: Tensor, training: bool) -> Tensor:
-    """Batch normalization of [B, M*C, H, W] or [M, B, C]: the channels of all models are those of one image."""
+    """Batch normalization of [B, M*C, H, W] or [M, B, C], with the channels of all models side by side."""
     if hidden.dim() == 3:
         flat = _normalized(place, parameters, hidden.transpose(0, 1).flatten(1)[..., None, None], training)
         return _by_model(flat[..., 0, 0], len(hidden))
     weight, bias = (parameters[f"{place.name}.{kind}"].flatten() for kind in ("weight", "bias"))
-    # Views, because they are written to.
+    # Views, because batch_norm writes to them.
     mean, variance = (parameters[f"{place.name}.running_{kind}"].view(-1) for kind in ("mean", "var"))
     return F.batch_norm(hidden, mean, variance, weight, bias, training, NORM_MOMENTUM, NORM_EPSILON)
 
 
 def shortcut(earlier: Tensor, later: Tensor, models: int) -> Tensor:
-    """``earlier`` in the shape of ``later``: both [B, M*C, H, W], or both [..., C]; see ``Residual``."""
+    """``earlier`` in the shape of ``later``, both [B, M*C, H, W] or both [..., C]; see ``Residual``."""
     if later.dim() < 4:
         return F.pad(earlier, (0, later.shape[-1] - earlier.shape[-1]))
     stride = shortcut_stride(tuple(earlier.shape[1:]), tuple(later.shape[1:]))

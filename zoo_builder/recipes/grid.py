@@ -22,15 +22,15 @@ from zoo_builder.streams import numpy_stream
 
 
 def runs(recipe: Recipe) -> pd.DataFrame:
-    """One row per run, in run order.
+    """The table of runs: one row per run, in order.
 
     Columns: model_id, twin and configuration (16 hexadecimal digits each), every hyperparameter of the family, seed.
-    The ids hash the science alone, so neither epochs nor checkpoints nor the recipe's name enter: the same run trained
-    for longer is the same run. ``configuration`` says what is trained on what; ``model_id`` adds the two seeds;
-    ``twin`` is the model_id of the configuration's seed 0.
+    The ids are hashes of the science only, without epochs, checkpoints and the recipe's name: the same run trained for
+    longer is the same run. ``configuration`` hashes data and hyperparameters; ``model_id`` adds the seeds of recipe and
+    run; ``twin`` is the model_id of the configuration's seed 0.
 
     Raises:
-        InputError: the draws are so few that two configurations came out equal.
+        InputError: two configurations are equal, because [sample] has too few values.
     """
     number = np.arange(recipe.configurations)
     columns = dict(recipe.fixed)
@@ -58,7 +58,7 @@ def quantile(axis: Sampled, probability: np.ndarray) -> np.ndarray:
     low, high = axis.values
     if axis.distribution == "uniform":
         return low + (high - low) * probability
-    # In decimal arithmetic, because the last bit of a float exp differs between processors and the ids hash every bit.
+    # In decimal arithmetic: the last bit of a float exp differs between processors, and the ids hash every bit.
     exact = Context(prec=25)
     start, end = exact.ln(Decimal(low)), exact.ln(Decimal(high))
     return np.array([float(exact.exp(start + (end - start) * Decimal(p))) for p in probability.tolist()])
@@ -84,7 +84,7 @@ def described(family: str, run: Mapping[str, Any] | pd.Series, input_shape: Shap
 
 
 def _configurations(recipe: Recipe, table: pd.DataFrame) -> list[str]:
-    # A value at its default is left out, so that a hyperparameter added to the vocabulary changes no existing id.
+    # Values at their default are left out, so that a new hyperparameter in the vocabulary changes no existing id.
     defaults = {name: key.default for name, key in vocabulary(recipe.family, recipe.problem).items()}
     ids = [
         _hash([recipe.data.name, recipe.data.colour, recipe.family, {k: v for k, v in row.items() if v != defaults[k]}])
@@ -95,7 +95,7 @@ def _configurations(recipe: Recipe, table: pd.DataFrame) -> list[str]:
         if first.setdefault(key, number) != number:
             raise InputError(
                 f"recipe {recipe.name}: configurations {first[key]} and {number} are the same, because [sample] has "
-                "too few values for so many models: ask for fewer models, or move the choices to [grid]"
+                "too few values for so many models: use fewer models, or move the choices to [grid]"
             )
     return ids
 

@@ -169,7 +169,7 @@ class Zoo:
                         names = self.architectures[key].tensors
                         values = {name: tensors.get_tensor(f"{key}/{name}").index_select(0, index) for name in names}
                         found.setdefault(key, []).append((places[here], values))
-        return [self._joined(key, pieces, rows) for key, pieces in found.items()]
+        return [self._joined(key, chunks, rows) for key, chunks in found.items()]
 
     def _by_part(self, numbers: np.ndarray, unit: str) -> Iterator[tuple[Part, np.ndarray, np.ndarray]]:
         """Each part with some of the "rows" or "runs" ``numbers``: their positions in ``numbers`` and in the part."""
@@ -195,12 +195,12 @@ class Zoo:
     def _ends(self) -> dict[str, np.ndarray]:
         return {unit: np.cumsum([getattr(part, unit) for part in self.parts]) for unit in ("rows", "runs")}
 
-    def _joined(self, key: str, pieces: list[tuple[np.ndarray, dict[str, Tensor]]], rows: np.ndarray) -> Stack:
-        places = np.concatenate([piece for piece, _ in pieces])
+    def _joined(self, key: str, chunks: list[tuple[np.ndarray, dict[str, Tensor]]], rows: np.ndarray) -> Stack:
+        places = np.concatenate([chunk for chunk, _ in chunks])
         order = np.argsort(places)
         index = torch.as_tensor(order)
         names = self.architectures[key].tensors
-        joined = {name: torch.cat([values[name] for _, values in pieces]).index_select(0, index) for name in names}
+        joined = {name: torch.cat([values[name] for _, values in chunks]).index_select(0, index) for name in names}
         return Stack(self.architectures[key], joined, rows[places[order]])
 
     def outputs(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -226,13 +226,13 @@ class Zoo:
     def _of_outputs(self, rows: Sequence[int] | np.ndarray, take: Callable[[Tensor, Tensor], Tensor]) -> np.ndarray:
         """``take`` of each part's logits [runs, N, classes] and labels [N], joined in the order of ``rows``."""
         run = self.final.index.get_indexer(np.asarray(rows, dtype=np.int64))
-        pieces, places = [], []
+        chunks, places = [], []
         for part, here, inside in self._by_part(run, "runs"):
             with _opened(self._file(part, "outputs")) as tensors:
                 logits = tensors.get_tensor("logits").index_select(0, torch.as_tensor(inside))
-                pieces.append(take(logits, tensors.get_tensor("labels")).numpy())
+                chunks.append(take(logits, tensors.get_tensor("labels")).numpy())
             places.append(here)
-        return np.concatenate(pieces)[np.argsort(np.concatenate(places))]
+        return np.concatenate(chunks)[np.argsort(np.concatenate(places))]
 
     def module(self, model_id: str, epoch: int | None = None) -> nn.Module:
         """One network in eval mode; ``epoch`` defaults to the last checkpoint.

@@ -16,14 +16,14 @@ from zoo_builder.engines.native.generate import source
 from zoo_builder.errors import InputError
 from zoo_builder.networks.architecture import Architecture
 
-# Neither flag changes a result: errno and floating-point traps are not looked at.
+# -fno-math-errno and -fno-trapping-math change no result: nothing reads errno or floating-point traps.
 _FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 _HEADERS = Path(__file__).parent
-_OTHERWISE = "name another compiler in $CXX, or train with --engine torch"
+_OTHERWISE = "set $CXX to another compiler, or `engine` to 'torch'"
 
 
 class CompilerError(InputError):
-    """There is no library, and why; the message says what to do."""
+    """No library could be compiled; the message has the reason and what to do."""
 
 
 def cache_folder() -> Path:
@@ -35,22 +35,22 @@ def compiler() -> str:
     """The C++ compiler: $CXX, or the first of g++, clang++ and c++.
 
     Raises:
-        CompilerError: there is none.
+        CompilerError: there is no compiler.
     """
     asked = os.environ.get("CXX")
     for name in [asked] if asked else ["g++", "clang++", "c++"]:
         if found := shutil.which(name):
             return found
     raise CompilerError(
-        f"$CXX is {asked!r}, which is no program here: unset it, or name a C++17 compiler"
+        f"$CXX is {asked!r}, which is not a program here: unset it, or set it to a C++17 compiler"
         if asked
-        else "there is no C++ compiler: install one (Debian: apt-get install g++), or name it in $CXX"
+        else "there is no C++ compiler: install one (Debian: apt-get install g++), or set $CXX to one"
     )
 
 
 @cache
 def _identity(target: str) -> str:
-    """What a library depends on beside its source: the compiler and, for "native", the processor."""
+    """What a library depends on besides its source: the compiler and, for "native", the processor."""
     version = subprocess.run([compiler(), "--version"], capture_output=True, text=True).stdout
     processor = platform.machine()
     if target == "native" and Path("/proc/cpuinfo").exists():
@@ -61,7 +61,7 @@ def _identity(target: str) -> str:
 
 @cache
 def instruction_set(target: str = "native") -> str:
-    """What layers.hpp computes with: the same macros decide.
+    """The instruction set of compiled code, chosen by the same macros as in layers.hpp.
 
     Raises:
         CompilerError: there is no compiler.
@@ -74,10 +74,10 @@ def instruction_set(target: str = "native") -> str:
 
 @cache
 def library_path(architecture: Architecture, target: str = "native") -> Path:
-    """Where the library of an architecture is kept.
+    """The path of an architecture's library in the cache, compiled or not.
 
     Raises:
-        CompilerError: there is no compiler, so nothing is known of what it would make.
+        CompilerError: there is no compiler, on which the path depends.
     """
     headers = [(_HEADERS / name).read_text() for name in ("layers.hpp", "network.hpp")]
     parts = [source(architecture), *headers, *_FLAGS, _identity(target)]
@@ -85,7 +85,7 @@ def library_path(architecture: Architecture, target: str = "native") -> Path:
 
 
 def cache_problem() -> str | None:
-    """A line that says what is wrong with the cache folder; None where it can be written."""
+    """A message if the cache folder cannot be written, else None."""
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,8 +93,8 @@ def cache_problem() -> str | None:
             return None
     except OSError as error:
         return (
-            f"{folder} cannot be written ({error.strerror}), so every process compiles anew: name another cache folder "
-            "with XDG_CACHE_HOME"
+            f"{folder} cannot be written ({error.strerror}), so every process compiles again: set XDG_CACHE_HOME to "
+            "another cache folder"
         )
 
 
@@ -103,13 +103,13 @@ def library(architecture: Architecture, target: str = "native") -> ctypes.CDLL:
     """The library of an architecture, compiled if it is not in the cache.
 
     Args:
-        target: the compiler's -march: this machine, or for example "x86-64-v3".
+        target: the compiler's -march: "native" is this machine; another example is "x86-64-v3".
 
     Raises:
-        CompilerError: no compiler, or it fails.
+        CompilerError: there is no compiler, or it fails.
     """
     path = library_path(architecture, target)
-    with suppress(OSError):  # it is not there, or is no library any more
+    with suppress(OSError):  # missing or damaged
         return ctypes.CDLL(str(path))
     with tempfile.TemporaryDirectory(prefix="gengap-") as folder:
         compiled = Path(folder) / "network.so"
@@ -117,7 +117,9 @@ def library(architecture: Architecture, target: str = "native") -> ctypes.CDLL:
         try:
             loaded = ctypes.CDLL(str(compiled))
         except OSError as error:
-            raise CompilerError(f"what {compiler()} made cannot be loaded ({error}): {_OTHERWISE}") from error
+            raise CompilerError(
+                f"the library that {compiler()} made cannot be loaded ({error}): {_OTHERWISE}"
+            ) from error
         if not cache_problem():
             files.write_atomically(path, lambda temporary: temporary.write_bytes(compiled.read_bytes()))
         return loaded

@@ -27,13 +27,13 @@ class _Settings(ctypes.Structure):
 
 
 class NativeEngine:
-    """Trains and evaluates with compiled code; bitwise the same whichever models are computed beside one.
+    """Trains and evaluates with compiled code. A model's results do not depend on the other models, to the last bit.
 
     Args:
-        target: what to compile for; see ``compiler.library``.
+        target: the processor to compile for; see ``compiler.library``.
 
     Raises:
-        CompilerError: from every method, where an architecture cannot be compiled.
+        CompilerError: from every method, if an architecture cannot be compiled.
     """
 
     name = "native"
@@ -77,7 +77,7 @@ class NativeEngine:
                 ctypes.c_int64(batch_size),
                 ctypes.c_int64(int(active.steps[model])),
             )
-            _refuse_shortage(steps)
+            _check_memory(steps)
             _put_buffers(active, model, buffers)
             active.steps[model] += steps
             finite[model] = steps == -(-size // batch_size) and bool(active.weights[model].isfinite().all())
@@ -120,10 +120,10 @@ class NativeEngine:
 
         Args:
             weights, gradient: float32 [P].
-            buffers: float32 [Q], running statistics in the order of ``architecture.buffers``; moved while training.
+            buffers: float32 [Q], running statistics in the order of ``architecture.buffers``; updated if ``training``.
             images, labels: uint8 [N, C, H, W] and int64 [N].
             indices: int64 [B].
-            dropout, seeds, step: the rate, a seed per dropout layer, and how many steps came before.
+            dropout, seeds, step: the rate, a seed per dropout layer, and the number of steps before this one.
         """
         differentiate = library(architecture, self.target).gengap_differentiate
         differentiate.restype = ctypes.c_double
@@ -141,7 +141,7 @@ class NativeEngine:
             ctypes.c_int32(training),
             _pointer(gradient),
         )
-        _refuse_shortage(loss)
+        _check_memory(loss)
         return loss
 
     def logits(
@@ -172,13 +172,13 @@ class NativeEngine:
                 ctypes.c_int64(len(chosen)),
                 _pointer(out[model]),
             )
-            _refuse_shortage(status)
+            _check_memory(status)
         return out
 
 
-def _refuse_shortage(result: float) -> None:
+def _check_memory(result: float) -> None:
     if result < 0:
-        raise InputError("memory is short for this network and batch size: use a smaller batch, or fewer --workers")
+        raise InputError("out of memory for this network and batch size: use a smaller batch, or fewer `workers`")
 
 
 def _pointer(values: Tensor | np.ndarray) -> ctypes.c_void_p:

@@ -1,9 +1,9 @@
 """The C++ source of one architecture: its shapes as types, its layers as calls to ``layers.hpp``.
 
-A state is an image in memory. Convolutions and pools write a new one; the other layers change theirs in place, except
-where its values are still needed: by a shortcut, or as an activation's outputs in the backward pass.
+A state is an image in memory. Convolutions and pools write a new one; other layers change theirs in place, unless its
+values are still needed by a shortcut, or as an activation's outputs in the backward pass.
 
-A few examples at a time go through all layers up to the next norm, and on after all of a batch have come there.
+A chunk of examples passes through all layers up to the next norm, and continues when the whole batch is there.
 """
 
 from dataclasses import dataclass, field
@@ -25,14 +25,14 @@ from zoo_builder.networks.architecture import (
     shortcut_stride,
 )
 
-# So many bytes of activations and their gradients are in flight at once: they stay within a core's second-level cache
-# beside the weights, and several examples share the reading of those. Weights that are too large for it are read anew
-# for every block, which then is larger too: so many times as large as they are.
-_BLOCK_BYTES, _BLOCK_WEIGHTS, _MOST_EXAMPLES = 128 << 10, 2, 32
+# The size of a chunk: bytes of activations and their gradients that fit in a core's second-level cache beside the
+# weights, so that several examples share each read of the weights. Weights too large for the cache are read again for
+# every chunk, which is then larger too: this many times the size of the weights.
+_CHUNK_BYTES, _CHUNK_WEIGHTS, _MOST_EXAMPLES = 128 << 10, 2, 32
 
 
 def known(architecture: Architecture) -> bool:
-    """Whether the native engine computes such networks: a layer with weights reads the images, and no shortcut does."""
+    """Whether the native engine supports an architecture: weights, and no shortcut, read the images."""
     return isinstance(architecture.layers[0], Conv | Linear) and 0 not in _shortcut_starts(architecture)
 
 
@@ -48,7 +48,7 @@ def _shortcut_starts(architecture: Architecture) -> set[int]:
 
 @dataclass(frozen=True)
 class _Once:
-    """A call that a whole batch waits for."""
+    """A call that needs the whole batch."""
 
     call: str
 
@@ -57,8 +57,8 @@ class _Once:
 class _State:
     shape: Shape
     padding: int = 0
-    holds_activation: bool = False  # the backward pass of an activation reads it
-    source: bool = False  # of a shortcut: its gradient is summed up
+    holds_activation: bool = False  # read by the backward pass of an activation
+    source: bool = False  # of a shortcut: its gradient is a sum
 
     @property
     def floats(self) -> int:
@@ -72,7 +72,7 @@ class _Source:
     states: list[_State] = field(default_factory=list)
     types: list[str] = field(default_factory=list)
     buffers: list[tuple[str, str, str]] = field(default_factory=list)  # C++ type, name, size in floats
-    # Calls for the m examples from e on; the backward ones are put in front.
+    # Calls for the m examples from e on; backward calls are inserted in front.
     forward: list[str | _Once] = field(default_factory=list)
     backward: list[str | _Once] = field(default_factory=list)
     weighted: list[str] = field(default_factory=list)
@@ -106,12 +106,12 @@ class _Source:
         self.states.append(_State(self.states[before].shape))
         self.forward.append(f"move<Image{before}, Image{at}, false>({_value(before)}, {_value(at)}, m);")
         add = str(self.states[before].source).lower()
-        self.backward.insert(0, f"move<Image{at}, Image{before}, {add}>({_slope(at)}, {_slope(before)}, m);")
+        self.backward.insert(0, f"move<Image{at}, Image{before}, {add}>({_grad(at)}, {_grad(before)}, m);")
 
     def _layer(self, row: int, place: Place, seen: list[int]) -> None:
         at = len(self.states) - 1
         before = at if isinstance(place.layer, InPlace) else at - 1
-        name, value, slope = f"Layer{row}", _value(at), _slope(at)
+        name, value, grad = f"Layer{row}", _value(at), _grad(at)
         kept = f"kept_{name} + e * {name}::KEPT"
         match place.layer:
             case Conv() | Linear() as layer:
@@ -127,10 +127,10 @@ class _Source:
                     self.transposed.append(name)
                     self.buffers.append(("float", f"transposed_{name}", f"{name}::TRANSPOSED"))
                     add = str(self.states[before].source).lower()
-                    call = f"{name}::backward_input<{add}>(transposed_{name}, {slope}, {_slope(before)}, m);"
+                    call = f"{name}::backward_input<{add}>(transposed_{name}, {grad}, {_grad(before)}, m);"
                     self.backward.insert(0, call)
                 bias = "!training" if f"{place.name}.bias" in self.architecture.cancelled else "true"
-                call = f"{name}::backward_weights({_value(before)}, {slope}, gradient + AT_{name}, {bias}, m);"
+                call = f"{name}::backward_weights({_value(before)}, {grad}, gradient + AT_{name}, {bias}, m);"
                 self.backward.insert(0, call)
             case Norm():
                 kind = f"Norm<Image{at}>"
@@ -144,36 +144,36 @@ class _Source:
                     f"{name}::forward(w + AT_{name}, moments_{name}, {value}, {kept}, m);",
                 ]
                 self.backward[:0] = [
-                    f"{name}::gather_slopes({slope}, {kept}, sums_{name}, e == 0, m);",
+                    f"{name}::gather_grads({grad}, {kept}, sums_{name}, e == 0, m);",
                     _Once(f"{name}::add_gradient(sums_{name}, gradient + AT_{name});"),
-                    f"{name}::backward(w + AT_{name}, moments_{name}, {kept}, sums_{name}, {slope}, training, n, m);",
+                    f"{name}::backward(w + AT_{name}, moments_{name}, {kept}, sums_{name}, {grad}, training, n, m);",
                 ]
             case Activation(word):
                 kind = f"Activation<Image{at}, Kind::{word.replace('-', '_')}>"
                 self.buffers.append(("float", f"kept_{name}", f"{name}::KEPT * n"))
                 self.forward.append(f"{name}::forward({value}, {kept}, m);")
-                self.backward.insert(0, f"{name}::backward({slope}, {value}, {kept}, m);")
+                self.backward.insert(0, f"{name}::backward({grad}, {value}, {kept}, m);")
             case Dropout():
                 kind = f"Dropout<Image{at}>"
                 self.buffers.append(("int16_t", f"kept_{name}", f"{name}::KEPT / 2 * n"))
                 arguments = f"{kept}, dropout, seeds[{self.dropouts}], first + int(e), m"
                 self.forward.append(f"if (dropout.active) {name}::forward({value}, {arguments});")
-                self.backward.insert(0, f"if (dropout.active) {name}::backward({slope}, {kept}, dropout, m);")
+                self.backward.insert(0, f"if (dropout.active) {name}::backward({grad}, {kept}, dropout, m);")
                 self.dropouts += 1
             case Residual(span):
                 earlier = seen[row - span]
                 stride = shortcut_stride(self.states[earlier].shape, self.states[at].shape)
                 kind = f"Shortcut<Image{earlier}, Image{at}, {stride}>"
                 self.forward.append(f"{name}::forward({_value(earlier)}, {value}, m);")
-                self.backward.insert(0, f"{name}::backward({slope}, {_slope(earlier)}, m);")
+                self.backward.insert(0, f"{name}::backward({grad}, {_grad(earlier)}, m);")
             case GlobalAveragePool():
                 kind = f"GlobalAveragePool<Image{before}, Image{at}>"
                 self.forward.append(f"{name}::forward({_value(before)}, {value}, m);")
-                self.backward.insert(0, f"{name}::backward({slope}, {_slope(before)}, m);")
+                self.backward.insert(0, f"{name}::backward({grad}, {_grad(before)}, m);")
             case MaxPool(size):
                 kind = f"MaxPool<Image{before}, Image{at}, {size}>"
                 self.forward.append(f"{name}::forward({_value(before)}, {value}, m);")
-                call = f"{name}::backward({_value(before)}, {value}, {slope}, {_slope(before)}, m);"
+                call = f"{name}::backward({_value(before)}, {value}, {grad}, {_grad(before)}, m);"
                 self.backward.insert(0, call)
         self.types.append(f"using {name} = {kind};")
 
@@ -186,16 +186,16 @@ class _Source:
             images.append(f"using Image{number} = Image<{channels}, {height}, {width}, {state.padding}{planar}>;")
             buffers.append(("float", f"value{number}", f"Image{number}::SIZE * n"))
             if number:
-                buffers.append(("float", f"slope{number}", f"Image{number}::SIZE * n"))
+                buffers.append(("float", f"grad{number}", f"Image{number}::SIZE * n"))
         buffers += self.buffers
         clear = [
-            f"std::memset(slope{number}, 0, sizeof(float) * Image{number}::SIZE * n);"
+            f"std::memset(grad{number}, 0, sizeof(float) * Image{number}::SIZE * n);"
             for number, state in enumerate(self.states)
             if state.source
         ]
         each = 8 * sum(state.floats for state in self.states)
-        at_once = max(_BLOCK_BYTES, _BLOCK_WEIGHTS * 4 * self.architecture.size)
-        block = min(max(at_once // each, 1), _MOST_EXAMPLES)
+        at_once = max(_CHUNK_BYTES, _CHUNK_WEIGHTS * 4 * self.architecture.size)
+        chunk = min(max(at_once // each, 1), _MOST_EXAMPLES)
         lines = [
             *images,
             *self.types,
@@ -204,7 +204,7 @@ class _Source:
             *_offsets("RUNNING_AT", "PACKED", self.norms),
             *_offsets("RUNNING_FLAT_AT", "FLAT", self.norms),
             "static constexpr int PACKED = AT_END, RUNNING = RUNNING_AT_END;",
-            f"static constexpr int CLASSES = {self.architecture.classes}, BLOCK = {block};",
+            f"static constexpr int CLASSES = {self.architecture.classes}, CHUNK = {chunk};",
             f"static constexpr bool WHOLE_BATCHES = {str(bool(self.norms)).lower()};",
             *(f"{name}::Sums sums_{name};" for name in self.norms),
             f"using Input = Image0;\nusing Output = Image{last};",
@@ -238,16 +238,16 @@ class _Source:
             *_function(
                 "void forward(const float* w, float* running, const DropoutStep& dropout, const uint64_t* seeds, "
                 "bool training, int first, int n)",
-                *_in_blocks(self.forward),
+                *_in_chunks(self.forward),
             ),
             *_function(
                 "void backward(const float* w, float* gradient, const DropoutStep& dropout, bool training, int n)",
                 *clear,
-                *_in_blocks(self.backward),
+                *_in_chunks(self.backward),
             ),
             *_function("float* input()", "return value0;"),
             *_function("const float* output()", f"return value{last};"),
-            *_function("float* output_slope()", f"return slope{last};"),
+            *_function("float* output_grad()", f"return grad{last};"),
         ]
         body = "\n".join(f"    {line}" for line in lines)
         return f'#include "network.hpp"\n\nstruct Network {{\n{body}\n}};\n\nEXPORT(Network)\n'
@@ -257,20 +257,20 @@ def _value(state: int) -> str:
     return f"value{state} + e * Image{state}::SIZE"
 
 
-def _slope(state: int) -> str:
-    return f"slope{state} + e * Image{state}::SIZE"
+def _grad(state: int) -> str:
+    return f"grad{state} + e * Image{state}::SIZE"
 
 
-def _in_blocks(calls: list[str | _Once]) -> list[str]:
-    """The calls, looped over a batch in blocks of examples; each loop ends where the whole batch is waited for."""
+def _in_chunks(calls: list[str | _Once]) -> list[str]:
+    """The calls, looped over a batch in chunks of examples; each loop ends where the whole batch is needed."""
     lines = []
     for kind, group in groupby(calls, key=type):
         if kind is _Once:
             lines += [once.call for once in group if isinstance(once, _Once)]
         else:
             lines += [
-                "for (size_t e = 0; e < size_t(n); e += BLOCK) {",
-                "    const int m = std::min(BLOCK, n - int(e));",
+                "for (size_t e = 0; e < size_t(n); e += CHUNK) {",
+                "    const int m = std::min(CHUNK, n - int(e));",
             ]
             lines += [*(f"    {call}" for call in group), "}"]
     return lines

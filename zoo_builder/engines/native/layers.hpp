@@ -1,8 +1,8 @@
 // The layers of a network, forward and backward, for n examples of one model at a time.
 //
-// Everything lies in one core's cache: images are channels-last, with channels padded to the vector width, so that an
+// Everything fits in one core's cache: images are channels-last, with channels padded to the vector width, so that an
 // output position is a few vectors and an input value is a broadcast. All shapes are compile-time constants.
-// Padding channels hold finite numbers that no weight reads: their weights are 0, and so are all gradients there.
+// Padding channels hold finite numbers; their weights and all gradients there are 0.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -39,10 +39,10 @@ static ALWAYS_INLINE Vector broadcast(float x) { return Vector{} + x; }
 constexpr int round_up(int n, int unit) { return (n + unit - 1) / unit * unit; }
 constexpr int padded(int channels) { return round_up(channels, LANES); }
 
-// Calls body(size, start) for 0 .. TOTAL - 1 cut into the fewest pieces of at most MOST, as even as possible; size is a
+// Calls body(size, start) for 0 .. TOTAL - 1 cut into the fewest chunks of at most MOST, as even as possible; size is a
 // compile-time constant.
 template <int TOTAL, int MOST, class Body>
-static ALWAYS_INLINE void in_pieces(Body body) {
+static ALWAYS_INLINE void in_chunks(Body body) {
     constexpr int PIECES = (TOTAL + MOST - 1) / MOST, SIZE = TOTAL / PIECES, LARGER = TOTAL % PIECES;
     for (int i = 0; i < LARGER; i++) body(std::integral_constant<int, SIZE + 1>{}, i * (SIZE + 1));
     for (int i = LARGER; i < PIECES; i++) body(std::integral_constant<int, SIZE>{}, i * SIZE + LARGER);
@@ -54,8 +54,8 @@ constexpr int divisor(int n, int most) {
     return std::max(most, 1);
 }
 
-// How many vectors of a position are held in registers at once: with more, fewer positions would share the weights that
-// are read, and those of wide layers come from the second-level cache.
+// Vectors of a position that are held in registers together: with more, fewer positions would share each read of the
+// weights, and those of wide layers come from the second-level cache.
 constexpr int vectors_at_once(int vectors) { return vectors % 2 == 0 ? 2 : vectors % 3 == 0 ? 3 : 1; }
 
 // ---- Elementary functions ----
@@ -70,7 +70,7 @@ static ALWAYS_INLINE Vector reciprocal(Vector x) {
 #endif
 }
 
-static ALWAYS_INLINE Vector clamp(Vector x, float low, float high) {  // passes NaN on
+static ALWAYS_INLINE Vector clamp(Vector x, float low, float high) {  // keeps NaN
     x = x < low ? broadcast(low) : x;
     return x > high ? broadcast(high) : x;
 }
@@ -123,7 +123,7 @@ static ALWAYS_INLINE Vector exp(Vector x) {
 
 // ---- Images ----
 
-// Where the values of an image stand in memory: (channel, y, x) at FIRST + channel * CHANNEL + y * ROW + x * POSITION.
+// The layout of an image in memory: (channel, y, x) at FIRST + channel * CHANNEL + y * ROW + x * POSITION.
 template <int CHANNELS_, int H_, int W_, int PAD_, bool PLANAR = false>
 struct Image {
     static constexpr int CHANNELS = CHANNELS_, H = H_, W = W_, PAD = PAD_;
@@ -161,7 +161,7 @@ struct Convolution {
     // The transposed copy that the backward pass reads: [ky][kx][out][in padded].
     static constexpr int TRANSPOSED = TAPS * OUT * padded(IN);
     static constexpr int CORNER = In::FIRST - PADDING * (In::ROW + In::POSITION);
-    // Where there is one output position per example, examples take the place of the rows of an image.
+    // With one output position per example, examples replace the rows of an image.
     static constexpr bool SINGLE = Out::H == 1 && Out::W == 1;
     static constexpr int IN_ROW = SINGLE ? In::SIZE : STRIDE * In::ROW, OUT_ROW = SINGLE ? Out::SIZE : Out::ROW;
     static constexpr int IN_STEP = STRIDE * In::POSITION, OUT_STEP = Out::POSITION;
@@ -172,7 +172,7 @@ struct Convolution {
 
     static void transpose(const float* weights, float* transposed) {
         for (int tap = 0; tap < TAPS; tap++)
-            for (int i = 0; i < IN; i += LANES)  // so many rows of the weights stay in cache while o runs along them
+            for (int i = 0; i < IN; i += LANES)  // this many rows of the weights stay in cache while o runs along them
                 for (int o = 0; o < OUT; o++) {
                     Vector column{};
                     for (int lane = 0; lane < std::min(LANES, IN - i); lane++)
@@ -190,39 +190,39 @@ struct Convolution {
             });
     }
 
-    // Adds to the gradient (packed as the weights are); without ``bias``, to that of the weights alone.
-    static void backward_weights(const float* in, const float* slope, float* gradient, bool bias, int n) {
+    // Adds to the gradient (packed like the weights); without ``bias``, to that of the weights only.
+    static void backward_weights(const float* in, const float* grad, float* gradient, bool bias, int n) {
         constexpr int VECTORS = vectors_at_once(Out::VECTORS), MOST = ACCUMULATORS / VECTORS;
-        // A tile covers several kernel columns, or rows, where there are few input channels.
+        // With few input channels, a tile covers several kernel columns or rows.
         constexpr int COLUMNS = divisor(KW, MOST / IN), ROWS = COLUMNS == KW ? divisor(KH, MOST / (KW * IN)) : 1;
         for (int v = 0; v < Out::VECTORS; v += VECTORS) {
             for (int ky = 0; ky < KH; ky += ROWS)
                 for (int kx = 0; kx < KW; kx += COLUMNS)
-                    in_pieces<IN, std::min(MOST, IN)>([&](auto channels, int i) {
+                    in_chunks<IN, std::min(MOST, IN)>([&](auto channels, int i) {
                         weights_tile<ROWS, COLUMNS, channels, VECTORS>(
                             in + CORNER + ky * In::ROW + kx * In::POSITION + i * In::CHANNEL,
-                            slope + Out::FIRST + v * LANES,
+                            grad + Out::FIRST + v * LANES,
                             gradient + ((ky * KW + kx) * IN + i) * OUT_PADDED + v * LANES, n);
                     });
-            if (bias) bias_tile<VECTORS>(slope + Out::FIRST + v * LANES, gradient + WEIGHTS + v * LANES, n);
+            if (bias) bias_tile<VECTORS>(grad + Out::FIRST + v * LANES, gradient + WEIGHTS + v * LANES, n);
         }
     }
 
     // Writes, or adds to, the gradient of the input.
     template <bool ADD>
-    static void backward_input(const float* transposed, const float* slope, float* in_slope, int n) {
-        // Every input is written just once where no two windows, and no two taps of one, meet in it.
+    static void backward_input(const float* transposed, const float* grad, float* in_grad, int n) {
+        // Every input is written once if no two windows overlap.
         constexpr bool COVERS = SINGLE && KH == In::H && KW == In::W, POINTWISE = TAPS == 1 && STRIDE == 1;
         constexpr bool ONCE = (COVERS || POINTWISE) && PADDING == 0 && !ADD;
         constexpr int VECTORS = vectors_at_once(In::VECTORS);
-        if (!ADD && !ONCE) std::memset(in_slope, 0, sizeof(float) * In::SIZE * n);
+        if (!ADD && !ONCE) std::memset(in_grad, 0, sizeof(float) * In::SIZE * n);
         for (int ky = 0; ky < KH; ky++)
             for (int kx = 0; kx < KW; kx++)
                 for (int v = 0; v < In::VECTORS; v += VECTORS)
                     tiles<VECTORS>(n, [&](auto rows, auto columns, int in_at, int out_at) {
                         input_tile<rows, columns, VECTORS, ONCE>(
-                            transposed + (ky * KW + kx) * OUT * In::WIDTH + v * LANES, slope + Out::FIRST + out_at,
-                            in_slope + CORNER + in_at + ky * In::ROW + kx * In::POSITION + v * LANES);
+                            transposed + (ky * KW + kx) * OUT * In::WIDTH + v * LANES, grad + Out::FIRST + out_at,
+                            in_grad + CORNER + in_at + ky * In::ROW + kx * In::POSITION + v * LANES);
                     });
     }
 
@@ -255,8 +255,8 @@ struct Convolution {
         } else {
             constexpr int COLUMNS = (Out::W + (Out::W + MOST - 1) / MOST - 1) / ((Out::W + MOST - 1) / MOST);
             for (int example = 0; example < n; example++)
-                in_pieces<Out::H, MOST / COLUMNS>([&](auto rows, int y) {
-                    in_pieces<Out::W, COLUMNS>([&](auto columns, int x) {
+                in_chunks<Out::H, MOST / COLUMNS>([&](auto rows, int y) {
+                    in_chunks<Out::W, COLUMNS>([&](auto columns, int x) {
                         body(rows, columns, example * In::SIZE + y * IN_ROW + x * IN_STEP,
                              example * Out::SIZE + y * OUT_ROW + x * OUT_STEP);
                     });
@@ -290,12 +290,12 @@ struct Convolution {
 
     // Sums over the positions of all n examples in registers first: fewer stores, and a smaller rounding error.
     template <int ROWS, int COLUMNS, int CHANNELS, int VECTORS>
-    static ALWAYS_INLINE void weights_tile(const float* in, const float* slope, float* gradient, int n) {
+    static ALWAYS_INLINE void weights_tile(const float* in, const float* grad, float* gradient, int n) {
         Vector sum[ROWS][COLUMNS][CHANNELS][VECTORS] = {};
         for (int example = 0; example < n; example++)
             for (int y = 0; y < Out::H; y++) {
                 const float* x = in + example * In::SIZE + y * STRIDE * In::ROW;
-                const float* s = slope + example * Out::SIZE + y * Out::ROW;
+                const float* s = grad + example * Out::SIZE + y * Out::ROW;
                 for (int column = 0; column < Out::W; column++, x += IN_STEP, s += OUT_STEP) {
                     Vector values[VECTORS];
                     UNROLL for (int v = 0; v < VECTORS; v++) values[v] = load(s + v * LANES);
@@ -317,36 +317,36 @@ struct Convolution {
     }
 
     template <int VECTORS>
-    static ALWAYS_INLINE void bias_tile(const float* slope, float* gradient, int n) {
+    static ALWAYS_INLINE void bias_tile(const float* grad, float* gradient, int n) {
         Vector sum[VECTORS] = {};
         for (int example = 0; example < n; example++)
             for (int y = 0; y < Out::H; y++)
                 for (int x = 0; x < Out::W; x++)
                     UNROLL for (int v = 0; v < VECTORS; v++)
-                        sum[v] += load(slope + example * Out::SIZE + y * Out::ROW + x * OUT_STEP + v * LANES);
+                        sum[v] += load(grad + example * Out::SIZE + y * Out::ROW + x * OUT_STEP + v * LANES);
         UNROLL for (int v = 0; v < VECTORS; v++) store(gradient + v * LANES, load(gradient + v * LANES) + sum[v]);
     }
 
     template <int ROWS, int COLUMNS, int VECTORS, bool ONCE>
-    static ALWAYS_INLINE void input_tile(const float* transposed, const float* slope, float* in_slope) {
+    static ALWAYS_INLINE void input_tile(const float* transposed, const float* grad, float* in_grad) {
         Vector sum[ROWS][COLUMNS][VECTORS];
         UNROLL for (int r = 0; r < ROWS; r++)
             UNROLL for (int c = 0; c < COLUMNS; c++)
                 UNROLL for (int v = 0; v < VECTORS; v++)
-                    sum[r][c][v] = ONCE ? Vector{} : load(in_slope + r * IN_ROW + c * IN_STEP + v * LANES);
+                    sum[r][c][v] = ONCE ? Vector{} : load(in_grad + r * IN_ROW + c * IN_STEP + v * LANES);
         for (int o = 0; o < OUT; o++) {
             Vector w[VECTORS];
             UNROLL for (int v = 0; v < VECTORS; v++) w[v] = load(transposed + o * In::WIDTH + v * LANES);
             UNROLL for (int r = 0; r < ROWS; r++)
                 UNROLL for (int c = 0; c < COLUMNS; c++) {
-                    float value = slope[r * OUT_ROW + c * OUT_STEP + o];
+                    float value = grad[r * OUT_ROW + c * OUT_STEP + o];
                     UNROLL for (int v = 0; v < VECTORS; v++) sum[r][c][v] += value * w[v];
                 }
         }
         UNROLL for (int r = 0; r < ROWS; r++)
             UNROLL for (int c = 0; c < COLUMNS; c++)
                 UNROLL for (int v = 0; v < VECTORS; v++)
-                    store(in_slope + r * IN_ROW + c * IN_STEP + v * LANES, sum[r][c][v]);
+                    store(in_grad + r * IN_ROW + c * IN_STEP + v * LANES, sum[r][c][v]);
     }
 };
 
@@ -356,40 +356,40 @@ enum class Kind { relu, leaky_relu, tanh, sigmoid, gelu, silu };
 
 template <class At, Kind KIND>
 struct Activation {
-    // The slopes are kept from the forward pass, but for those that the sign of the output gives. (A dropped unit is not
-    // one with output 0: dropout keeps its own mask, and its backward pass comes before this one.)
+    // The forward pass keeps the derivatives, unless the sign of the output determines them. (A dropped unit is not one
+    // with output 0: dropout keeps its own mask, and its backward pass precedes this one.)
     static constexpr bool BY_SIGN = KIND == Kind::relu || KIND == Kind::leaky_relu;
     static constexpr int KEPT = BY_SIGN ? 0 : At::SIZE;
 
     static void forward(float* values, float* kept, int n) {
         for (int example = 0; example < n; example++, values += At::SIZE, kept += KEPT)
             At::each([&](int at) {
-                Vector x = load(values + at), y, slope;
-                if constexpr (KIND == Kind::relu) y = x < 0.0f ? Vector{} : x;  // lets NaN through
+                Vector x = load(values + at), y, derivative;
+                if constexpr (KIND == Kind::relu) y = x < 0.0f ? Vector{} : x;  // keeps NaN
                 if constexpr (KIND == Kind::leaky_relu) y = x < 0.0f ? 0.01f * x : x;
-                if constexpr (KIND == Kind::tanh) y = tanh(x), slope = 1.0f - y * y;
-                if constexpr (KIND == Kind::sigmoid) y = sigmoid(x), slope = y * (1.0f - y);
+                if constexpr (KIND == Kind::tanh) y = tanh(x), derivative = 1.0f - y * y;
+                if constexpr (KIND == Kind::sigmoid) y = sigmoid(x), derivative = y * (1.0f - y);
                 if constexpr (KIND == Kind::silu) {
                     Vector s = sigmoid(x);
-                    y = x * s, slope = s + y * (1.0f - s);
+                    y = x * s, derivative = s + y * (1.0f - s);
                 }
                 if constexpr (KIND == Kind::gelu) {
                     Vector cdf = 0.5f + 0.5f * erf(0.70710678f * x), density = exp(-0.5f * x * x) * 0.3989422804f;
-                    y = x * cdf, slope = cdf + x * density;
+                    y = x * cdf, derivative = cdf + x * density;
                 }
                 store(values + at, y);
-                if constexpr (!BY_SIGN) store(kept + at, slope);
+                if constexpr (!BY_SIGN) store(kept + at, derivative);
             });
     }
 
-    static void backward(float* slopes, const float* values, const float* kept, int n) {
-        for (int example = 0; example < n; example++, slopes += At::SIZE, values += At::SIZE, kept += KEPT)
+    static void backward(float* grads, const float* values, const float* kept, int n) {
+        for (int example = 0; example < n; example++, grads += At::SIZE, values += At::SIZE, kept += KEPT)
             At::each([&](int at) {
-                Vector g = load(slopes + at);
+                Vector g = load(grads + at);
                 if constexpr (BY_SIGN)
-                    store(slopes + at, load(values + at) > 0.0f ? g : (KIND == Kind::relu ? 0.0f : 0.01f) * g);
+                    store(grads + at, load(values + at) > 0.0f ? g : (KIND == Kind::relu ? 0.0f : 0.01f) * g);
                 else
-                    store(slopes + at, g * load(kept + at));
+                    store(grads + at, g * load(kept + at));
             });
     }
 
@@ -397,7 +397,7 @@ struct Activation {
     static ALWAYS_INLINE Vector sigmoid(Vector x) { return reciprocal(1.0f + exp(-x)); }
 };
 
-// ---- Dropout, in place: the masks of zoo_builder/dropout.py, bit for bit ----
+// ---- Dropout, in place: the masks of zoo_builder/networks/dropout.py, bit for bit ----
 
 static inline uint64_t mix64(uint64_t x) {
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
@@ -415,7 +415,7 @@ static ALWAYS_INLINE Words mix32(Words x) {
 
 struct DropoutStep {  // of one model
     bool active;
-    int16_t threshold;  // a unit is kept where its 16 bits, as a signed number, reach it
+    int16_t threshold;  // a unit is kept if its 16 bits, as a signed number, reach it
     float scale;
     uint64_t step;
 };
@@ -423,10 +423,10 @@ struct DropoutStep {  // of one model
 template <class At>
 struct Dropout {
     static constexpr int PAIRS = (At::CHANNELS + 1) / 2, WORDS = At::H * At::W * PAIRS;
-    // One int16 per unit, all ones where it is kept; the slack is read, not used, beyond the last position.
+    // One int16 per unit, all ones if it is kept; the slack beyond the last position is read but not used.
     static constexpr int KEPT = round_up(2 * WORDS, 2 * LANES) + 2 * LANES;
 
-    // first: the place in the batch of the first of these n examples.
+    // first: the position in the batch of the first of these n examples.
     static void forward(float* values, int16_t* kept, const DropoutStep& dropout, uint64_t seed, int first, int n) {
         for (int example = 0; example < n; example++, values += At::SIZE, kept += KEPT) {
             uint64_t at = uint64_t(first + example) * 0xD1B54A32D192ED03ull;
@@ -441,9 +441,9 @@ struct Dropout {
         }
     }
 
-    static void backward(float* slopes, const int16_t* kept, const DropoutStep& dropout, int n) {
-        for (int example = 0; example < n; example++, slopes += At::SIZE, kept += KEPT)
-            multiply(slopes, kept, dropout.scale);
+    static void backward(float* grads, const int16_t* kept, const DropoutStep& dropout, int n) {
+        for (int example = 0; example < n; example++, grads += At::SIZE, kept += KEPT)
+            multiply(grads, kept, dropout.scale);
     }
 
    private:
@@ -473,12 +473,12 @@ struct GlobalAveragePool {
             }
     }
 
-    static void backward(const float* slope, float* in_slope, int n) {
-        for (int example = 0; example < n; example++, slope += Out::SIZE, in_slope += In::SIZE)
+    static void backward(const float* grad, float* in_grad, int n) {
+        for (int example = 0; example < n; example++, grad += Out::SIZE, in_grad += In::SIZE)
             for (int c = 0; c < In::WIDTH; c += LANES) {
-                Vector share = load(slope + c) * (1.0f / (In::H * In::W));
+                Vector share = load(grad + c) * (1.0f / (In::H * In::W));
                 for (int y = 0; y < In::H; y++)
-                    for (int x = 0; x < In::W; x++) store(in_slope + In::FIRST + y * In::ROW + x * In::POSITION + c, share);
+                    for (int x = 0; x < In::W; x++) store(in_grad + In::FIRST + y * In::ROW + x * In::POSITION + c, share);
             }
     }
 };
@@ -491,22 +491,22 @@ struct MaxPool {
             for (int y = 0; y < SIZE; y++)
                 for (int x = 0; x < SIZE; x++) {
                     Vector value = load(in + in_at + y * In::ROW + x * In::POSITION);
-                    largest = value <= largest ? largest : value;  // takes NaN
+                    largest = value <= largest ? largest : value;  // keeps NaN
                 }
             store(out + out_at, largest);
         });
     }
 
     // The first of equal values gets the gradient, as in torch.
-    static void backward(const float* in, const float* out, const float* slope, float* in_slope, int n) {
-        std::memset(in_slope, 0, sizeof(float) * In::SIZE * n);
+    static void backward(const float* in, const float* out, const float* grad, float* in_grad, int n) {
+        std::memset(in_grad, 0, sizeof(float) * In::SIZE * n);
         windows(n, [&](int in_at, int out_at) {
-            Vector largest = load(out + out_at), left = load(slope + out_at);
+            Vector largest = load(out + out_at), left = load(grad + out_at);
             for (int y = 0; y < SIZE; y++)
                 for (int x = 0; x < SIZE; x++) {
                     int at = in_at + y * In::ROW + x * In::POSITION;
                     Integers here = load(in + at) == largest;
-                    store(in_slope + at, here ? left : Vector{});
+                    store(in_grad + at, here ? left : Vector{});
                     left = here ? Vector{} : left;
                 }
         });
@@ -524,17 +524,16 @@ struct MaxPool {
     }
 };
 
-// Adds a subsampled earlier image with fewer or equally many channels. Zero channels need no care: the earlier image's
-// padding channels are masked away.
+// Adds a subsampled earlier image with as many channels or fewer. The earlier image's padding channels are masked out.
 template <class Earlier, class Later, int STRIDE>
 struct Shortcut {
     static void forward(const float* earlier, float* later, int n) {
         each(n, [&](int from, int to, Vector mask) { store(later + to, load(later + to) + load(earlier + from) * mask); });
     }
 
-    static void backward(const float* slope, float* earlier_slope, int n) {  // adds
+    static void backward(const float* grad, float* earlier_grad, int n) {  // adds
         each(n, [&](int from, int to, Vector mask) {
-            store(earlier_slope + from, load(earlier_slope + from) + load(slope + to) * mask);
+            store(earlier_grad + from, load(earlier_grad + from) + load(grad + to) * mask);
         });
     }
 
@@ -567,11 +566,11 @@ static void move(const float* from, float* to, int n) {
 
 // ---- Batch normalization, in place ----
 
-// What a pass over a whole batch has summed up for each channel; a pass may come in pieces.
+// Sums over a whole batch for each channel, added up chunk by chunk.
 template <int WIDTH>
 struct ChannelSums {
     double first[WIDTH], second[WIDTH];
-    float shift[WIDTH];  // subtracted from values before they are squared, so that no digits are lost
+    float shift[WIDTH];  // subtracted from values before squaring, so that no digits are lost
 
     void clear() { std::memset(this, 0, sizeof *this); }
 };
@@ -592,7 +591,7 @@ struct Norm {
             flat[c] = packed[c], flat[At::CHANNELS + c] = packed[At::WIDTH + c];
     }
 
-    // Adds n more examples to the sums that the statistics follow from; ``begin`` at the first of a batch.
+    // Adds n more examples to the sums for the statistics; ``begin`` for the first of a batch.
     static void gather(const float* values, Sums& sums, bool begin, int n) {
         if (begin) {
             sums.clear();
@@ -638,12 +637,12 @@ struct Norm {
     }
 
     // Adds n more examples to the gradients of bias (first) and weight (second).
-    static void gather_slopes(const float* slopes, const float* kept, Sums& sums, bool begin, int n) {
+    static void gather_grads(const float* grads, const float* kept, Sums& sums, bool begin, int n) {
         if (begin) sums.clear();
         for (int c = 0; c < At::WIDTH; c += LANES)
             add(sums, c, n, [&](int at, Vector& first, Vector& second) {
-                Vector slope = load(slopes + at + c);
-                first += slope, second += slope * load(kept + at + c);
+                Vector grad = load(grads + at + c);
+                first += grad, second += grad * load(kept + at + c);
             });
     }
 
@@ -652,7 +651,7 @@ struct Norm {
             gradient[c] += float(sums.second[c]), gradient[At::WIDTH + c] += float(sums.first[c]);
     }
 
-    static void backward(const float* weights, const float* moments, const float* kept, const Sums& sums, float* slopes,
+    static void backward(const float* weights, const float* moments, const float* kept, const Sums& sums, float* grads,
                          bool training, int count, int n) {
         const double share = training ? 1 / (double(count) * At::H * At::W) : 0;
         for (int c = 0; c < At::WIDTH; c += LANES) {
@@ -660,7 +659,7 @@ struct Norm {
             for (int lane = 0; lane < LANES; lane++)
                 bias[lane] = float(sums.first[c + lane] * share), weight[lane] = float(sums.second[c + lane] * share);
             positions(n, [&](int at) {
-                store(slopes + at + c, scale * (load(slopes + at + c) - bias - load(kept + at + c) * weight));
+                store(grads + at + c, scale * (load(grads + at + c) - bias - load(kept + at + c) * weight));
             });
         }
     }
@@ -693,21 +692,21 @@ struct Norm {
 
 // ---- Loss ----
 
-// The sum over n examples of -log softmax(logits)[label]; slopes become share * (softmax - one-hot).
+// The sum over n examples of -log softmax(logits)[label]; grads become share * (softmax - one-hot).
 template <class At>
-static double cross_entropy(const float* logits, const int64_t* labels, float* slopes, float share, int n) {
+static double cross_entropy(const float* logits, const int64_t* labels, float* grads, float share, int n) {
     double total = 0;
-    for (int example = 0; example < n; example++, logits += At::SIZE, slopes += At::SIZE) {
+    for (int example = 0; example < n; example++, logits += At::SIZE, grads += At::SIZE) {
         float largest = logits[0];
         for (int c = 1; c < At::CHANNELS; c++) largest = std::max(largest, logits[c]);
         float sum = 0;
-        for (int c = 0; c < At::WIDTH; c += LANES) store(slopes + c, exp(load(logits + c) - largest));
-        for (int c = At::CHANNELS; c < At::WIDTH; c++) slopes[c] = 0;
-        for (int c = 0; c < At::CHANNELS; c++) sum += slopes[c];
+        for (int c = 0; c < At::WIDTH; c += LANES) store(grads + c, exp(load(logits + c) - largest));
+        for (int c = At::CHANNELS; c < At::WIDTH; c++) grads[c] = 0;
+        for (int c = 0; c < At::CHANNELS; c++) sum += grads[c];
         int label = int(labels[example]);
         total += std::log(sum) - (logits[label] - largest);
-        for (int c = 0; c < At::WIDTH; c += LANES) store(slopes + c, load(slopes + c) * (share / sum));
-        slopes[label] -= share;
+        for (int c = 0; c < At::WIDTH; c += LANES) store(grads + c, load(grads + c) * (share / sum));
+        grads[label] -= share;
     }
     return total;
 }

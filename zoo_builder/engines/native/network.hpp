@@ -8,21 +8,21 @@
 
 enum Optimizer { sgd, adam, rmsprop };
 
-struct Settings {  // of one run; the constants are those of zoo_builder/training.py
+struct Settings {  // of one run; the constants are those of zoo_builder/training/settings.py
     int32_t optimizer;
     float learning_rate, l2, momentum;
     double dropout;
 };
 
-// Hands out pieces of one allocation; without memory, it only counts.
+// Divides one allocation into arrays; without memory, it only counts.
 struct Memory {
     float* memory;
     size_t used = 0;
     template <class T>
     T* next(size_t floats) {
-        float* piece = memory ? memory + used : nullptr;
+        float* chunk = memory ? memory + used : nullptr;
         used += (floats + 15) / 16 * 16;
-        return reinterpret_cast<T*>(piece);
+        return reinterpret_cast<T*>(chunk);
     }
 };
 
@@ -39,7 +39,7 @@ struct Floats {  // zeros, on a cache line's boundary
 template <class Network>
 struct Model {
     Network network;
-    int capacity;  // examples at once
+    int capacity;  // examples of a chunk
     Floats weights, gradient, partial, running, memory;
 
     explicit Model(int most)
@@ -72,7 +72,7 @@ struct Model {
             load_images(images, indices + first, n);
             for (int i = 0; i < n; i++) chosen[i] = labels[indices[first + i]];
             network.forward(weights.data, running.data, dropout, seeds, training, first, n);
-            loss += cross_entropy<typename Network::Output>(network.output(), chosen.data(), network.output_slope(),
+            loss += cross_entropy<typename Network::Output>(network.output(), chosen.data(), network.output_grad(),
                                                             1.0f / batch, n);
             network.backward(weights.data, partial.data, dropout, training, n);
             // Summed in groups of examples, then over groups: one long sum in float32 would lose digits.
@@ -104,19 +104,19 @@ void update(const Settings& run, float* weights, const float* gradient, float* f
         return x;
     };
     for (size_t i = 0; i < size; i += LANES) {
-        Vector w = load(weights + i), slope = load(gradient + i) + run.l2 * w, m = load(first + i);
+        Vector w = load(weights + i), decayed = load(gradient + i) + run.l2 * w, m = load(first + i);
         if (run.optimizer == sgd) {
-            m = m * run.momentum + slope;
+            m = m * run.momentum + decayed;
             w -= run.learning_rate * m;
         } else if (run.optimizer == adam) {
             Vector v = load(second + i);
-            m += 0.1f * (slope - m);
-            v = v * 0.999f + slope * slope * 0.001f;
+            m += 0.1f * (decayed - m);
+            v = v * 0.999f + decayed * decayed * 0.001f;
             w -= rate * m / (square_root(v) / root2 + 1e-8f);
             store(second + i, v);
         } else {
-            Vector v = load(second + i) * 0.99f + slope * slope * 0.01f;
-            m = m * run.momentum + slope / (square_root(v) + 1e-8f);
+            Vector v = load(second + i) * 0.99f + decayed * decayed * 0.01f;
+            m = m * run.momentum + decayed / (square_root(v) + 1e-8f);
             w -= run.learning_rate * m;
             store(second + i, v);
         }
@@ -127,7 +127,7 @@ void update(const Settings& run, float* weights, const float* gradient, float* f
 
 template <class Network>
 int examples_at_once(int64_t batch) {
-    return int(Network::WHOLE_BATCHES ? batch : std::min<int64_t>(Network::BLOCK, batch));
+    return int(Network::WHOLE_BATCHES ? batch : std::min<int64_t>(Network::CHUNK, batch));
 }
 
 }  // namespace
@@ -178,7 +178,7 @@ double differentiate(double rate, const uint64_t* seeds, int64_t step, const flo
 template <class Network>
 void evaluate(const float* weights, const float* buffers, const uint8_t* images, const int64_t* indices, int64_t count,
               float* logits) {
-    Model<Network> model(int(std::min<int64_t>(Network::BLOCK, count)));
+    Model<Network> model(int(std::min<int64_t>(Network::CHUNK, count)));
     model.take(weights, buffers);
     for (int64_t start = 0; start < count; start += model.capacity) {
         int n = int(std::min<int64_t>(model.capacity, count - start));
@@ -190,7 +190,7 @@ void evaluate(const float* weights, const float* buffers, const uint8_t* images,
     }
 }
 
-// A negative result, which none of these has otherwise, says that memory is short: no exception may reach the caller.
+// A negative result, which is otherwise impossible, means out of memory: no exception may reach the caller.
 #define EXPORT(Network)                                                                                               \
     extern "C" int64_t gengap_train(const Settings* run, const uint64_t* seeds, float* weights, float* buffers,        \
                                     float* first, float* second, const uint8_t* images, const int64_t* labels,         \
