@@ -67,7 +67,7 @@ def test_comparisons_equal_a_plain_loop_over_resampled_models(table):
             yield tau(predictions[first], rows) - tau(predictions[second], rows)
 
     ranking = rank(scores, values, range(4))
-    assert ranking.order == tuple(np.argsort([-value for value in values]))
+    assert ranking.order == tuple(np.argsort(-np.array(values, dtype=float)))
     for place, method in enumerate(ranking.order[1:], start=1):
         for found, other in (
             (ranking.standings[method].to_leader, ranking.order[0]),
