@@ -1,14 +1,32 @@
+"""Records come back as they were written, of every schema; broken ones are named."""
+
 import errno
 import json
 import os
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.records import Record, read_records, write
+from benchmark.records import SCHEMA, STATUSES, Record, read_records, write
 from zoo_builder.errors import InputError
+
+RESULTS = Path(__file__).parents[2] / "results"
+# The scores and the reference of a record of schema 1, the first of cifar10-gs; the other keys are those of schema 2.
+SCHEMA_1 = {
+    "schema": 1,
+    "scores": {
+        "tau": {"value": -0.004239873809703296, "low": -0.10444128205255143, "high": 0.10265058423162328},
+        "mae": {"value": 0.43010631375924807, "low": 0.3769529837054867, "high": 0.4884345699149993},
+    },
+    "reference": {
+        "tie_ceiling": 0.9995564426483936,
+        "tie_fraction": 0.0008869179600886918,
+        "noise_floor": {"median": -0.002587991973124262, "p95": 0.08343686121352618},
+    },
+}
 
 
 @pytest.fixture
@@ -140,3 +158,46 @@ def test_predictions_that_are_lost_or_cut_are_named(record, predictions, tmp_pat
 def test_the_file_holds_the_fields_and_nothing_else(record, predictions, tmp_path):
     path = write(record, predictions, tmp_path)
     assert list(json.loads(path.read_text())) == [name for name in asdict(record) if name != "path"]
+
+
+@pytest.fixture
+def of_schema_2():
+    """The newest committed record of schema 2 that has scores."""
+    found = (json.loads(path.read_text()) for path in sorted(RESULTS.glob("*/*/*.json"), reverse=True))
+    return next(content for content in found if content["schema"] == 2 and content["scores"])
+
+
+def test_a_record_of_schema_2_is_read(of_schema_2, tmp_path):
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(of_schema_2))
+    record = Record.load(path)
+    assert (record.schema, record.method, record.headline) == (SCHEMA, of_schema_2["entrant"], "tau")
+    same = of_schema_2.keys() - {"schema", "entrant"}
+    assert {name: getattr(record, name) for name in same} == {name: of_schema_2[name] for name in same}
+
+
+def test_a_record_of_schema_1_is_read(of_schema_2, tmp_path):
+    content = {key: value for key, value in of_schema_2.items() if key != "undefined"} | SCHEMA_1
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(content))
+    record = Record.load(path)
+    assert (record.schema, record.method, record.headline) == (SCHEMA, content["entrant"], "tau")
+    assert (record.scores, record.undefined) == (SCHEMA_1["scores"], {})
+    assert record.reference["noise_floors"] == {"tau": SCHEMA_1["reference"]["noise_floor"]}
+    assert "noise_floor" not in record.reference
+
+
+def test_every_committed_record_is_read():
+    records = read_records(RESULTS)
+    assert records
+    assert all(record.schema == SCHEMA for record in records)
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_failure_and_a_timeout_are_errors_of_the_method(record, status):
+    assert replace(record, status=status).is_error == (status in ("failed", "timeout"))
+
+
+def test_as_json_a_record_has_its_keys_and_its_path(record, predictions, tmp_path):
+    path = write(record, predictions, tmp_path)
+    assert Record.load(path).to_json() == json.loads(path.read_text()) | {"path": str(path)}

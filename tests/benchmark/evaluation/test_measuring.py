@@ -1,8 +1,6 @@
-"""Measures of a whole zoo: the same values however they were computed, nothing lost, nothing stale."""
+"""Measures of a whole zoo: the same values however they are computed, none lost, none stale."""
 
-import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -15,17 +13,12 @@ import pandas as pd
 import pytest
 import torch
 
-from baselines import measures as families_of_measures
-from baselines.measures import families, measures
+from baselines.measures import measures
 from baselines.measures.compute import compute
 from baselines.measures.measure import Measure
-from benchmark.commands.main import main
 from benchmark.evaluation import measuring
-from benchmark.evaluation.evaluate import evaluate
-from benchmark.evaluation.measuring import measure, not_at_hand, read, select
-from benchmark.evaluation.selection import find_methods
+from benchmark.evaluation.measuring import FAST, measure, not_stored, read, select
 from benchmark.evaluation.views import make_view
-from benchmark.tasks import find_task
 from zoo_builder.errors import InputError
 from zoo_builder.lock import only_process
 from zoo_builder.store.zoo import Zoo
@@ -33,16 +26,14 @@ from zoo_builder.store.zoo import Zoo
 FAMILIES = ("norms", "path", "output")
 
 
-@pytest.fixture
-def zoo(small_zoo, tmp_path) -> Zoo:
-    """A copy of the small zoo, to write beside."""
-    shutil.copytree(small_zoo.root, tmp_path / "zoo")
-    return Zoo.open(tmp_path / "zoo")
-
-
 def sorted_values(table: pd.DataFrame) -> pd.DataFrame:
     columns = ["model_id", "measure", "value", "status", "reason"]
     return table[columns].sort_values(["measure", "model_id"], ignore_index=True)
+
+
+def part_runs(zoo: Zoo) -> int:
+    """The runs of the first part."""
+    return zoo.parts[0].runs
 
 
 def part_files(zoo: Zoo) -> list:
@@ -65,7 +56,7 @@ def test_the_table_holds_what_compute_gives(zoo):
 
 
 def test_only_what_is_missing_is_computed(zoo):
-    assert len(zoo.manifest["parts"]) > 1
+    assert len(zoo.parts) > 1
     measure(zoo, select(["norms"]))
     whole = {path: path.read_bytes() for path in part_files(zoo)}
     missing = []
@@ -74,14 +65,13 @@ def test_only_what_is_missing_is_computed(zoo):
     assert {path: path.read_bytes() for path in part_files(zoo)} == whole
     part_files(zoo)[0].unlink()
     measure(zoo, select(["norms", "path-norm-identity"]), start=missing.append)
-    first = zoo.manifest["parts"][0]["runs"]
-    assert missing[1] == first * len(select(["norms"])) + len(zoo.final)
+    assert missing[1] == part_runs(zoo) * len(select(["norms"])) + len(zoo.final)
     assert set(read(zoo)["measure"]) == {m.name for m in select(["norms", "path-norm-identity"])}
     assert not read(zoo)[["model_id", "measure"]].duplicated().any()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-def test_a_killed_run_goes_on(zoo, small_zoo):
+def test_a_killed_run_is_resumed(zoo):
     command = [
         sys.executable,
         "-m",
@@ -110,12 +100,10 @@ def interrupts(context):
 def test_measures_of_a_part_that_is_interrupted_are_kept(zoo, monkeypatch):
     kept = select(["norms"])
     last = Measure("last", interrupts, "weights", "weights", "a test", "a test")
-    monkeypatch.setattr(measuring, "select", lambda names: [*kept, last])
     monkeypatch.setattr(measuring, "SAVED_EVERY", 0)
     with pytest.raises(KeyboardInterrupt):
         measure(zoo, [*kept, last])
-    monkeypatch.undo()
-    first = zoo.final.iloc[: zoo.manifest["parts"][0]["runs"]]
+    first = zoo.final.iloc[: part_runs(zoo)]
     first = first[first["architecture"] == first["architecture"].iloc[0]]
     missing = []
     table = measure(zoo, kept, start=missing.append)
@@ -136,28 +124,31 @@ def fails_for_a_while(context):
     raise MemoryError("not now")
 
 
-def test_failed_measures_are_tried_again_and_old_versions_and_other_weights_count_for_nothing(zoo, monkeypatch):
+def test_failed_measures_are_tried_again_and_old_versions_and_other_weights_count_for_nothing(zoo):
     row = Measure("moody", fails_for_a_while, "weights", "weights", "a test", "a test")
-    everything = families()
-
-    def use(measure: Measure) -> None:
-        for module in (measuring, families_of_measures):
-            monkeypatch.setattr(module, "families", lambda: {**everything, "moods": (measure,)})
-        monkeypatch.setattr(measuring, "measures", lambda: (*measures(), measure))
-
-    use(row)
-    table = measure(zoo, select(["moods"]))
+    table = measure(zoo, [row])
     assert set(table["status"]) == {"failed"}
     assert set(table["reason"]) == {"the measure failed: MemoryError: not now"}
-    use(replace(row, function=lambda context: torch.ones(len(context))))
-    table = measure(zoo, select(["moods"]))
+    ones = replace(row, function=lambda context: torch.ones(len(context)))
+    table = measure(zoo, [ones])
     assert (set(table["status"]), set(table["value"])) == ({"ok"}, {1.0})
-    use(replace(row, function=lambda context: torch.zeros(len(context)), version=2))
-    assert read(zoo).empty
-    assert set(measure(zoo, select(["moods"]))["value"]) == {0.0}
+    zeros = replace(row, function=lambda context: torch.zeros(len(context)), version=2)
+    assert read(zoo, [zeros]).empty
+    assert len(read(zoo, [ones])) == len(zoo.final)
+    assert set(measure(zoo, [zeros])["value"]) == {0.0}
+    assert read(zoo, [ones]).empty
     stale = pd.read_parquet(part_files(zoo)[0]).assign(weights="0" * 64)
     stale.to_parquet(part_files(zoo)[0], index=False)
-    assert len(read(zoo)) == len(zoo.final) - zoo.manifest["parts"][0]["runs"]
+    assert len(read(zoo, [zeros])) == len(zoo.final) - part_runs(zoo)
+
+
+def test_the_measures_of_another_run_stay(zoo):
+    row = Measure("mine", lambda context: torch.ones(len(context)), "weights", "weights", "a test", "a test")
+    measure(zoo, [row])
+    table = measure(zoo, select(["weight-norm"]))
+    assert set(table["measure"]) == {"weight-norm"}
+    assert set(read(zoo)["measure"]) == {"weight-norm"}, "read gives built-in measures alone"
+    assert len(read(zoo, [row])) == len(zoo.final)
 
 
 def test_names_are_measures_families_fast_and_all():
@@ -176,58 +167,13 @@ def test_a_damaged_table_is_named(zoo):
         measure(zoo, select(["weight-norm"]))
 
 
-def test_the_command_prints_a_line_per_measure(zoo, capsys):
-    assert main(["measure", str(zoo.root), "--measures", "norms", "inverse-margin", "--workers", "1"]) == 0
-    out = capsys.readouterr().out
-    assert re.search(r"weight-norm +64/64 +\d", out)
-    assert "the 10th percentile of the training margins is not positive" in out
-    assert main(["measure", str(zoo.root), "--measures", "nroms"]) == 2
-    assert "unknown measure 'nroms' (did you mean 'norms'?)" in capsys.readouterr().err
-    assert main(["measure", str(zoo.root), "--measures", "mine.py:mine"]) == 2
-    assert "mine.py:mine is not built in: `gengap run complexity mine.py:mine" in capsys.readouterr().err
-
-
-def test_scores_read_what_was_measured(zoo, tmp_path, monkeypatch):
-    """The records are those of values computed in a process of their own, and no process is started."""
-    task = find_task("complexity", "small")
-    methods = find_methods(["path-norm", "negative-margin"], task)
-    computed = evaluate(task, methods, zoo, tmp_path / "computed")
-    measure(zoo, select(["path", "output"]))
-    monkeypatch.setattr("benchmark.evaluation.evaluate.answers_of", None)
-    for record, before in zip(evaluate(task, methods, zoo, tmp_path / "read"), computed, strict=True):
-        assert record.scores == before.scores
-        assert record.coverage == before.coverage
-        assert (record.peak_memory_mib, before.peak_memory_mib is None) == (None, False)
-        pd.testing.assert_frame_equal(record.predictions(), before.predictions(), rtol=1e-4)
-
-
-def test_all_stands_for_slow_measures_where_they_have_been_measured(zoo, monkeypatch):
-    slow = Measure("slow", lambda context: torch.ones(len(context)), "weights", "search", "a test", "a test")
-    everything = families()
-    for module in (measuring, families_of_measures):
-        monkeypatch.setattr(module, "families", lambda: {**everything, "slow-ones": (slow,)})
-    monkeypatch.setattr(measuring, "measures", lambda: (*measures(), slow))
-    assert "slow" in not_at_hand(zoo)
-    measure(zoo, [slow])
-    assert "slow" not in not_at_hand(zoo)
-    task = find_task("complexity", "small")
-    assert "path-norm" in [method.name for method in find_methods(["all"], task)]
-    assert [method.name for method in find_methods(["slow-ones", "weight-norm", "slow-ones"], task)] == [
-        "slow",
-        "weight-norm",
-    ]
-    assert "path-norm" not in [method.name for method in find_methods(["all"], task, left_out=["path-norm"])]
-
-
-def test_measures_are_listed_with_their_sources(capsys):
-    assert main(["measures"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines.index("") == 1 + len(measures())
-    assert lines[0].split() == ["measure", "family", "cost", "needs", "formula", "source"]
-    assert any(line.startswith("cost   free: ") for line in lines)
-    assert main(["measures", "path", "weight-norm", "--json"]) == 0
-    listed = json.loads(capsys.readouterr().out)
-    assert [row["name"] for row in listed] == ["weight-norm", *(measure.name for measure in select(["path"]))]
+def test_slow_measures_are_not_stored_until_they_have_been_measured(zoo):
+    assert not_stored(zoo) == [m.name for m in measures() if m.cost not in FAST]
+    slow = next(measure for measure in measures() if measure.cost == "search")
+    # In its place one that takes no time: what is stored are its name and its version.
+    measure(zoo, [replace(slow, function=lambda context: torch.ones(len(context)))])
+    assert slow.name not in not_stored(zoo)
+    assert len(not_stored(zoo)) == len([m for m in measures() if m.cost not in FAST]) - 1
 
 
 def test_measures_of_weights_ask_for_no_images(zoo, tmp_path, monkeypatch):
@@ -236,5 +182,5 @@ def test_measures_of_weights_ask_for_no_images(zoo, tmp_path, monkeypatch):
     for workers in (1, 2):
         table = measure(zoo, select(["norms"])[:workers], workers=workers)
         assert len(table) == workers * len(zoo.final)
-    with pytest.raises(InputError, match=r"moved is not a folder: .* was built from there: say with --data where it"):
+    with pytest.raises(InputError, match=r"moved is not a folder: .* was built from there: .* as `data_root`"):
         measure(zoo, select(["output"]))

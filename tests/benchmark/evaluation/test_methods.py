@@ -1,0 +1,72 @@
+import pytest
+
+from baselines.estimators import estimators
+from baselines.measures import measures
+from baselines.predictors import predictors
+from benchmark.evaluation.methods import Method, builtin_methods, describe, load_object
+from benchmark.evaluation.oracle import ORACLES
+from benchmark.tasks import KINDS
+from zoo_builder.errors import InputError
+
+
+def test_every_built_in_method_has_a_description() -> None:
+    methods = builtin_methods()
+    assert list(methods) == [row.name for row in (*measures(), *predictors(), *estimators())] + list(ORACLES)
+    assert {method.kind for method in methods.values()} == set(KINDS.values())
+    assert all(method.builtin and method.citation for method in methods.values())
+    assert {name for name, method in methods.items() if method.control} >= {"hyperparameters", "random", *ORACLES}
+
+
+def test_a_description_survives_json() -> None:
+    method = builtin_methods()["nfn-np"]
+    assert method.to_json()["kind"] == "predictor"
+    assert Method.from_json(method.to_json()) == method
+
+
+def test_a_function_is_a_measure_of_the_training_data(tmp_path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text('def path_length(context):\n    """sum of lengths\n\n    More."""\n')
+    method = describe(f"{file}:path_length", load_object(f"{file}:path_length"))
+    assert (method.name, method.kind.name, method.access) == ("path-length", "measure", "train-data")
+    assert (method.formula, method.citation, method.builtin) == ("sum of lengths", f"{file}:path_length", False)
+
+
+def test_a_file_is_executed_once_and_imports_its_neighbours(tmp_path) -> None:
+    (tmp_path / "neighbour.py").write_text("import pathlib\nlog = pathlib.Path(__file__).with_name('log')\n")
+    (tmp_path / "log").write_text("")
+    file = tmp_path / "executed_once.py"
+    code = "import neighbour\nneighbour.log.write_text(neighbour.log.read_text() + 'x')\n"
+    file.write_text(code + "def a(context): 1\ndef b(context): 2\n")
+    load_object(f"{file}:a")
+    load_object(f"{file}:b")
+    assert (tmp_path / "log").read_text() == "x"
+
+
+def test_a_users_method_is_no_control(tmp_path) -> None:
+    file = tmp_path / "wishful.py"
+    file.write_text(
+        "class Mine:\n    name, access, citation, control = 'mine', 'weights', '', True\n"
+        "    def estimate(self, view): 1\n"
+    )
+    assert not describe(f"{file}:Mine", load_object(f"{file}:Mine")).control
+
+
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ("nfn-mp", r"unknown method 'nfn-mp' \(did you mean 'nfn-np'\?\)"),
+        ("mine.py", r"mine.py is a file: add the name of the class or function in it, as mine.py:Name"),
+        ("nothing.py:Mine", r"there is no file nothing.py: a method is given as path/to/file.py:Name"),
+        ("no_such_package:Mine", r"cannot import 'no_such_package': .*; use path/to/file.py:Name for a file"),
+        ("benchmark.tasks:TASK", r"benchmark.tasks has no 'TASK' \(did you mean 'TASKS'\?\)"),
+    ],
+)
+def test_what_cannot_be_found_is_named(reference: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        load_object(reference)
+
+
+def test_what_is_no_method_is_named() -> None:
+    words = r"x:y is not a method: expected a function of a MeasureContext, .* it is a int without name, access"
+    with pytest.raises(InputError, match=words):
+        describe("x:y", 3)
