@@ -19,11 +19,11 @@ from benchmark.scoring import ScoreError, finite
 from benchmark.scoring.kendall import PairOrder
 
 DRAWS = 2000
-# Pairs are counted digit by digit of the ranks in base _RADIX, for BLOCK draws at a time. BLAS multiplies matrices of
+# Pairs are counted digit by digit of the ranks in base _RADIX, for CHUNK draws at a time. BLAS multiplies matrices of
 # this size in the caller's thread; larger ones are split over threads that wait for each other, ten times as long on a
 # busy machine.
 _RADIX = 64
-BLOCK = 64
+CHUNK = 64
 
 
 @dataclass(frozen=True)
@@ -67,25 +67,35 @@ def resample(n: int, clusters: np.ndarray | None = None, draws: int = DRAWS, see
     return np.take(counts.T, clusters, axis=0)
 
 
-def bootstrap_tau(
-    predictions: np.ndarray, target: np.ndarray, clusters: np.ndarray | None = None, draws: int = DRAWS, seed: int = 0
-) -> np.ndarray:
-    """Kendall's tau-b of every method in every draw: float64 [E, draws].
+def checked_weights(weights: np.ndarray, n: int) -> np.ndarray:
+    """``weights`` as they are; ScoreError where they are not whole numbers [n, D]."""
+    weights = np.asarray(weights)
+    if weights.ndim != 2 or len(weights) != n or weights.dtype.kind not in "ui":
+        raise ScoreError(
+            f"weights of {n} models are whole numbers of shape [{n}, draws], got {weights.dtype} "
+            f"{list(weights.shape)}; make them with `resample`"
+        )
+    return weights
+
+
+def bootstrap_tau(predictions: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Kendall's tau-b of every method in every draw: float64 [E, D].
 
     A draw in which all targets are tied has no tau and is NaN; one in which all predictions are tied is 0.
 
     Args:
         predictions: [E, n]; NaN where a method is undefined, and its tau is over the other models.
         target: [n], finite.
-        clusters: [n] labels of the configurations; None for one run per configuration.
+        weights: [n, D], how often each model is in each draw, from ``resample``.
 
     Raises:
-        ScoreError: a target that is not finite, infinite predictions, wrong shapes, or fewer than 2 configurations.
+        ScoreError: a target that is not finite, infinite predictions, weights that are not whole numbers, or wrong
+            shapes.
     """
     target = finite(target, "target")
     predictions = stacked(predictions, len(target))
-    weights = resample(len(target), clusters, draws, seed)
-    taus = np.full((len(predictions), draws), np.nan)
+    weights = checked_weights(weights, len(target))
+    taus = np.full((len(predictions), weights.shape[1]), np.nan)
     for tau, prediction in zip(taus, predictions, strict=True):
         defined = ~np.isnan(prediction)
         if defined.any():
@@ -110,9 +120,9 @@ def _weighted_tau(prediction: np.ndarray, target: np.ndarray, weights: np.ndarra
     by_prediction = np.argsort(order.ranks)
     levels = list(levels_of(order.ranks))
     taus = []
-    for start in range(0, weights.shape[1], BLOCK):
+    for start in range(0, weights.shape[1], CHUNK):
         # float32 is exact here: its sums are whole numbers, which stay below 2^24 up to some 100,000 models.
-        drawn = weights[order.rows, start : start + BLOCK].astype(np.float32)
+        drawn = weights[order.rows, start : start + CHUNK].astype(np.float32)
         # Pairs of different models: the copies of one are tied in both, and would cancel in the difference.
         pairs = drawn.sum(axis=0).astype(np.float64) ** 2 - _squares(drawn)
         untied_prediction = pairs - _tied_pairs(drawn[by_prediction], order.prediction_sizes)

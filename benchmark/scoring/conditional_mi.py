@@ -23,7 +23,8 @@ from itertools import combinations
 
 import numpy as np
 
-from benchmark.scoring.grid import checked, checked_weights, conditioned_on, varied
+from benchmark.scoring.bootstrap import checked_weights
+from benchmark.scoring.grid import checked, conditioned_on, varied
 from benchmark.scoring.pairs import PairCounts, Table, minima, nats
 
 

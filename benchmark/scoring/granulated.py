@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.scoring import ScoreError
-from benchmark.scoring.bootstrap import BLOCK
+from benchmark.scoring.bootstrap import CHUNK
 from benchmark.scoring.grid import (
     checked,
     configuration_weights,
@@ -111,8 +111,8 @@ def bootstrap_granulated(
     for axis in axes:
         first, second, sizes = _cells(configurations, axis)
         order = _signs(target, first, second)
-        for start in range(0, drawn.shape[1], BLOCK):
-            here = slice(start, start + BLOCK)
+        for start in range(0, drawn.shape[1], CHUNK):
+            here = slice(start, start + CHUNK)
             pairs = drawn[first, here].astype(np.float64) * drawn[second, here]
             totals = neighbour_sums(pairs, sizes)
             cells = np.count_nonzero(totals, axis=0)

@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from benchmark.scoring import ScoreError, finite
+from benchmark.scoring.bootstrap import checked_weights
 
 MOST_GROUPS = 500
 
@@ -144,17 +145,6 @@ def counted(lengths: np.ndarray) -> np.ndarray:
 def neighbour_sums(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Sums over the first axis of ``values``, of ``lengths`` neighbours each; no length is 0."""
     return np.add.reduceat(values, np.cumsum(lengths) - lengths)
-
-
-def checked_weights(weights: np.ndarray, n: int) -> np.ndarray:
-    """``weights`` as they are; ScoreError where they are not whole numbers [n, D]."""
-    weights = np.asarray(weights)
-    if weights.ndim != 2 or len(weights) != n or weights.dtype.kind not in "ui":
-        raise ScoreError(
-            f"weights of {n} models are whole numbers of shape [{n}, draws], got {weights.dtype} "
-            f"{list(weights.shape)}; make them with bootstrap.resample"
-        )
-    return weights
 
 
 def configuration_weights(weights: np.ndarray, runs: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmark.scoring.bootstrap import BLOCK, discordant_partners, levels_of
+from benchmark.scoring.bootstrap import CHUNK, discordant_partners, levels_of
 from benchmark.scoring.grid import Set, labels
 from benchmark.scoring.kendall import PairOrder
 
@@ -89,8 +89,8 @@ class PairCounts:
         levels = list(levels_of(order.ranks))
         members = self._members[order.rows]
         partners = np.zeros((levels[0].rows.size, members.shape[1]), dtype=np.float32)
-        for start in range(0, members.shape[1], BLOCK):
-            here = slice(start, start + BLOCK)
+        for start in range(0, members.shape[1], CHUNK):
+            here = slice(start, start + CHUNK)
             for rows, _, counts in discordant_partners(levels, members[:, here]):
                 partners[rows, here] += counts
         in_order = np.empty_like(members)
@@ -182,7 +182,7 @@ def _united(unions: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 class _Drawn:
-    """Resampled models, sorted by group, with their draws in B blocks of d; the last one is filled up with empty draws.
+    """Resampled models, sorted by group, with their draws in B chunks of d; the last one is filled up with empty draws.
 
     Attributes:
         weights: [B, n, d], float32 where that is exact for all sums.
@@ -196,13 +196,13 @@ class _Drawn:
         self._groups = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
         # Whole numbers below 2^24: at most half of the ordered pairs of different models are greater in a vector.
         exact = np.float32 if int(weights.sum(axis=0, dtype=np.int64).max()) ** 2 < 1 << 25 else np.float64
-        blocks = -(-draws // BLOCK)
-        filled = np.zeros((n, blocks, -(-draws // blocks)), dtype=exact)
+        chunks = -(-draws // CHUNK)
+        filled = np.zeros((n, chunks, -(-draws // chunks)), dtype=exact)
         filled.reshape(n, -1)[:, :draws] = weights[self._order]
         self.weights = np.ascontiguousarray(filled.swapaxes(0, 1))
         self.sizes = self.sums(np.ones_like(self.weights))
-        # Room for what is held for each model, by rows in whole blocks: to take it anew costs more than to fill it.
-        self._partners, self._product = np.empty((2, blocks, -(-n // BLOCK) * BLOCK, filled.shape[2]), dtype=exact)
+        # Room for what is held for each model, by rows in whole chunks: to take it anew costs more than to fill it.
+        self._partners, self._product = np.empty((2, chunks, -(-n // CHUNK) * CHUNK, filled.shape[2]), dtype=exact)
 
     def sums(self, partners: np.ndarray) -> np.ndarray:
         """[B, groups, d]: weighted sums over the models of a group, of numbers [B, m, d] for the first m models."""
@@ -216,11 +216,11 @@ class _Drawn:
         """[B, G, G, d]: pairs with rank_i > rank_j by the group of i and of j."""
         tied = _tied(ranks)
         ranks = ranks[self._order]
-        blocks, groups, d = self.sizes.shape
-        pairs = np.empty((blocks, groups, groups, d), dtype=self.sizes.dtype)
+        chunks, groups, d = self.sizes.shape
+        pairs = np.empty((chunks, groups, groups, d), dtype=self.sizes.dtype)
         for number, group in enumerate(self._groups):
             rising = np.argsort(ranks[group])
-            smaller = np.zeros((blocks, len(rising) + 1, d), dtype=pairs.dtype)
+            smaller = np.zeros((chunks, len(rising) + 1, d), dtype=pairs.dtype)
             np.cumsum(self.weights[:, group][:, rising], axis=1, out=smaller[:, 1:])
             # Of two groups without ties, the pairs that are not greater one way are greater the other way.
             rows = len(ranks) if tied else group.stop
@@ -241,15 +241,15 @@ class _Drawn:
         target_or_tied: np.ndarray,
     ) -> np.ndarray:
         """[B, G, G, d]: pairs that are greater in the ranks of both; the others as in ``_table``."""
-        prediction, target = (self._blocks(ranks) for ranks in (prediction, target))
-        blocks, _, d = self.weights.shape
+        prediction, target = (self._chunks(ranks) for ranks in (prediction, target))
+        chunks, _, d = self.weights.shape
         # BLAS multiplies matrices of this size in the caller's thread, see ``bootstrap``.
-        most = BLOCK**2 // d
+        most = CHUNK**2 // d
         pairs = np.empty_like(greater)
         for number, group in enumerate(self._groups):
-            rows = -(-group.stop // BLOCK)
+            rows = -(-group.stop // CHUNK)
             partners, product = (
-                room[:, : rows * BLOCK].reshape(blocks, rows, BLOCK, d) for room in (self._partners, self._product)
+                room[:, : rows * CHUNK].reshape(chunks, rows, CHUNK, d) for room in (self._partners, self._product)
             )
             partners[:] = 0
             for start in range(group.start, group.stop, most):
@@ -266,11 +266,11 @@ class _Drawn:
         pairs[back] = target_greater[back] - alone
         return pairs
 
-    def _blocks(self, ranks: np.ndarray) -> np.ndarray:
-        """In the order of the groups, int32 [blocks, BLOCK, 1]; what fills the last block is greater than nothing."""
-        blocks = np.full((-(-len(ranks) // BLOCK), BLOCK, 1), -1, dtype=np.int32)
-        blocks.reshape(-1)[: len(ranks)] = ranks[self._order]
-        return blocks
+    def _chunks(self, ranks: np.ndarray) -> np.ndarray:
+        """In the order of the groups, int32 [chunks, CHUNK, 1]; what fills the last chunk is greater than nothing."""
+        chunks = np.full((-(-len(ranks) // CHUNK), CHUNK, 1), -1, dtype=np.int32)
+        chunks.reshape(-1)[: len(ranks)] = ranks[self._order]
+        return chunks
 
 
 def _table(

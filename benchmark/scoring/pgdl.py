@@ -25,7 +25,8 @@ from itertools import combinations
 import numpy as np
 
 from benchmark.scoring import ScoreError
-from benchmark.scoring.grid import NoGrid, checked, checked_weights, conditioned_on
+from benchmark.scoring.bootstrap import checked_weights
+from benchmark.scoring.grid import NoGrid, checked, conditioned_on
 from benchmark.scoring.pairs import PairCounts, Table, minima, nats
 
 NO_ENTROPY = "undefined: any two hyperparameters determine the order of the target, so no cell has entropy"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.scoring import ScoreError, finite, finite_pair, require_fractions
-from benchmark.scoring.bootstrap import DRAWS, resample, stacked
+from benchmark.scoring.bootstrap import checked_weights, stacked
 
 POINTS = 100  # accuracies and gaps are fractions; errors are reported in accuracy points
 
@@ -36,17 +36,15 @@ def mean_absolute_error(prediction: np.ndarray, target: np.ndarray) -> float:
     return POINTS * float(np.abs(prediction - target).mean())
 
 
-def bootstrap_mae(
-    predictions: np.ndarray, target: np.ndarray, clusters: np.ndarray | None = None, draws: int = DRAWS, seed: int = 0
-) -> np.ndarray:
-    """Mean absolute error of every method in every draw: float64 [E, draws], in accuracy points.
+def bootstrap_mae(predictions: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean absolute error of every method in every draw: float64 [E, D], in accuracy points.
 
-    Arguments, errors and draws are those of ``bootstrap_tau``. A draw without a model that has a prediction is NaN.
+    Arguments and errors are those of ``bootstrap_tau``. A draw without a model that has a prediction is NaN.
     """
     target = finite(target, "target")
     predictions = stacked(predictions, len(target))
-    weights = resample(len(target), clusters, draws, seed)
-    maes = np.full((len(predictions), draws), np.nan)
+    weights = checked_weights(weights, len(target))
+    maes = np.full((len(predictions), weights.shape[1]), np.nan)
     for mae, prediction in zip(maes, predictions, strict=True):
         defined = ~np.isnan(prediction)
         drawn = weights[defined]
@@ -56,18 +54,16 @@ def bootstrap_mae(
     return maes
 
 
-def bootstrap_r2(
-    predictions: np.ndarray, target: np.ndarray, clusters: np.ndarray | None = None, draws: int = DRAWS, seed: int = 0
-) -> np.ndarray:
-    """R^2 of the linear fit of the target on one prediction, of every method in every draw: float64 [E, draws].
+def bootstrap_r2(predictions: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """R^2 of the linear fit of the target on one prediction, of every method in every draw: float64 [E, D].
 
-    The fit is made anew in each draw; of one feature its R^2 is the squared correlation, 0 where the prediction is
-    constant. Arguments, errors and draws are those of ``bootstrap_tau``. A draw in which all targets are tied is NaN.
+    Each draw has its own fit, whose R^2 is the squared correlation, and 0 where the prediction is constant. Arguments
+    and errors are those of ``bootstrap_tau``. A draw in which all targets are tied is NaN.
     """
     target = finite(target, "target")
     predictions = stacked(predictions, len(target))
-    weights = resample(len(target), clusters, draws, seed)
-    values = np.full((len(predictions), draws), np.nan)
+    weights = checked_weights(weights, len(target))
+    values = np.full((len(predictions), weights.shape[1]), np.nan)
     for value, prediction in zip(values, predictions, strict=True):
         defined = ~np.isnan(prediction)
         if defined.any():

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark.scoring import ScoreError, require_fractions
-from benchmark.scoring.bootstrap import BLOCK
+from benchmark.scoring.bootstrap import CHUNK
 from benchmark.scoring.grid import (
     checked,
     configuration_weights,
@@ -40,7 +40,7 @@ MINIMUM_SAMPLE = 12
 # Weights that are equal in theory may sum to a hair less.
 _ROUNDING = 1e-9
 # Pairs of models that are looked at together.
-_BLOCK = 1 << 20
+_PAIR_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ def bootstrap_robust(
     means = np.full((len(predictions), drawn.shape[1]), np.nan)
     percentiles = means.copy()
     order = np.argsort(kept.errors, axis=1)
-    for start in range(0, drawn.shape[1], BLOCK):
-        here = slice(start, start + BLOCK)
+    for start in range(0, drawn.shape[1], CHUNK):
+        here = slice(start, start + CHUNK)
         copies = drawn[kept.first, here].astype(np.float64) * drawn[kept.second, here]
         totals = copies.sum(axis=0)
         some = totals > 0
@@ -190,7 +190,7 @@ def _environments(configurations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _seed_pairs(
     first: np.ndarray, second: np.ndarray, runs: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """Environments in blocks: their numbers, models i and j of all their pairs, and how many pairs each has.
+    """Environments in chunks: their numbers, models i and j of all their pairs, and how many pairs each has.
 
     Environments with too few pairs for the effective sample size, which they bound, are skipped; unless all are.
     """
@@ -200,8 +200,8 @@ def _seed_pairs(
     sizes = seeds[first] * seeds[second]
     enough = sizes >= min(MINIMUM_SAMPLE, sizes.max())
     numbers, first, second, sizes = np.flatnonzero(enough), first[enough], second[enough], sizes[enough]
-    block = np.cumsum(sizes) // _BLOCK
-    for here in np.split(np.arange(len(sizes)), np.flatnonzero(np.diff(block)) + 1):
+    chunk = np.cumsum(sizes) // _PAIR_CHUNK
+    for here in np.split(np.arange(len(sizes)), np.flatnonzero(np.diff(chunk)) + 1):
         # Pair number p of an environment is seed p // width of the first and seed p % width of the second.
         width = np.repeat(seeds[second[here]], sizes[here])
         pair = counted(sizes[here])

@@ -136,7 +136,7 @@ def scorecard(
     if clusters is None:
         clusters = labels(codes) if len(varied(codes)) else np.arange(n)
     weights = resample(n, clusters, draws, seed)
-    models = Models(target, hyperparameters, codes, clusters, weights, test_examples, regressor, draws, seed)
+    models = Models(target, hyperparameters, codes, clusters, weights, test_examples, regressor, seed)
     noise = floors.random_measures(n, random_measures, seed)
     return {name: _score(SCORES[name], models, predictions, noise, progress) for name in names}
 
@@ -160,7 +160,7 @@ def _score(
             if draw is not None:
                 draws[method] = draw
     progress(definition.name, done)
-    length = len(next(iter(draws.values()), np.empty(models.draws)))
+    length = len(next(iter(draws.values()), models.weights[0]))
     methods = range(len(predictions))
     return Score(
         definition,

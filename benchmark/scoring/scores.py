@@ -50,7 +50,7 @@ class Models:
         weights: uint8 [n, draws], how often each model is in each bootstrap draw.
         test_examples: how many examples the target was measured on.
         regressor: what partial tau removes the effect of the hyperparameters with.
-        draws, seed: of the bootstrap.
+        seed: of the folds.
     """
 
     target: np.ndarray
@@ -60,16 +60,11 @@ class Models:
     weights: np.ndarray
     test_examples: int | None
     regressor: Regressor | None
-    draws: int
     seed: int
 
     def missing(self, needs: Sequence[str]) -> str | None:
         """Why a score with these needs is undefined, whatever the prediction; None where all needs are met."""
         return next((NEEDS[need] for need in needs if getattr(self, need) is None), None)
-
-    @property
-    def sampling(self) -> tuple[np.ndarray, int, int]:
-        return self.clusters, self.draws, self.seed
 
     @property
     def features(self) -> np.ndarray:
@@ -140,7 +135,7 @@ def _taus(predictions: np.ndarray, target: np.ndarray, rows: np.ndarray, models:
     return Evaluation(
         [(tau.value, {"prediction_ties": tau.prediction_ties, "flags": tau.flags}) for tau in taus],
         [0 - tau.value for tau in taus],
-        bootstrap_tau(predictions, target, *models.sampling),
+        bootstrap_tau(predictions, target, models.weights),
     )
 
 
@@ -258,7 +253,7 @@ def _r2(models: Models, rows: np.ndarray, predictions: np.ndarray) -> Evaluation
     return Evaluation(
         [(fit.r2, {"adjusted_r2": fit.adjusted_r2, "fold_r2": fit.fold_r2}) for fit in fits],
         [fit.r2 for fit in fits],
-        bootstrap_r2(predictions, models.target, *models.sampling),
+        bootstrap_r2(predictions, models.target, models.weights),
     )
 
 
@@ -278,7 +273,7 @@ def _mae(models: Models, rows: np.ndarray, predictions: np.ndarray) -> Evaluatio
     return Evaluation(
         [(value, {}) for value in values],
         [None] * len(values),
-        bootstrap_mae(predictions, models.target, *models.sampling),
+        bootstrap_mae(predictions, models.target, models.weights),
     )
 
 

@@ -11,7 +11,7 @@ from scipy.stats import kendalltau
 from benchmark.records import Record, read_records, write
 from benchmark.reports.board_html import ZooSummary
 from benchmark.reports.boards import populations
-from benchmark.scoring.bootstrap import bootstrap_tau, interval
+from benchmark.scoring.bootstrap import bootstrap_tau, interval, resample
 from benchmark.scoring.kendall import kendall_tau, tie_ceiling, tie_fraction
 from benchmark.scoring.regression import bootstrap_mae, mean_absolute_error
 
@@ -87,11 +87,12 @@ def scored(record: Record, frame: pd.DataFrame) -> Record:
     frame = frame.dropna(subset="prediction")
     target, clusters = frame["target"].to_numpy(), frame["configuration"].to_numpy()
     prediction = frame["prediction"].to_numpy()
+    weights = resample(len(target), clusters, DRAWS)
     tau = kendall_tau(prediction, target)
-    scores = {"tau": (tau.value, bootstrap_tau(prediction[None], target, clusters, DRAWS)[0])}
+    scores = {"tau": (tau.value, bootstrap_tau(prediction[None], target, weights)[0])}
     if record.kind != "measure":
         error = mean_absolute_error(prediction, target)
-        scores["mae"] = (error, bootstrap_mae(prediction[None], target, clusters, DRAWS)[0])
+        scores["mae"] = (error, bootstrap_mae(prediction[None], target, weights)[0])
     return replace(
         record,
         coverage=len(frame) / record.models,

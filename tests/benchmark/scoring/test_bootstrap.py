@@ -36,7 +36,7 @@ def test_equals_a_loop_over_resamples(n, levels):
     prediction = rng.integers(levels, size=n).astype(float)
     clusters = rng.integers(n, size=n)
     clusters[:2] = [n, n + 1]
-    draws = bootstrap_tau(prediction[None], target, clusters, draws=40, seed=1)
+    draws = bootstrap_tau(prediction[None], target, resample(n, clusters, draws=40, seed=1))
     np.testing.assert_allclose(draws[0], loop(prediction, target, clusters, 40, 1), atol=1e-12)
 
 
@@ -44,7 +44,7 @@ def test_equals_a_loop_over_resamples(n, levels):
 def test_equals_a_loop_over_resamples_for_many_models(ties):
     rng = np.random.default_rng(0)
     target, noise = rng.random((2, 5000)).round(2 if ties else 17)
-    draws = bootstrap_tau((target + noise)[None], target, draws=5, seed=3)
+    draws = bootstrap_tau((target + noise)[None], target, resample(5000, draws=5, seed=3))
     np.testing.assert_allclose(draws[0], loop(target + noise, target, np.arange(5000), 5, 3), atol=1e-12)
 
 
@@ -57,7 +57,7 @@ def test_equals_a_loop_over_resamples_where_models_are_undefined(table):
     prediction, target, clusters = np.array(table).T
     if len(np.unique(clusters)) < 2:
         return
-    draws = bootstrap_tau(prediction[None], target, clusters, draws=10)
+    draws = bootstrap_tau(prediction[None], target, resample(len(target), clusters, draws=10))
     np.testing.assert_allclose(draws[0], loop(prediction, target, clusters, 10, 0), atol=1e-12)
 
 
@@ -70,20 +70,25 @@ def test_runs_of_a_configuration_are_drawn_together():
     assert weights.mean(axis=1) == pytest.approx(1, abs=0.15)
 
 
-def test_the_seed_fixes_the_draws_however_they_are_blocked(monkeypatch):
+def test_draws_do_not_depend_on_the_chunks_they_are_computed_in(monkeypatch):
     rng = np.random.default_rng(5)
     predictions, target = rng.random((2, 30)), rng.random(30)
-    whole = bootstrap_tau(predictions, target, draws=50, seed=7)
-    monkeypatch.setattr(bootstrap, "BLOCK", 7)
-    np.testing.assert_array_equal(bootstrap_tau(predictions, target, draws=50, seed=7), whole)
-    assert not np.array_equal(bootstrap_tau(predictions, target, draws=50, seed=8), whole)
+    weights = resample(30, draws=50, seed=7)
+    whole = bootstrap_tau(predictions, target, weights)
+    monkeypatch.setattr(bootstrap, "CHUNK", 7)
+    np.testing.assert_array_equal(bootstrap_tau(predictions, target, weights), whole)
+
+
+def test_the_seed_fixes_the_draws():
+    np.testing.assert_array_equal(resample(30, draws=50, seed=7), resample(30, draws=50, seed=7))
+    assert not np.array_equal(resample(30, draws=50, seed=8), resample(30, draws=50, seed=7))
 
 
 def test_methods_share_the_draws():
     rng = np.random.default_rng(6)
     target = rng.random(40)
     good = target + 0.2 * rng.random(40)
-    draws = bootstrap_tau(np.stack([good, 3 * good + 1, -good]), target, draws=200)
+    draws = bootstrap_tau(np.stack([good, 3 * good + 1, -good]), target, resample(len(target), draws=200))
     assert (draws[0] == draws[1]).all()
     np.testing.assert_allclose(draws[0], -draws[2], atol=1e-12)
     assert 0 in interval(draws[0] - draws[1])  # a statistical tie
@@ -91,7 +96,7 @@ def test_methods_share_the_draws():
 
 
 def test_a_constant_prediction_is_zero_in_every_draw():
-    draws = bootstrap_tau(np.ones((1, 20)), np.arange(20), draws=50)
+    draws = bootstrap_tau(np.ones((1, 20)), np.arange(20), resample(20, draws=50))
     assert (draws == 0).all()
 
 
@@ -118,7 +123,9 @@ def test_intervals_cover_the_truth(seeds):
         own, shared = rng.standard_normal((2, 2, configurations * seeds))
         target, noise = 0.6 * own + 0.8 * shared[:, clusters * seeds]
         prediction = rho * target + math.sqrt(1 - rho**2) * noise
-        covered += tau in interval(bootstrap_tau(prediction[None], target, clusters, draws=400, seed=repeat)[0])
+        covered += tau in interval(
+            bootstrap_tau(prediction[None], target, resample(len(target), clusters, 400, seed=repeat))[0]
+        )
     assert covered / repeats == pytest.approx(0.95, abs=0.035)
 
 
@@ -135,7 +142,13 @@ def test_intervals_cover_the_truth(seeds):
 )
 def test_bad_input(predictions, target, clusters, words):
     with pytest.raises(ScoreError, match=words):
-        bootstrap_tau(np.array(predictions, dtype=float), np.array(target), clusters)
+        bootstrap_tau(np.array(predictions, dtype=float), np.array(target), resample(len(target), clusters))
+
+
+@pytest.mark.parametrize("weights", [np.ones((2, 5), dtype=int), np.ones(3, dtype=int), np.ones((3, 5))])
+def test_weights_that_do_not_fit(weights):
+    with pytest.raises(ScoreError, match=r"weights of 3 models are whole numbers of shape \[3, draws\]"):
+        bootstrap_tau(np.ones((1, 3)), np.arange(3), weights)
 
 
 # Simulated zoos of normal models: two methods have the same correlation with the target, and so the same, known tau.
@@ -153,7 +166,7 @@ def simulate(tau, seeds, repeats, draws):
         own, shared = rng.standard_normal((2, 3, MODELS * seeds))
         target, *noise = own if seeds == 1 else math.sqrt(0.5) * (own + shared[:, clusters])
         predictions = rho * target + math.sqrt(1 - rho**2) * np.stack(noise)
-        first, second = bootstrap_tau(predictions, target, clusters, draws, seed=repeat)
+        first, second = bootstrap_tau(predictions, target, resample(len(target), clusters, draws, seed=repeat))
         covered += tau in interval(first)
         beats += 0 not in interval(first - second)
     return covered / repeats, beats / repeats

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmark.scoring import ScoreError
-from benchmark.scoring.bootstrap import bootstrap_tau, interval
+from benchmark.scoring.bootstrap import bootstrap_tau, interval, resample
 from benchmark.scoring.comparison import models_needed, rank_intervals, ranks_of_differences
 from benchmark.scoring.kendall import kendall_tau
 
@@ -50,7 +50,7 @@ def test_rank_intervals_hold_all_true_ranks_at_once():
         target = rng.standard_normal(150)
         predictions = target + noise[:, None] * rng.standard_normal((6, 150))
         intervals = rank_intervals(
-            taus(predictions, target), bootstrap_tau(predictions, target, draws=300, seed=repeat)
+            taus(predictions, target), bootstrap_tau(predictions, target, resample(150, draws=300, seed=repeat))
         )
         failures += any(low > 1 + b or high < b + t for (low, high), b, t in zip(intervals, better, tied, strict=True))
         informative += intervals[0][1] < 6 and intervals[5] == (6, 6)
@@ -90,11 +90,11 @@ def test_at_the_number_it_says_four_of_five_repeats_separate():
 
     # The true difference of two normal methods, from a correlation of 1 / sqrt(1 + noise^2).
     good, bad = 2 / math.pi * np.arcsin(1 / np.sqrt(1 + noise[:, 0] ** 2))
-    first = bootstrap_tau(*table(400), draws=1000)
+    first = bootstrap_tau(*table(400), resample(400, draws=1000))
     needed = models_needed(good - bad, first[0] - first[1], 400)
     assert needed in range(100, 400)
     separated = 0
     for repeat in range(300):
-        draws = bootstrap_tau(*table(needed), draws=300, seed=repeat)
+        draws = bootstrap_tau(*table(needed), resample(needed, draws=300, seed=repeat))
         separated += interval(draws[0] - draws[1]).low > 0
     assert separated / 300 == pytest.approx(0.8, abs=0.1)  # 3 sigma are 7 points, and the pilot's error moves it too

@@ -65,7 +65,7 @@ def test_the_bootstrap_equals_a_loop_over_resamples(table, room, shared):
     except ScoreError:
         assume(False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pairs, "BLOCK", 4)
+        patch.setattr(pairs, "CHUNK", 4)
         patch.setattr(pairs, "_WEIGHTS", room)
         patch.setattr(pairs, "_SHARED_GROUPS", shared)
         draws = bootstrap_conditional_mi(np.stack([0 * target, prediction]), target, hyperparameters, weights)

@@ -53,7 +53,7 @@ def test_equals_its_definition_cell_by_cell(table):
 
 
 @given(st.lists(models, min_size=2, max_size=20), st.sampled_from([3, 64]))
-def test_the_bootstrap_equals_a_loop_over_resamples(table, block):
+def test_the_bootstrap_equals_a_loop_over_resamples(table, chunk):
     """Each draw as lists of pairs of configurations, in which one stands as often as both were drawn."""
     table = np.array(table)
     prediction, target, hyperparameters = table[:, 0], table[:, 1], table[:, 2:]
@@ -64,7 +64,7 @@ def test_the_bootstrap_equals_a_loop_over_resamples(table, block):
         assume(False)
     weights = resample(len(table), clusters, draws=7, seed=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(granulated, "BLOCK", block)
+        patch.setattr(granulated, "CHUNK", chunk)
         draws = bootstrap_granulated(np.stack([prediction, -prediction]), target, hyperparameters, weights)
     once = bootstrap_granulated(prediction[None], target, hyperparameters, np.ones((len(table), 1), dtype=int))
     assert once == pytest.approx(score.value, abs=1e-12)

@@ -11,12 +11,12 @@ from benchmark.scoring.pairs import PairCounts, nats
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 2)] * 4), min_size=1, max_size=12), st.integers(1, 20), st.booleans())
-def test_counts_equal_a_loop_over_pairs(table, block, themselves):
+def test_counts_equal_a_loop_over_pairs(table, chunk, themselves):
     """Those of resampled models are tested with the scores, in ``test_pgdl`` and ``test_conditional_mi``."""
     prediction, target, *sets = np.array(table).T
     sets = [np.unique(each, return_inverse=True)[1] for each in sets]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pairs, "BLOCK", block)
+        patch.setattr(pairs, "CHUNK", chunk)
         patch.setattr(bootstrap, "_RADIX", 4)
         tables = PairCounts(target, sets, themselves).of(prediction)
     for found, groups in zip(tables, sets, strict=True):

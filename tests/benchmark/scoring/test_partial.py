@@ -86,7 +86,9 @@ def test_the_residuals_are_what_is_resampled(table):
         for residual, values in zip(left, (prediction, target), strict=True):
             residual[test] = values[test] - linear(hyperparameters[~test], values[~test], hyperparameters[test])
     clusters = np.repeat(np.arange(80), 2)
-    (draws,) = bootstrap_tau(*residuals(prediction[None], target, hyperparameters, linear), clusters, draws=20)
+    (draws,) = bootstrap_tau(
+        *residuals(prediction[None], target, hyperparameters, linear), resample(len(target), clusters, draws=20)
+    )
     for draw, counts in zip(draws, resample(160, clusters, draws=20).T, strict=True):
         expected = scipy.stats.kendalltau(*(np.repeat(each, counts) for each in left)).statistic
         assert draw == pytest.approx(expected, abs=1e-12)

@@ -69,7 +69,7 @@ def test_the_bootstrap_equals_a_loop_over_resamples(table, room, shared):
     except ScoreError:
         assume(False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pairs, "BLOCK", 4)
+        patch.setattr(pairs, "CHUNK", 4)
         patch.setattr(pairs, "_WEIGHTS", room)
         patch.setattr(pairs, "_SHARED_GROUPS", shared)
         draws = bootstrap_pgdl(np.stack([table[:, 0], -table[:, 0]]), table[:, 1], table[:, 2:], weights)
@@ -114,7 +114,7 @@ def test_a_constant_prediction_is_zero():
     assert pgdl_score(np.ones((1, 27)), target, hyperparameters)[0].value == 0
 
 
-def test_more_models_than_a_block_of_pairs():
+def test_more_models_than_a_chunk_of_pairs():
     rng = np.random.default_rng(0)
     hyperparameters = rng.integers(2, size=(300, 3))
     prediction, target = rng.integers(40, size=(2, 300))

@@ -88,7 +88,7 @@ def test_rank_intervals_are_those_of_all_pairs_at_once(table):
     for first, second in combinations(ranking.order, 2):
         pair = predictions[[first, second]]
         common = np.where(np.isnan(pair).any(axis=0), np.nan, pair)
-        drawn = bootstrap_tau(common, target, clusters, DRAWS)
+        drawn = bootstrap_tau(common, target, resample(40, clusters, DRAWS))
         defined = ~np.isnan(common[0])
         taus = [kendalltau(each[defined], target[defined]).statistic for each in common]
         differences.append(taus[0] - taus[1])
@@ -106,7 +106,7 @@ def test_without_gaps_nothing_is_scored_twice(table):
     scores, values, calls = paired(predictions, target, clusters=clusters)
     ranking = rank(scores, values, range(4))
     assert len(calls) == 1
-    drawn = bootstrap_tau(predictions, target, clusters, DRAWS)
+    drawn = bootstrap_tau(predictions, target, resample(40, clusters, DRAWS))
     order = list(ranking.order)
     expected = rank_intervals(np.array(values)[order], drawn[order])
     assert [ranking.standings[method].interval for method in order] == expected

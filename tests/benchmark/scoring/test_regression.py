@@ -16,7 +16,7 @@ def test_draws_equal_a_loop_over_resamples():
     predictions, target, clusters = rng.random((2, 30)), rng.random(30), rng.integers(12, size=30)
     predictions[1, clusters == 3] = np.nan
     weights = resample(30, clusters, draws=60, seed=2)
-    draws = bootstrap_mae(predictions, target, clusters, draws=60, seed=2)
+    draws = bootstrap_mae(predictions, target, weights)
     for method, prediction in enumerate(predictions):
         for draw, counts in enumerate(weights.T.astype(int)):
             counts = np.where(np.isnan(prediction), 0, counts)
@@ -25,7 +25,7 @@ def test_draws_equal_a_loop_over_resamples():
 
 
 def test_a_draw_without_defined_models_is_nan():
-    draws = bootstrap_mae(np.array([[0.5, np.nan]]), np.array([0.4, 0.4]), draws=50)
+    draws = bootstrap_mae(np.array([[0.5, np.nan]]), np.array([0.4, 0.4]), resample(2, draws=50))
     assert np.isnan(draws).any()
     assert draws[~np.isnan(draws)] == pytest.approx(10)
 
@@ -59,8 +59,9 @@ def test_draws_of_r2_equal_a_loop_over_resamples(levels):
     predictions = 1e6 + rng.integers(levels, size=(3, 5)) / levels
     predictions[1, 0], predictions[2] = np.nan, 0.1
     target, clusters = 1e6 + rng.integers(levels, size=5) / levels, np.array([0, 1, 1, 2, 3])
-    draws = bootstrap_r2(predictions, target, clusters, draws=60, seed=2)
-    for draw, counts in enumerate(resample(5, clusters, draws=60, seed=2).T.astype(int)):
+    weights = resample(5, clusters, draws=60, seed=2)
+    draws = bootstrap_r2(predictions, target, weights)
+    for draw, counts in enumerate(weights.T.astype(int)):
         for value, prediction in zip(draws[:, draw], predictions, strict=True):
             here = np.where(np.isnan(prediction), 0, counts)
             x, y = np.repeat(prediction, here), np.repeat(target, here)
@@ -128,6 +129,8 @@ def test_the_size_of_a_prediction_does_not_move_r2():
     rng = np.random.default_rng(5)
     target = rng.random(30)
     prediction = target + 0.3 * rng.random(30)
-    plain, huge, small = bootstrap_r2(np.stack([prediction, 1e200 * prediction, 1e-200 * prediction]), target, draws=50)
+    plain, huge, small = bootstrap_r2(
+        np.stack([prediction, 1e200 * prediction, 1e-200 * prediction]), target, resample(len(target), draws=50)
+    )
     np.testing.assert_allclose(huge, plain, rtol=1e-9)
     np.testing.assert_allclose(small, plain, rtol=1e-9)

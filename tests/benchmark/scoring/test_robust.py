@@ -41,7 +41,7 @@ def brute_force(prediction, target, hyperparameters, test_examples):
     st.sampled_from([1, 40, 1 << 20]),
     st.integers(4, 6),
 )
-def test_equals_its_definition_environment_by_environment(seed, test_examples, block, most):
+def test_equals_its_definition_environment_by_environment(seed, test_examples, chunk, most):
     rng = np.random.default_rng(seed)
     grid = np.array(list(product(range(3), range(2), [7])))
     hyperparameters = np.repeat(grid, rng.integers(1, most + 1, size=len(grid)), axis=0)
@@ -51,8 +51,8 @@ def test_equals_its_definition_environment_by_environment(seed, test_examples, b
     assume(np.ptp(target) > 0)
     errors, candidates = brute_force(prediction, target, hyperparameters, test_examples)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(robust, "_BLOCK", block)
-        patch.setattr(robust, "BLOCK", 4)
+        patch.setattr(robust, "_PAIR_CHUNK", chunk)
+        patch.setattr(robust, "CHUNK", 4)
         if not errors:
             with pytest.raises(ScoreError, match="undefined: none of"):
                 robust_sign_error(prediction[None], target, hyperparameters, test_examples)

@@ -39,7 +39,7 @@ def test_a_method_is_scored_where_it_is_defined(zoo, card):
     assert given["partial"].entries[1].value == partial_tau(*table, zoo.linear)[0].value
     np.testing.assert_array_equal(given["psi"].draws[1], bootstrap_granulated(*table, weights)[0])
     np.testing.assert_array_equal(
-        given["tau"].draws[1], bootstrap_tau(predictions[1:2], zoo.target, zoo.clusters, 30)[0]
+        given["tau"].draws[1], bootstrap_tau(predictions[1:2], zoo.target, resample(48, zoo.clusters, 30))[0]
     )
     one = given["psi"].entries[2]
     assert (one.value, one.low, one.high, one.flipped, one.detail) == (None, None, None, None, {})

@@ -23,7 +23,7 @@ from benchmark.scoring.scores import NEEDS, SCORES
 def test_every_score_is_that_of_its_own_function(zoo, card):
     weights = resample(48, zoo.clusters, 30)
     table = zoo.predictions, zoo.target, zoo.hyperparameters
-    sampling = zoo.predictions, zoo.target, zoo.clusters, 30
+    sampling = zoo.predictions, zoo.target, weights
     robust = robust_sign_error(*table, zoo.examples)
     means, percentiles = bootstrap_robust(*table, zoo.examples, weights)
     expected = {
@@ -34,7 +34,7 @@ def test_every_score_is_that_of_its_own_function(zoo, card):
         "robust": ([s.mean for s in robust], means),
         "partial": (
             [s.value for s in partial_tau(*table, zoo.linear)],
-            bootstrap_tau(*residuals(*table, zoo.linear), zoo.clusters, 30),
+            bootstrap_tau(*residuals(*table, zoo.linear), weights),
         ),
         "r2": ([linear_fit(p[:, None], zoo.target, zoo.clusters).r2 for p in zoo.predictions], bootstrap_r2(*sampling)),
         "mae": ([mean_absolute_error(p, zoo.target) for p in zoo.predictions], bootstrap_mae(*sampling)),
