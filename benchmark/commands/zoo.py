@@ -136,7 +136,7 @@ def _build(options: argparse.Namespace) -> int:
             runner=runner,
             progress=progress,
         )
-    show(options, _description(zoo), _info_text(zoo))
+    _show_facts(options, zoo)
     return 0
 
 
@@ -204,12 +204,16 @@ def _duration(seconds: float) -> str:
 def _info(options: argparse.Namespace) -> int:
     from zoo_builder.store.zoo import Zoo
 
-    zoo = Zoo.open(options.zoo)
-    show(options, _description(zoo), _info_text(zoo))
+    _show_facts(options, Zoo.open(options.zoo))
     return 0
 
 
-def _description(zoo: "Zoo") -> dict:
+def _show_facts(options: argparse.Namespace, zoo: "Zoo") -> None:
+    facts = _facts(zoo)
+    show(options, facts, _facts_text(facts))
+
+
+def _facts(zoo: "Zoo") -> dict[str, Any]:
     final, data = zoo.final, zoo.manifest.get("data", {})
     ok = final[final["status"] == "ok"]
     figures = {name: ok[name] for name in ("train_accuracy", "test_accuracy") if name in ok}
@@ -242,27 +246,38 @@ def _description(zoo: "Zoo") -> dict:
     }
 
 
-def _info_text(zoo: "Zoo") -> str:
-    facts = _description(zoo)
-    data = facts["data"]
+def _facts_text(facts: dict[str, Any]) -> str:
     status = ", ".join(f"{number} {name}" for name, number in facts["status"].items())
     networks = ", ".join(f"{key} ({size:,} parameters)" for key, size in facts["architectures"].items())
-    images = [f"{data[f'{split}_images']:,} {split}" for split in ("train", "test") if data[f"{split}_images"]]
     rows = [
         ("zoo", f"{facts['zoo']} at {facts['path']}"),
         ("", facts["description"]),
-        ("models", f"{facts['models']:,} in {facts['configurations']:,} configurations: {status}"),
-        ("checkpoints", f"{facts['checkpoints']:,}, {facts['epochs']} epochs"),
+        ("models", f"{facts['models']:,} in {count(facts['configurations'], 'configuration')}: {status}"),
+        ("checkpoints", f"{facts['checkpoints']:,}, {count(facts['epochs'], 'epoch')}"),
         ("architectures", networks if len(facts["architectures"]) <= 4 else f"{len(facts['architectures'])}"),
-        ("data", f"{data['name'] or 'unknown'} ({data['colour'] or 'colour unknown'}), {' and '.join(images)} images"),
-        ("", f"{data['duplicates']} test images are also training images"),
+        *_data_rows(facts["data"]),
         ("on disk", f"{facts['bytes'] / 2**20:,.1f} MiB"),
-        ("training", f"{facts['training_seconds']:,.0f} s of one worker, engine {', '.join(facts['engines'])}"),
-        ("weights", facts["weights_hash"]),
     ]
+    if facts["engines"]:
+        engines = ", ".join(facts["engines"])
+        rows.append(("training", f"{facts['training_seconds']:,.0f} s of one worker, engine {engines}"))
+    rows.append(("weights", facts["weights_hash"]))
     spread = [("", "min", "25 %", "median", "75 %", "max")]
     spread += [(name, *(f"{value:.3f}" for value in values)) for name, values in facts["quantiles"].items()]
     return f"{columns(rows)}\n\n{columns(spread)}"
+
+
+def _data_rows(data: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is known of the data: of an imported zoo's, perhaps nothing."""
+    if data["name"] is None:
+        return [("data", "unknown")]
+    colour = f" ({data['colour']})" if data["colour"] else ""
+    known = [(data["train_images"], "training images"), (data["test_images"], "test images")]
+    sizes = [f"{size:,} {what}" for size, what in known if size is not None]
+    rows = [("data", ", ".join([f"{data['name']}{colour}", *sizes]))]
+    if data["duplicates"] is not None:
+        rows.append(("", f"{data['duplicates']} test images are also training images"))
+    return rows
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -1,0 +1,138 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+def test_build_info_and_verify_agree(said, tmp_path: Path) -> None:
+    out = tmp_path / "zoo"
+    build = ("zoo", "build", "digits", "--out", out, "--models", 4, "--epochs", 1, "--workers", 1)
+    code, text, bar = said(*build, "--json")
+    assert code == 0
+    assert "4/4 models" in bar
+    assert "model-epochs/s" in bar.replace(" model-epochs", "model-epochs")
+    built = json.loads(text)
+    assert built["models"] == 4
+    assert json.loads(said("zoo", "info", out, "--json")[1]) == built
+    assert "4 in 1 configuration: 4 ok" in said("zoo", "info", out)[1]
+    assert said("zoo", "verify", out)[:2] == (0, f"{out}: no problems found\n")
+    again = said(*build)
+    assert again[0] == 0
+    assert "nothing to do" in again[2]
+    part = next((out / "weights").iterdir())
+    part.write_bytes(part.read_bytes()[:-1] + b"!")
+    code, text, err = said("zoo", "verify", out)
+    assert (code, text) == (2, "weights/part-00000.safetensors: altered, its sha256 is not the manifest's\n")
+    assert "1 problem; rerun `gengap zoo build` to rebuild damaged parts" in err
+
+
+@contextmanager
+def started(*arguments: object) -> Iterator[subprocess.Popen]:
+    """The command in a process that has begun to draw its bar; killed at the end if it still runs."""
+    command = [sys.executable, "-m", "benchmark.commands.main", *map(str, arguments)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            assert process.stderr is not None
+            while "0/" not in process.stderr.readline():
+                assert process.poll() is None
+            yield process
+        finally:
+            process.kill()
+
+
+def test_ctrl_c_ends_the_line_of_the_bar(tmp_path: Path, recipe_of_digits) -> None:
+    recipe = recipe_of_digits(tmp_path / "long.toml", 64, epochs=100_000)
+    with started("zoo", "build", recipe, "--out", tmp_path / "zoo", "--workers", 2) as process:
+        os.killpg(process.pid, signal.SIGINT)  # a terminal signals the workers, too
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == (
+        "gengap: interrupted; finished parts and records are kept: rerun the command to continue"
+    )
+    assert "Traceback" not in err
+
+
+def test_a_recipe_that_cannot_be_built_is_one_clear_error(refused, tmp_path: Path, recipe_of_digits) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('name = "mine"\nepoch = 3\n')
+    error = refused("zoo", "build", recipe, "--out", tmp_path / "zoo")
+    assert "unknown key 'epoch' in the recipe (did you mean 'epochs'?)" in error
+    large = recipe_of_digits(tmp_path / "large.toml", 10_001)
+    error = refused("zoo", "build", large, "--out", tmp_path / "zoo")
+    assert (
+        "large has 10,001 models, about 456.4 MiB on disk, and more than 10,000 need a confirmation: `gengap" in error
+    )
+    assert not (tmp_path / "zoo").exists()
+
+
+def test_a_file_in_a_folders_place_is_one_clear_error(said, refused, tmp_path: Path) -> None:
+    """Also where it is met only after the bar has begun."""
+    build = ("zoo", "build", "digits", "--models", 2, "--epochs", 1, "--workers", 1, "--out")
+    (tmp_path / "manifest" / "zoo.json").mkdir(parents=True)
+    for arguments in (("zoo", "info"), ("zoo", "verify"), build):
+        error = refused(*arguments, tmp_path / "manifest")
+        assert "zoo.json cannot be read (Is a directory): choose another folder" in error
+    assert "test_zoo.py/zoo.json cannot be read (Not a directory)" in refused("zoo", "info", __file__)
+    root = tmp_path / "zoo"
+    for name, words in (
+        ("parts", "parts/part-00000.json cannot be used: Not a directory"),
+        ("weights", "weights cannot"),
+    ):
+        root.mkdir(exist_ok=True)
+        (root / name).write_text("a file")
+        code, out, err = said(*build, root)
+        assert (code, out) == (2, "")
+        assert err.splitlines()[-1].startswith(f"gengap: error: {root}/{words}")
+        (root / name).unlink()
+        (root / "parts").mkdir(exist_ok=True)
+    assert said(*build, root)[0] == 0
+    assert "File name too long" in refused(*build, tmp_path / ("a" * 300))
+
+
+def test_a_plan_estimates_a_recipe(said, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo_builder.building.estimate.CALIBRATION_SECONDS", 0)
+    code, text, _ = said("zoo", "plan", "digits", "--models", 64, "--epochs", 5, "--workers", 2)
+    assert code == 0
+    for words in (
+        r"models +64 in 16 configurations",
+        r"  train_fraction +0\.1, 0\.25, 0\.5, 1\.0",
+        r"epochs +5; checkpoints at 0, 1, 2, 5",
+        r"architectures +1",
+        r"parameters +4,970 to 4,970 per model, median 4,970",
+        r"on disk +5\.\d MiB",
+        r"time +[\d.]+ (seconds|minutes) with 2 workers of this machine",
+    ):
+        assert re.search(words, text), words
+    made = json.loads(said("zoo", "plan", "digits", "--models", 64, "--json")[1])
+    assert made["needs"]["parameters"] == [4970, 4970, 4970]
+
+
+def test_a_plan_without_the_data_has_the_models_alone(said, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")  # nothing is downloaded
+    code, text, _ = said("zoo", "plan", "mnist-gs")
+    assert code == 0
+    assert "3,000 in 3,000 configurations" in text
+    assert "need the data, which is not available: mnist could not be downloaded" in text
+
+
+def test_a_plan_with_too_little_memory_has_no_time(said, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo_builder.building.memory.available", lambda: 2**20)
+    code, text, warning = said("zoo", "plan", "digits")
+    assert code == 0
+    assert "memory            at least 14.6 MiB for each worker, plus the images" in text
+    assert "time              unknown: this machine has too little memory for a trial" in text
+    assert warning.startswith("warning: recipe digits: ")
+
+
+def test_a_gpu_that_is_not_there(refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    error = refused("zoo", "build", "digits", "--out", tmp_path / "zoo", "--device", "cuda")
+    assert "torch finds no CUDA device on this machine" in error
+    assert not (tmp_path / "zoo").exists()
