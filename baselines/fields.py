@@ -231,6 +231,8 @@ class Train:
             return Missing("the zoo does not record which training images each model was trained on")
         if not {"train_loss", "train_accuracy"} <= set(final):
             return Missing("the zoo does not record the loss and accuracy of each model on its training images")
+        if not _names_its_data(zoo):
+            return Missing("the zoo does not name the data set that its models were trained on")
         images, labels = data().train_images, data().train_labels
         return TrainData(
             images=images,
@@ -260,7 +262,9 @@ class Targets:
 
     name = "targets"
 
-    def make(self, zoo: Zoo, final: pd.DataFrame, data: Callable[[], Dataset]) -> dict[str, TargetData]:
+    def make(self, zoo: Zoo, final: pd.DataFrame, data: Callable[[], Dataset]) -> dict[str, TargetData] | Missing:
+        if not zoo.has_outputs or not _names_its_data(zoo):
+            return Missing("the zoo has no target data with outputs of its models")
         return {data().name: TargetData(images=data().test_images, logits=zoo.outputs(final.index))}
 
     def take(self, value: dict[str, TargetData], rows: np.ndarray) -> dict[str, TargetData]:
@@ -307,6 +311,10 @@ FIELDS: tuple[Field, ...] = (
     Targets(),
     Source(),
 )
+
+
+def _names_its_data(zoo: Zoo) -> bool:
+    return {"name", "fingerprint"} <= set(zoo.manifest.get("data", {}))
 
 
 def _stacks_at(zoo: Zoo, rows: np.ndarray) -> list[Stack]:

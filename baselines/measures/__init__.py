@@ -1,4 +1,4 @@
-"""Complexity measures, a family per file."""
+"""Complexity measures, one family per file."""
 
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,6 @@ def families() -> "dict[str, tuple[Measure, ...]]":
         representation,
         margins,
         mixup,
-        adaptive_sharpness,
         augmentation,
         jacobian,
         controls,

@@ -1,6 +1,6 @@
-"""Passes of images that no data set holds (mixed, augmented), and networks cut in two at a hidden layer.
+"""Chunks of the models of a stack and of their images, for passes over images that are in no data set.
 
-``Engine.logits`` serves what reads the training images as they are; these are for the rest.
+``Engine.logits`` passes the training images as they are; altered ones (mixed, augmented) go through these chunks.
 """
 
 from collections.abc import Iterator
@@ -11,31 +11,35 @@ import numpy as np
 
 from zoo_builder.networks.stack import Stack
 
-IMAGES_AT_ONCE = 64
-# Activations of so many bytes are computed at once: what stays in a core's cache.
-_BYTES_AT_ONCE = 4 << 20
-Pieces = tuple[slice, slice]  # some models and some of their images, as the index into a table [M, images]
+CHUNK_IMAGES = 64
+# Activations of so many bytes stay in a core's cache.
+_CHUNK_BYTES = 4 << 20
+Chunk = tuple[slice, slice]  # some models and some of their images, as an index into a table [M, images]
 
 
-def slices(models: int, images: int, units: int) -> list[slice]:
-    """0 .. models-1, a few at a time: as many as have ``_BYTES_AT_ONCE`` of ``units`` numbers for each image."""
-    at_once = max(1, _BYTES_AT_ONCE // (4 * images * units))
-    return [slice(start, min(start + at_once, models)) for start in range(0, models, at_once)]
+def model_chunks(models: int, images: int, units: int) -> list[slice]:
+    """Models 0 .. models-1 in chunks that fit ``_CHUNK_BYTES``, with ``units`` float32 numbers for each image."""
+    size = max(1, _CHUNK_BYTES // (4 * images * units))
+    return [slice(start, min(start + size, models)) for start in range(0, models, size)]
 
 
-def portions(stack: Stack) -> Iterator[tuple[slice, Stack]]:
-    """A few models at a time: where they stand in the stack, and they themselves."""
+def stack_chunks(stack: Stack) -> Iterator[tuple[slice, Stack]]:
+    """Chunks of models, for passes over ``CHUNK_IMAGES`` images: their positions in the stack, and their stack."""
     units = prod(stack.architecture.input_shape) + stack.architecture.units
-    for models in slices(len(stack), IMAGES_AT_ONCE, units):
+    for models in model_chunks(len(stack), CHUNK_IMAGES, units):
         yield models, stack.take(np.arange(models.start, models.stop))
 
 
-def blocks(images: int) -> list[slice]:
-    """0 .. images-1, a few at a time."""
-    return [slice(start, start + IMAGES_AT_ONCE) for start in range(0, images, IMAGES_AT_ONCE)]
+def image_chunks(images: int) -> list[slice]:
+    """Images 0 .. images-1 in chunks of ``CHUNK_IMAGES``.
+
+    >>> image_chunks(100)
+    [slice(0, 64, None), slice(64, 128, None)]
+    """
+    return [slice(start, start + CHUNK_IMAGES) for start in range(0, images, CHUNK_IMAGES)]
 
 
-def pieces(stack: Stack, images: int) -> Iterator[tuple[Pieces, Stack]]:
-    """A few models and a few images at a time."""
-    for (models, some), block in product(portions(stack), blocks(images)):
-        yield (models, block), some
+def chunks(stack: Stack, images: int) -> Iterator[tuple[Chunk, Stack]]:
+    """Chunks of models and images: an index into a table [M, images], and the stack of these models."""
+    for (models, some), image_chunk in product(stack_chunks(stack), image_chunks(images)):
+        yield (models, image_chunk), some

@@ -1,4 +1,4 @@
-"""Computes many measures in one pass over the stacks of a view. No measure can spoil another."""
+"""Computes many measures in one pass over the stacks of a view; an error in one measure leaves the others intact."""
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,18 +19,18 @@ from zoo_builder.networks.architecture import Architecture
 from zoo_builder.networks.stack import Stack
 from zoo_builder.training.engine import Engine
 
-FAILED = "the measure failed"  # how the reason begins where it is the measure's own fault
+FAILED = "the measure failed"  # how a reason begins that is the measure's own fault
 NOT_FINITE = "the model has weights that are not finite"
 
 
 @dataclass(frozen=True)
 class MeasureResult(Prediction):
-    """One measure's values, a reason for every NaN, and what it took.
+    """One measure's values, a reason for every NaN, and its cost.
 
     Attributes:
-        remarks: {row: what to know of its value}.
+        remarks: {row: what to know about its value}.
         seconds: processor time of the measure and of everything it read, as if it had been computed alone.
-        log: what went wrong with the measure itself, with tracebacks; "" where nothing did.
+        log: the errors of the measure itself, with tracebacks; "" where there were none.
     """
 
     remarks: dict[int, str] = field(default_factory=dict)
@@ -42,10 +42,13 @@ def compute(view: View, measures: Iterable[Measure], **settings: Any) -> dict[st
     """Computes ``measures`` for every model of ``view``.
 
     Args:
-        view, measures, settings: as for ``one_by_one``, which says what is raised.
+        view, measures, settings: as for ``one_by_one``.
 
     Returns:
         {name: result}, in the order of ``measures``.
+
+    Raises:
+        InputError: as ``one_by_one``.
     """
     measures = tuple(measures)
     values = {measure.name: np.full(view.size, np.nan) for measure in measures}
@@ -55,10 +58,10 @@ def compute(view: View, measures: Iterable[Measure], **settings: Any) -> dict[st
     logs = dict.fromkeys(values, "")
     for measure, rows, result in one_by_one(view, measures, **settings):
         values[measure.name][rows] = result.values
-        for found, said in ((reasons, result.reasons), (remarks, result.remarks)):
-            found[measure.name].update({int(rows[model]): what for model, what in said.items()})
+        for found, notes in ((reasons, result.reasons), (remarks, result.remarks)):
+            found[measure.name].update({int(rows[model]): text for model, text in notes.items()})
         seconds[measure.name] += result.seconds
-        if result.log not in logs[measure.name]:  # the same mistake in every stack is told once
+        if result.log not in logs[measure.name]:  # the same error in every stack is logged once
             logs[measure.name] += result.log
     return {
         name: MeasureResult(values[name], reasons[name], remarks[name], seconds[name], logs[name]) for name in values
@@ -72,22 +75,22 @@ def one_by_one(
     stack_size: int = 64,
     engine_of: Callable[[Architecture], Engine] = lambda architecture: TorchEngine(),
 ) -> Iterator[tuple[Measure, np.ndarray, MeasureResult]]:
-    """One measure of some models at a time, as soon as it is computed.
+    """Yields each measure for a chunk of models as soon as it is computed.
 
-    A model with weights that are not finite gets NaN from every measure. A measure that raises, returns something else
-    than one number per model, or gives NaN or infinity without a reason, gets NaN with the reason there, and a log.
+    A model with weights that are not finite gets NaN from every measure. Where a measure raises, returns anything but
+    one number per model, or gives NaN or infinity without a reason, its values are NaN, with that reason and a log.
 
     Args:
         view: the models.
-        measures: with distinct names; each with an access level that the view's level covers.
+        measures: with distinct names; the view's access level includes the level of each.
         stack_size: how many models are computed together.
-        engine_of: called with each architecture, as passes see it.
+        engine_of: returns the engine for an architecture, given as ``MeasureContext.architecture``.
 
     Yields:
         A measure, the rows of ``view`` that it was computed for, int64 [m], and the result of these m models.
 
     Raises:
-        InputError: a measure needs more than the view's access level has.
+        InputError: a measure needs more than the view's access level includes.
     """
     for measure in measures:
         if not ACCESS[measure.access] <= ACCESS[view.access]:
@@ -104,7 +107,7 @@ def one_by_one(
         for start in range(0, len(rows), stack_size):
             chunk = rows[start : start + stack_size]
             context = MeasureContext(view.take(chunk))
-            context.engine = engine_of(context.stack.architecture)
+            context.engine = engine_of(context.architecture)
             yield from ((measure, chunk, _evaluate(measure, context)) for measure in measures)
 
 
@@ -114,41 +117,41 @@ def _finite(stack: Stack) -> np.ndarray:
 
 
 def _evaluate(measure: Measure, context: MeasureContext) -> MeasureResult:
-    """One measure on one stack; rows are the models of the stack."""
+    """One measure of the models of one stack."""
     values, log = np.full(len(context), np.nan), ""
     context.reasons, context.remarks = {}, {}
     borrowed, start = context.borrowed, process_time()
-    everyone = range(len(context))
+    models = range(len(context))
     try:
         returned = measure.function(context)
     except NotApplicable as reason:
-        context.reasons = dict.fromkeys(everyone, str(reason))
-    except Exception as error:  # noqa: BLE001 - a measure may come from anyone and raise anything
-        context.reasons = dict.fromkeys(everyone, f"{FAILED}: {type(error).__name__}: {error}")
-        # Without the frame of this function: what follows is the measure's own.
+        context.reasons = dict.fromkeys(models, str(reason))
+    except Exception as error:  # noqa: BLE001 - a user's measure may raise anything
+        context.reasons = dict.fromkeys(models, f"{FAILED}: {type(error).__name__}: {error}")
+        # Without the frame of this function: the following ones are the measure's own.
         own = error.__traceback__ and error.__traceback__.tb_next
         log = "".join(traceback.format_exception(error.with_traceback(own)))
     else:
         try:
             values[:] = _numbers(returned, len(context))
         except ValueError as error:
-            context.reasons = dict.fromkeys(everyone, f"{FAILED}: {error}")
+            context.reasons = dict.fromkeys(models, f"{FAILED}: {error}")
             log = f"{measure.name}: {error}\n"
     seconds = process_time() - start + context.borrowed - borrowed
-    silent = [model for model in np.flatnonzero(~np.isfinite(values)).tolist() if model not in context.reasons]
-    context.reasons |= {model: f"{FAILED}: it returned {values[model]} and gave no reason" for model in silent}
-    if silent:
-        log += f"{measure.name}: {context.reasons[silent[0]]}, for {len(silent)} of {len(context)} models\n"
+    unexplained = [model for model in np.flatnonzero(~np.isfinite(values)).tolist() if model not in context.reasons]
+    context.reasons |= {model: f"{FAILED}: it returned {values[model]} and gave no reason" for model in unexplained}
+    if unexplained:
+        log += f"{measure.name}: {context.reasons[unexplained[0]]}, for {len(unexplained)} of {len(context)} models\n"
     values[list(context.reasons)] = np.nan
-    remarks = {model: what for model, what in context.remarks.items() if model not in context.reasons}
+    remarks = {model: text for model, text in context.remarks.items() if model not in context.reasons}
     return MeasureResult(values, context.reasons, remarks, seconds, log)
 
 
 def _numbers(returned: Any, count: int) -> np.ndarray:
-    """What a measure returned, as float64 [count].
+    """The return value of a measure as float64 [count].
 
     Raises:
-        ValueError: it is something else than one number per model.
+        ValueError: it is anything but one number per model.
     """
     expected = f"expected a tensor of shape ({count},): one number per model"
     try:

@@ -1,4 +1,4 @@
-"""What the measures of one stack read, each thing computed once. No measure's formula stands here."""
+"""Shared inputs of the measures, computed lazily and cached. Formulas are in the files of the families."""
 
 import copy
 from collections.abc import Callable, Hashable, Iterator
@@ -25,7 +25,7 @@ Value = TypeVar("Value")
 
 
 def shared(compute: Callable[[Any], Value]) -> Value:
-    """A property of the context that is computed once; see ``MeasureContext.once``."""
+    """A property of the context that is computed once (see ``MeasureContext.once``)."""
     return cast(Value, property(lambda context: context.once(compute)))
 
 
@@ -34,9 +34,9 @@ class Group:
     """Models that have equally many training images.
 
     Attributes:
-        members: int64 [m], their numbers in the context.
-        stack: the same m networks, for passes.
-        indices: int64 [m, n], which of the data set's training images are each one's own, in a random order.
+        members: int64 [m], numbers of the models in the context.
+        stack: the same m networks, for forward and backward passes.
+        indices: int64 [m, n], each model's own training images by their index in the data set, in a random order.
     """
 
     members: np.ndarray
@@ -49,27 +49,28 @@ class Group:
         """int64 [m, n]."""
         return self._train.labels[torch.from_numpy(self.indices)]
 
-    def blocks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The images, at most ``size`` per model at a time: float32 [m, B, C, H, W] in [-1, 1], labels int64 [m, B]."""
-        for block in torch.from_numpy(self.indices).split(size, dim=1):
-            yield scaled(self._train.images[block], torch.float32), self._train.labels[block]
+    def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """At most ``size`` images per model at a time: float32 [m, B, C, H, W] in [-1, 1], labels int64 [m, B]."""
+        for chunk in torch.from_numpy(self.indices).split(size, dim=1):
+            yield scaled(self._train.images[chunk], torch.float32), self._train.labels[chunk]
 
 
 class MeasureContext:
-    """M models of one architecture, numbered 0 .. M-1.
+    """Shared inputs of the measures, computed lazily and cached, for M models of one architecture, numbered 0 .. M-1.
 
-    What reads weights (architecture, parameters, initial, matrices) reads networks without norms that compute the same:
-    each norm is folded into the layer before it.
+    Weights (``parameters``, ``initial``, ``matrices``, ...) are those of networks that compute the same without norms:
+    each norm is folded into the layer before it. Where that is not possible, reading them raises NotApplicable; passes
+    are possible still.
 
     Attributes:
-        engine: computes passes.
+        engine: computes forward and backward passes.
         reasons: {model: why the measure is undefined for it}, filled by ``undefined``.
-        remarks: {model: what to know of its value}, filled by ``remark``.
-        borrowed: seconds (of processor time) that earlier readers spent on what has been read so far.
+        remarks: {model: what to know about its value}, filled by ``remark``.
+        borrowed: processor time, in seconds, that earlier readers spent on the values that were read so far.
     """
 
     def __init__(self, view: View, engine: Engine | None = None):
-        """``view`` holds the models of one stack; ``engine`` is torch on the CPU unless given."""
+        """``view`` holds the models of one stack; ``engine`` defaults to torch on the CPU."""
         self._view = view
         self._values: dict[Hashable, Any] = {}
         self._seconds: dict[Hashable, float] = {}
@@ -82,10 +83,11 @@ class MeasureContext:
         return self._view.size
 
     def once(self, compute: "Callable[..., Value]", *settings: Hashable) -> Value:
-        """``compute(context, *settings)``, which is computed when it is first asked for.
+        """``compute(context, *settings)``, computed at the first call with these arguments.
 
-        Every reader gets a copy, so that a measure which writes to what it was given hurts no other. What the value
-        cost is added to ``borrowed`` when it is read again, so that a measure's time does not depend on who came first.
+        Every call returns a copy, so that a measure that writes to the value spoils no other measure. When the value is
+        read again, its cost is added to ``borrowed``, so that the time of a measure does not depend on the order of the
+        measures.
         """
         key = (compute, *settings)
         if key in self._values:
@@ -101,57 +103,60 @@ class MeasureContext:
         (stack,) = self._view.stacks
         return without_norms(stack)
 
-    @property
-    def architecture(self) -> Architecture:
-        """What each of them is, without norms.
-
-        Raises:
-            NotApplicable: a norm cannot be folded; so do all that read weights.
-        """
-        return self._folded.architecture
-
     @cached_property
-    def _stack(self) -> Stack:
+    def _for_passes(self) -> Stack:
         try:
             return self._folded
         except NotApplicable:
             return self._view.stacks[0]
 
     @property
-    def stack(self) -> Stack:
-        """The networks for passes in eval mode, float32: without norms, or with them where one cannot be folded."""
-        return self._stack.take(np.arange(len(self)))
+    def architecture(self) -> Architecture:
+        """The architecture for passes (in eval mode): without norms, or with them where one cannot be folded."""
+        return self._for_passes.architecture
+
+    @property
+    def folded_architecture(self) -> Architecture:
+        """The architecture that ``parameters`` belong to, without norms.
+
+        Raises:
+            NotApplicable: a norm cannot be folded.
+        """
+        return self._folded.architecture
 
     def undefined(self, mask: Tensor, reason: str) -> None:
-        """The measure has no value where ``mask`` (bool [M]) holds; whatever it returns there becomes NaN.
+        """Declares that the measure has no value where ``mask`` (bool [M]) holds: its values there become NaN.
 
         Raises:
-            ValueError: another kind of mask, or no reason.
+            ValueError: another kind of mask, or an empty reason.
         """
-        self._say(self.reasons, mask, reason)
+        self._note(self.reasons, mask, reason)
 
-    def remark(self, mask: Tensor, what: str) -> None:
-        """The value stands where ``mask`` (bool [M]) holds, and its reader has to know something of it.
+    def remark(self, mask: Tensor, text: str) -> None:
+        """Adds a remark to the values where ``mask`` (bool [M]) holds.
 
         Raises:
-            ValueError: another kind of mask, or nothing said.
+            ValueError: another kind of mask, or an empty remark.
         """
-        self._say(self.remarks, mask, what)
+        self._note(self.remarks, mask, text)
 
-    def _say(self, said: dict[int, str], mask: Tensor, what: str) -> None:
+    def _note(self, notes: dict[int, str], mask: Tensor, text: str) -> None:
         mask = torch.as_tensor(mask)
         if mask.shape != (len(self),) or mask.dtype != torch.bool:
             raise ValueError(f"a mask of {mask.dtype} {list(mask.shape)}, expected torch.bool [{len(self)}]")
-        if not what:
-            raise ValueError("a mask without words: say why the value does not exist, or what to know of it")
+        if not text:
+            raise ValueError("a mask without a text: give the reason why the values do not exist, or the remark")
         for model in torch.nonzero(mask).flatten().tolist():
-            said.setdefault(model, what)
+            notes.setdefault(model, text)
 
     @property
     def train(self) -> TrainData:
-        """Training images and what is known of these models on them; its per-model arrays have M entries.
+        """The view's ``TrainData``, for M models.
 
-        Its images and labels are no copies: a measure that writes to them would spoil the others.
+        Images and labels are not copied, unlike the other arrays: a measure must not write to them.
+
+        Raises:
+            NotApplicable: the zoo does not record on which images its models were trained.
         """
         train = self._view.train
         per_model = ("subset_size", "subset_seed", "loss", "accuracy")
@@ -161,20 +166,20 @@ class MeasureContext:
         """One of ``STATISTICS`` (``zoo_builder.training.settings``) as it was recorded, with inf and NaN: float64 [M].
 
         Raises:
-            NotApplicable: the zoo has no such record.
+            NotApplicable: the zoo does not record it.
         """
         table = self._view.statistics
         if name not in table:
-            raise NotApplicable(f"the zoo does not say {name} of its runs")
+            raise NotApplicable(f"the zoo does not record {name}")
         return torch.from_numpy(table[name].to_numpy(float, copy=True))
 
     def groups(self, most: int | None = None) -> list[Group]:
-        """The models by their number of training images, at most ``most`` images of each: its first at random."""
+        """The models grouped by their number of training images, with the first ``most`` images of each model's own."""
         train, groups = self.train, []
         for size in np.unique(train.subset_size).tolist():
             members = np.flatnonzero(train.subset_size == size)
             subsets = [training_subset(int(train.subset_seed[model]), size, len(train.images)) for model in members]
-            groups.append(Group(members, self._stack.take(members), np.stack(subsets)[:, :most], train))
+            groups.append(Group(members, self._for_passes.take(members), np.stack(subsets)[:, :most], train))
         return groups
 
     @shared
@@ -194,21 +199,21 @@ class MeasureContext:
     @property
     def weights(self) -> Tensor:
         """The parameters as one vector, float64 [M, P], in their order."""
-        return flat(self.architecture, self.parameters)
+        return flat(self.folded_architecture, self.parameters)
 
     @property
     def change(self) -> Tensor:
-        """``weights`` less those at epoch 0; raises as ``initial``."""
-        return self.weights - flat(self.architecture, self.initial)
+        """``weights`` minus those at epoch 0; raises as ``initial``."""
+        return self.weights - flat(self.folded_architecture, self.initial)
 
     @shared
     def matrices(self) -> list[Tensor]:
         """The weights of each layer as float64 [M, out, rest], without biases."""
-        return [self.parameters[f"{place.name}.weight"].flatten(2) for place in self.architecture.weighted]
+        return [self.parameters[f"{place.name}.weight"].flatten(2) for place in self.folded_architecture.weighted]
 
     @shared
     def singular_values(self) -> list[Tensor]:
-        """Those of each layer's matrix, float64 [M, min(out, rest)], largest first."""
+        """The singular values of each layer's matrix, float64 [M, min(out, rest)], largest first."""
         return [torch.linalg.svdvals(matrix) for matrix in self.matrices]
 
     @shared

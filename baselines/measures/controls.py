@@ -1,4 +1,4 @@
-"""What a measure must beat to say anything: how well the training data is fitted, and chance."""
+"""Controls: the fit of the training data, and chance, which a useful measure beats."""
 
 import hashlib
 
@@ -10,20 +10,20 @@ from baselines.measures.measure import Measure
 
 
 def negative_training_loss(context: MeasureContext) -> Tensor:
-    """Minus the cross-entropy on the model's own training images: the better the fit, the larger the gap."""
+    """Minus the cross-entropy on the model's own training images: a better fit predicts a larger gap."""
     return -torch.tensor(context.train.loss, dtype=torch.float64)
 
 
 def training_accuracy(context: MeasureContext) -> Tensor:
-    """Accuracy on the model's own training images: the better the fit, the larger the gap."""
+    """Accuracy on the model's own training images: a better fit predicts a larger gap."""
     return torch.tensor(context.train.accuracy, dtype=torch.float64)
 
 
 def random(context: MeasureContext) -> Tensor:
-    """A number in [0, 1) drawn by the weights themselves: a network has the same one in any zoo, order and stack."""
+    """A number in [0, 1) from a hash of the weights, so that it depends on neither zoo, order nor stack."""
     digests = [hashlib.sha256() for _ in range(len(context))]
     for value in context.parameters.values():
-        # Sorted, because a network with its hidden units in another order is the same network.
+        # Sorted, because permuting hidden units does not change the network.
         for digest, weights in zip(digests, value.flatten(1).sort(dim=1).values.numpy(), strict=True):
             digest.update(weights.tobytes())
     draws = [int.from_bytes(digest.digest()[:8], "little") / 2**64 for digest in digests]

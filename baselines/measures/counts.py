@@ -1,4 +1,4 @@
-"""Measures that count what an architecture holds."""
+"""Sizes of the architecture."""
 
 from math import log2, prod
 
@@ -10,8 +10,8 @@ from baselines.measures.measure import Measure
 
 
 def parameter_count(context: MeasureContext) -> Tensor:
-    """Number of weights and biases."""
-    return torch.full((len(context),), float(context.architecture.size), dtype=torch.float64)
+    """The number of weights and biases."""
+    return torch.full((len(context),), float(context.folded_architecture.size), dtype=torch.float64)
 
 
 def vc_dimension(context: MeasureContext) -> Tensor:
@@ -20,7 +20,7 @@ def vc_dimension(context: MeasureContext) -> Tensor:
     The VC bound of Bartlett et al. 2019 (arXiv:1703.02930) for convolutional networks, without the root, the number of
     examples and the constant around it. n is the longer side; a linear layer counts as k = 1.
     """
-    architecture = context.architecture
+    architecture = context.folded_architecture
     depth, side = len(architecture.weighted), max(architecture.input_shape[1:])
     shapes = [architecture.parameters[f"{place.name}.weight"] for place in architecture.weighted]
     weights = sum(prod(rest) * (out + 1) for out, *rest in shapes)

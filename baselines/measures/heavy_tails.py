@@ -1,9 +1,10 @@
-"""How heavy the tails of the layers' spectra are: exponents of power laws, after Martin, Peng & Mahoney 2021.
+"""Heavy tails of the layers' spectra: exponents of power laws, after Martin, Peng & Mahoney 2021.
 
-The spectrum of a layer is the squared singular values of its weights. A convolution of k x k is k^2 matrices out x in,
-one per kernel position, whose spectra are pooled, as in the authors' program WeightWatcher (which by default scales
-them by k^2 / 2 as well: not part of the formula, and not done here). A layer whose shape allows fewer than ``FEWEST``
-eigenvalues is left out, as there. A heavier tail has a smaller exponent and is said to go with a smaller gap.
+The spectrum of a layer is the set of squared singular values of its weights. A k x k convolution counts as k^2 matrices
+out x in, one per kernel position, whose spectra are pooled, as in the authors' program WeightWatcher (which by default
+also scales them by k^2 / 2; this is not part of the formula and not done here). As there, layers whose shape allows
+fewer than ``FEWEST`` eigenvalues are excluded. Heavier tails have smaller exponents, and are claimed to go with smaller
+gaps.
 """
 
 import torch
@@ -17,10 +18,10 @@ FEWEST = 10
 
 
 def mean_alpha(context: MeasureContext) -> Tensor:
-    """Mean over layers of alpha; undefined where a layer has lost eigenvalues and kept fewer than ``FEWEST``.
+    """Mean over layers of alpha; undefined where eigenvalues of a layer are 0 and fewer than ``FEWEST`` are left.
 
     Raises:
-        NotApplicable: every layer is left out.
+        NotApplicable: every layer is excluded.
     """
     exponents, _ = _tails(context)
     return exponents.mean(0)
@@ -33,40 +34,39 @@ def alpha_hat(context: MeasureContext) -> Tensor:
 
 
 def power_law_exponent(values: Tensor) -> Tensor:
-    """Exponents of the power laws p(x) ~ x^-alpha, x >= x_min, that fit the tails of M samples: [M, n] -> float64 [M].
+    """Exponents of the power laws p(x) ~ x^-alpha, x >= x_min, fitted to the tails of M samples: [M, n] -> float64 [M].
 
-    Each value of a sample is tried as x_min; alpha is that of maximum likelihood, and of all tails the one is taken
-    whose Kolmogorov-Smirnov distance to its power law is smallest (Clauset, Shalizi & Newman 2009, arXiv:0706.1062,
-    sec. 3.3). The distance is taken at the values, where the distribution of the sample counts the smaller ones, as in
-    the authors' plfit and in the package powerlaw. Values of 0 are no part of a sample; NaN where fewer than two
-    different ones are left.
+    Every value of a sample is tried as x_min, with the maximum-likelihood alpha; the tail with the smallest
+    Kolmogorov-Smirnov distance to its power law is chosen (Clauset, Shalizi & Newman 2009, arXiv:0706.1062, sec. 3.3).
+    The distance is evaluated at the values, where the distribution of the sample counts the smaller ones, as in the
+    authors' plfit and in the package powerlaw. Zeros are excluded; NaN where fewer than two distinct values are left.
     """
     logs = values.double().sort(dim=1).values.log()
     best = torch.full((len(logs),), torch.inf, dtype=torch.float64)
     exponents = torch.full_like(best, torch.nan)
     for start in range(logs.shape[1] - 1):
         excess = logs[:, start:] - logs[:, start : start + 1]  # ln(x / x_min)
-        slope = excess.shape[1] / excess.sum(1)  # alpha - 1
+        decay = excess.shape[1] / excess.sum(1)  # alpha - 1
         smaller = torch.arange(excess.shape[1], dtype=torch.float64) / excess.shape[1]
-        distance = (1 - (-slope[:, None] * excess).exp() - smaller).abs().amax(1)
-        better = (distance < best) & slope.isfinite() & logs[:, start].isfinite()
+        distance = (1 - (-decay[:, None] * excess).exp() - smaller).abs().amax(1)
+        better = (distance < best) & decay.isfinite() & logs[:, start].isfinite()
         best = torch.where(better, distance, best)
-        exponents = torch.where(better, 1 + slope, exponents)
+        exponents = torch.where(better, 1 + decay, exponents)
     return exponents
 
 
 def _tails(context: MeasureContext) -> tuple[Tensor, Tensor]:
-    """alpha and lambda_max of the layers that are not left out, float64 [layers, M]."""
+    """alpha and lambda_max of the layers that are not excluded, float64 [layers, M]."""
     spectra = context.once(_spectra)
-    left_out = [place.name for place in context.architecture.weighted if place.name not in spectra]
+    excluded = [place.name for place in context.folded_architecture.weighted if place.name not in spectra]
     if not spectra:
         raise NotApplicable(f"no layer has {FEWEST} eigenvalues")
-    if left_out:
-        everyone = torch.ones(len(context), dtype=torch.bool)
-        context.remark(everyone, f"without {', '.join(left_out)}: fewer than {FEWEST} eigenvalues")
+    if excluded:
+        all_models = torch.ones(len(context), dtype=torch.bool)
+        context.remark(all_models, f"without {', '.join(excluded)}: fewer than {FEWEST} eigenvalues")
     for eigenvalues in spectra.values():
         few = (eigenvalues > 0).sum(1) < FEWEST
-        context.undefined(few, f"a layer has fewer than {FEWEST} eigenvalues other than 0")
+        context.undefined(few, f"a layer has fewer than {FEWEST} nonzero eigenvalues")
     exponents = context.once(_exponents)
     context.undefined(exponents.isnan().any(0), "the eigenvalues of a layer are all equal")
     return exponents, torch.stack([eigenvalues.amax(1) for eigenvalues in spectra.values()])
@@ -77,15 +77,15 @@ def _exponents(context: MeasureContext) -> Tensor:
 
 
 def _spectra(context: MeasureContext) -> dict[str, Tensor]:
-    """{layer: its eigenvalues, float64 [M, n]} of the layers with n >= ``FEWEST``."""
+    """{layer: its eigenvalues, float64 [M, n]} for the layers with n >= ``FEWEST``."""
     spectra = {}
-    for place in context.architecture.weighted:
+    for place in context.folded_architecture.weighted:
         weight = context.parameters[f"{place.name}.weight"]
         matrices = weight.flatten(3).permute(0, 3, 1, 2) if weight.dim() == 5 else weight[:, None]
         if matrices.shape[1] * min(matrices.shape[2:]) < FEWEST:
             continue
         values = torch.linalg.svdvals(matrices).flatten(1)
-        # What rounding leaves of a singular value of 0 is none.
+        # Singular values of 0 come out as rounding errors.
         rounding = values.amax(1, keepdim=True) * torch.finfo(torch.float64).eps * max(matrices.shape[2:])
         spectra[place.name] = values.where(values > rounding, 0).square()
     return spectra

@@ -1,4 +1,4 @@
-"""Networks cut at a hidden layer: the segments before and after it, computed for a whole stack."""
+"""Segments of a network between two of its layers, and networks cut in two at a hidden layer, for a whole stack."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ from zoo_builder.networks.stack import Stack, forward
 
 @dataclass(frozen=True)
 class Segment:
-    """The rows between two layers that all paths go through. A vector comes in and goes out as an image of 1 x 1.
+    """The layers between two points that all paths go through; vectors enter and leave as images of 1 x 1.
 
     Attributes:
-        rows: they themselves, and average pooling after an image: ``forward`` ends with a vector.
-        image: the name of the last one if it gives an image, else None.
+        rows: these layers, with average pooling after an image, because ``forward`` ends with a vector.
+        image: the name of the last layer if its output is an image, otherwise None.
         names: {tensor: its name in the whole network}.
     """
 
@@ -26,10 +26,10 @@ class Segment:
 
     @classmethod
     def between(cls, architecture: Architecture, start: int, end: int) -> "Segment":
-        """The rows start .. end-1.
+        """The rows start .. end-1 of the architecture.
 
         Raises:
-            InputError: a shortcut that ends there begins before them.
+            InputError: a shortcut that ends in the segment starts before it.
         """
         originals = architecture.places[start:end]
         channels, *size = originals[0].input_shape
@@ -52,7 +52,7 @@ class Segment:
 
     def __call__(self, stack: Stack, hidden: Tensor) -> Tensor:
         """[M, B, C, H, W] -> [M, B, C, H, W]; differentiable."""
-        # Of rows without weights, the others say how many models there are.
+        # All tensors are passed: a segment may have none, and ``forward`` takes the number of models from them.
         tensors = stack.parameters | {new: stack.parameters[old] for new, old in self.names.items()}
         if self.image is None:
             return forward(self.rows, tensors, hidden)[..., None, None]
@@ -63,13 +63,13 @@ class Segment:
 
 @dataclass(frozen=True)
 class Halves:
-    """A network cut in two: the rows up to a hidden layer, and from it on."""
+    """A network cut in two at a hidden layer."""
 
     lower: Segment
     upper: Segment
 
     def hidden(self, stack: Stack, images: Tensor) -> Tensor:
-        """What is at the cut: [M, B, C, H, W] for images [M, B, C, H, W]."""
+        """The representation at the cut: [M, B, C, H, W] for images [M, B, C, H, W]."""
         return self.lower(stack, images)
 
     def logits(self, stack: Stack, hidden: Tensor) -> Tensor:
@@ -78,10 +78,10 @@ class Halves:
 
 
 def at_first_hidden_layer(architecture: Architecture) -> Halves:
-    """Cut after the first hidden layer: after the first activation, in a linear network after the first weights.
+    """Cut after the first hidden layer: the first activation or, in a linear network, the first layer with weights.
 
     Raises:
-        NotApplicable: there is no hidden layer, or a shortcut passes by it.
+        NotApplicable: there is no hidden layer, or a shortcut bypasses it.
     """
     rows = [number for number, layer in enumerate(architecture.layers) if isinstance(layer, Activation)]
     return _cut(architecture, 1 + (rows[0] if rows else architecture.places.index(architecture.weighted[0])))
@@ -91,7 +91,7 @@ def at_last_hidden_layer(architecture: Architecture) -> Halves:
     """Cut before the last layer with weights.
 
     Raises:
-        NotApplicable: there is no hidden layer, or a shortcut passes by it.
+        NotApplicable: there is no hidden layer, or a shortcut bypasses it.
     """
     return _cut(architecture, architecture.places.index(architecture.weighted[-1]))
 
@@ -103,5 +103,5 @@ def _cut(architecture: Architecture, row: int) -> Halves:
     try:
         upper = Segment.between(architecture, row, len(architecture.places))
     except InputError as error:
-        raise NotApplicable(f"a shortcut passes by the hidden layer: {error}") from None
+        raise NotApplicable(f"a shortcut bypasses the hidden layer: {error}") from None
     return Halves(Segment.between(architecture, 0, row), upper)

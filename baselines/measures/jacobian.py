@@ -1,9 +1,9 @@
-"""How fast the outputs change with the input."""
+"""Sensitivity of the outputs to the input."""
 
 import torch
 from torch import Tensor
 
-from baselines.measures.chunks import pieces
+from baselines.measures.chunks import chunks
 from baselines.measures.context import MeasureContext
 from baselines.measures.measure import Measure
 from zoo_builder.datasets.dataset import scaled
@@ -25,21 +25,21 @@ def probability_jacobian_norm(context: MeasureContext) -> Tensor:
 def jacobian_norms(context: MeasureContext) -> Tensor:
     """The means over training images of ||J|| and ||S J||, J = d logits / d input, S = diag(p) - p p^T: float64 [2, M].
 
-    Both follow from J J^T, which one backward pass per class gives.
+    Both follow from J J^T, which takes one backward pass per class.
     """
-    pixels, classes = context.train.images, context.stack.architecture.classes
+    pixels, classes = context.train.images, context.architecture.classes
     means = torch.zeros(2, len(context), dtype=torch.float64)
     for group in context.groups(IMAGES):
         own = torch.from_numpy(group.indices)
-        for at, stack in pieces(group.stack, own.shape[1]):
+        for at, stack in chunks(group.stack, own.shape[1]):
             images = scaled(pixels[own[at]]).requires_grad_()
             logits = forward(stack.architecture, stack.parameters, images)
             rows = [torch.autograd.grad(logits[..., k].sum(), images, retain_graph=True)[0] for k in range(classes)]
             jacobian = torch.stack(rows, 2).flatten(3).double()
             gram = jacobian @ jacobian.transpose(2, 3)
             p = logits.detach().double().softmax(-1)
-            slope = p.diag_embed() - p[..., :, None] * p[..., None, :]
-            for number, matrix in enumerate((gram, slope @ gram @ slope)):
+            softmax_jacobian = p.diag_embed() - p[..., :, None] * p[..., None, :]
+            for number, matrix in enumerate((gram, softmax_jacobian @ gram @ softmax_jacobian)):
                 norms = matrix.diagonal(dim1=2, dim2=3).sum(2).clamp(min=0).sqrt()
                 means[number, group.members[at[0]]] += norms.sum(1) / own.shape[1]
     return means
@@ -50,7 +50,7 @@ MEASURES = (
         name="input-jacobian-norm",
         function=input_jacobian_norm,
         access="train-data",
-        cost="passes",
+        cost="multi-pass",
         formula="mean ||d logits / d input||_F; 250 images",
         citation="after Novak et al. 2018, arXiv:1802.08760, with logits",
     ),
@@ -58,7 +58,7 @@ MEASURES = (
         name="input-jacobian-norm-softmax",
         function=probability_jacobian_norm,
         access="train-data",
-        cost="passes",
+        cost="multi-pass",
         formula="mean ||d softmax / d input||_F; 250 images",
         citation="Novak et al. 2018, arXiv:1802.08760, on training images",
     ),

@@ -1,14 +1,14 @@
 """PAC-Bayes and sharpness measures whose perturbations grow with the weights.
 
-sigma' and alpha' are those of ``searches`` with ``aware``, m the number of training images, omega that of weights and
-biases, eps = ``searches.EPSILON``. For a way d from a prior's center to the weights and noise of variance
-(size^2 d_i^2 + eps^2)/c, the best of all spherical Gaussian priors is at the Kullback-Leibler divergence
-1/2 sum_i ln((eps^2 + (size^2 + c) ||d||^2/omega)/(eps^2 + size^2 d_i^2)): with c = 1 for noise, and with
-c = 4 ln(2 omega) for a box, all these measures are half of it. (With a probability delta: ln(2 omega/delta).)
+sigma' and alpha' are the sizes of ``perturbations`` with ``aware``, m is the number of training images, omega the
+number of weights and biases, eps = ``perturbations.EPSILON``. For a displacement d from the center of the prior to the
+weights, and noise of variance (size^2 d_i^2 + eps^2)/c, the Kullback-Leibler divergence to the best spherical Gaussian
+prior is 1/2 sum_i ln((eps^2 + (size^2 + c) ||d||^2/omega)/(eps^2 + size^2 d_i^2)). All these measures are half of it,
+with c = 1 for noise and c = 4 ln(2 omega) for a box. (With a probability delta: ln(2 omega/delta).)
 
-So d = w where the prior is around 0 and d = w - w0 where it is around the initialization, in both places.
-The code of arXiv:2010.11924 has w - w0 in the denominator also where the numerator has w, in eq. 57. That is no such
-divergence, but it ranks networks differently (tau .59 between the two on small CNNs): it is ``pac-bayes-mag-mixed``.
+So d = w where the prior is centered at 0 and d = w - w0 where it is centered at the initialization, in both places.
+In eq. 57, the code of arXiv:2010.11924 has w - w0 in the denominator although the numerator has w. The result is not
+such a divergence, but it ranks networks differently (tau .59 between the two on small CNNs): ``pac-bayes-mag-mixed``.
 """
 
 from math import log
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from baselines.measures.context import MeasureContext
 from baselines.measures.measure import Measure
-from baselines.measures.perturbations import EPSILON, largest_box, largest_noise, sample_term, searched
+from baselines.measures.perturbations import EPSILON, largest_box, largest_noise, sample_term, tolerated_size
 
 
 def pac_bayes_mag_init(context: MeasureContext) -> Tensor:
@@ -31,13 +31,13 @@ def pac_bayes_mag_orig(context: MeasureContext) -> Tensor:
 
 
 def pac_bayes_mag_mixed(context: MeasureContext) -> Tensor:
-    """``pac_bayes_mag_orig`` with w - w0 for d in the denominator alone; undefined without the initialization."""
+    """``pac_bayes_mag_orig`` with d = w - w0 in the denominator only; undefined without the initialization."""
     return _noise_bound(context, context.weights, context.change)
 
 
 def pac_bayes_mag_flatness(context: MeasureContext) -> Tensor:
     """1/sigma'^2."""
-    return searched(context, largest_noise, True).square().reciprocal()
+    return tolerated_size(context, largest_noise, True).square().reciprocal()
 
 
 def sharpness_mag_init(context: MeasureContext) -> Tensor:
@@ -52,21 +52,23 @@ def sharpness_mag_orig(context: MeasureContext) -> Tensor:
 
 def sharpness_mag_flatness(context: MeasureContext) -> Tensor:
     """1/alpha'^2."""
-    return searched(context, largest_box, True).square().reciprocal()
+    return tolerated_size(context, largest_box, True).square().reciprocal()
 
 
-def _noise_bound(context: MeasureContext, way: Tensor, below: Tensor | None = None) -> Tensor:
-    return _bound(context, way, way if below is None else below, searched(context, largest_noise, True), 1)
+def _noise_bound(context: MeasureContext, above: Tensor, below: Tensor | None = None) -> Tensor:
+    size = tolerated_size(context, largest_noise, True)
+    return _bound(context, above, above if below is None else below, size, 1)
 
 
-def _box_bound(context: MeasureContext, way: Tensor) -> Tensor:
-    return _bound(context, way, way, searched(context, largest_box, True), 4 * log(2 * context.architecture.size))
+def _box_bound(context: MeasureContext, displacement: Tensor) -> Tensor:
+    size = tolerated_size(context, largest_box, True)
+    return _bound(context, displacement, displacement, size, 4 * log(2 * context.folded_architecture.size))
 
 
-def _bound(context: MeasureContext, way: Tensor, below: Tensor, size: Tensor, c: float) -> Tensor:
-    """float64 [M] for d = ``way`` [M, omega] in the numerator and ``below`` in the denominator; see the top."""
+def _bound(context: MeasureContext, above: Tensor, below: Tensor, size: Tensor, c: float) -> Tensor:
+    """float64 [M] with d = ``above`` [M, omega] in the numerator and ``below`` in the denominator (see the top)."""
     scale = size.square()[:, None]
-    prior = EPSILON**2 + (scale + c) * way.square().mean(1, keepdim=True)
+    prior = EPSILON**2 + (scale + c) * above.square().mean(1, keepdim=True)
     half = (prior / (EPSILON**2 + scale * below.square())).log().sum(1) / 4
     return half + sample_term(context, size)
 

@@ -1,8 +1,8 @@
-"""Mixtures of training images: are they classified as what they are mixed from?
+"""Mixtures of training images: are they classified like the images that they are mixed from?
 
-A mixture of strength a of an image with another is (1 - a) image + a other, of the pixels or of what the first hidden
-layer makes of them. Nothing is drawn: a model's training images stand in an order that is already random, and an image
-is mixed with the next one of its label (cyclically; with itself where there is none), or with the next of another.
+The mixture of an image with another at strength a is (1 - a) image + a other, of pixels or of their representations at
+the first hidden layer. There are no random draws: the order of a model's training images is already random, and an
+image is mixed with the next one of its label (cyclically; with itself if there is no other), or of another label.
 """
 
 from collections.abc import Callable
@@ -13,23 +13,28 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from baselines.measures.chunks import Pieces, pieces
+from baselines.measures.chunks import Chunk, chunks
 from baselines.measures.context import Group, MeasureContext
 from baselines.measures.hidden_layers import at_first_hidden_layer
-from baselines.measures.margins import MIXUP_IMAGES, hidden_margin
+from baselines.measures.margins import hidden_margin
 from baselines.measures.measure import Measure
 from zoo_builder.datasets.dataset import scaled
 from zoo_builder.networks.stack import forward
 
+ERROR_IMAGES = 1000
 CURVE_IMAGES = 500
-# Strengths of a curve, as shares of the largest, at which both images count the same.
+# Strengths of a curve as shares of the largest strength, 1/2, at which both images have the same weight.
 STRENGTHS = torch.linspace(0, 1, 11, dtype=torch.float64)
 LAYERS = ["input", "hidden"]
-ONE_LABEL = "its training images have one label only"
+ONE_LABEL = "all of its training images have one label"
 
 
 def next_of_same_label(labels: Tensor) -> Tensor:
-    """For each position the next one, cyclically, that has the same label: int64 [M, n] -> int64 [M, n]."""
+    """The next position, cyclically, with the same label: int64 [M, n] -> int64 [M, n].
+
+    >>> next_of_same_label(torch.tensor([[0, 1, 0, 2]]))
+    tensor([[2, 1, 0, 3]])
+    """
     order = labels.argsort(dim=1, stable=True)
     ranked = labels.gather(1, order)
     first = order.gather(1, torch.searchsorted(ranked, ranked))
@@ -38,7 +43,11 @@ def next_of_same_label(labels: Tensor) -> Tensor:
 
 
 def next_of_other_label(labels: Tensor) -> Tensor:
-    """For each position the next one, cyclically, that has another label; itself where there is none."""
+    """The next position, cyclically, with another label, or the same position if there is none: [M, n] -> [M, n].
+
+    >>> next_of_other_label(torch.tensor([[0, 0, 1]]))
+    tensor([[2, 2, 0]])
+    """
     count = labels.shape[1]
     positions = torch.arange(2 * count).expand(len(labels), -1)
     last_of_run = (labels != labels.roll(-1, 1)).repeat(1, 2)
@@ -54,7 +63,7 @@ def mean_over_labels(values: Tensor, labels: Tensor) -> Tensor:
 
 
 def mixup_error(context: MeasureContext) -> Tensor:
-    """1 - the accuracy on even mixtures of two training images of a label, which should be classified as it."""
+    """1 - the accuracy on even mixtures of two training images of one label, which should have that label."""
     return context.once(error_on_mixtures)
 
 
@@ -63,11 +72,11 @@ def error_on_mixtures(context: MeasureContext) -> Tensor:
     """``mixup_error``."""
     errors = torch.empty(len(context), dtype=torch.float64)
     pixels = context.train.images
-    for group in context.groups(MIXUP_IMAGES):
+    for group in context.groups(ERROR_IMAGES):
         own, labels = torch.from_numpy(group.indices), group.labels
         other = own.gather(1, next_of_same_label(labels))
         wrong = torch.empty_like(labels, dtype=torch.bool)
-        for at, stack in pieces(group.stack, own.shape[1]):
+        for at, stack in chunks(group.stack, own.shape[1]):
             mixed = (scaled(pixels[own[at]]) + scaled(pixels[other[at]])) / 2
             wrong[at] = forward(stack.architecture, stack.parameters, mixed).argmax(-1) != labels[at]
         errors[group.members] = mean_over_labels(wrong, labels)
@@ -75,10 +84,10 @@ def error_on_mixtures(context: MeasureContext) -> Tensor:
 
 
 def mixup_margin(context: MeasureContext) -> Tensor:
-    """Minus the mean margin (see ``hidden_margin``) of even mixtures of two training images of a label."""
+    """Minus the mean margin (``hidden_margin``) of even mixtures of two training images of one label."""
     pixels = context.train.images
 
-    def mixtures(group: Group) -> Callable[[Pieces], Tensor]:
+    def mixtures(group: Group) -> Callable[[Chunk], Tensor]:
         own = torch.from_numpy(group.indices)
         other = own.gather(1, next_of_same_label(group.labels))
         return lambda at: (scaled(pixels[own[at]]) + scaled(pixels[other[at]])) / 2
@@ -90,10 +99,10 @@ def mixup_margin(context: MeasureContext) -> Tensor:
 def curves(context: MeasureContext) -> dict[tuple[str, str], Tensor]:
     """Accuracy against the strength of mixing: {("intra" or "inter", "input" or "hidden"): float64 [M, strengths]}.
 
-    An image is mixed with one of its label ("intra") or of another ("inter"), and has to be classified as itself; NaN
-    where there is no other label.
+    Each image is mixed with one of its own label ("intra") or of another ("inter"), and the mixture should have the
+    label of the image; NaN where there is no other label.
     """
-    halves = at_first_hidden_layer(context.stack.architecture)
+    halves = at_first_hidden_layer(context.architecture)
     partners = {"intra": next_of_same_label, "inter": next_of_other_label}
     pixels = context.train.images
     keys = [(kind, layer) for kind in partners for layer in LAYERS]
@@ -102,7 +111,7 @@ def curves(context: MeasureContext) -> dict[tuple[str, str], Tensor]:
         own, labels = torch.from_numpy(group.indices), group.labels
         others = {kind: own.gather(1, partner(labels)) for kind, partner in partners.items()}
         right = {key: torch.zeros(len(labels), len(STRENGTHS), dtype=torch.float64) for key in keys}
-        for at, stack in pieces(group.stack, labels.shape[1]):
+        for at, stack in chunks(group.stack, labels.shape[1]):
             image = scaled(pixels[own[at]])
             hidden = halves.hidden(stack, image)
             unmixed = halves.logits(stack, hidden)
@@ -126,15 +135,18 @@ def curves(context: MeasureContext) -> dict[tuple[str, str], Tensor]:
 
 
 def gi_score(accuracy: Tensor) -> Tensor:
-    """The area between the cumulated curves of a network that nothing perturbs and of this one: [M, strengths] -> [M].
+    """The area between the cumulative curves of a perfectly robust network and of this one: [M, strengths] -> [M].
 
-    integral over t in [0, 1] of t - P(t), where P(t) is the integral of the accuracy up to strength t (trapezoidal).
+    The integral over t in [0, 1] of t - P(t), where P(t) is the trapezoidal integral of the accuracy up to strength t.
+
+    >>> gi_score(torch.ones(1, 11, dtype=torch.float64)).abs() < 1e-12
+    tensor([True])
     """
     return torch.trapezoid(STRENGTHS - cumulated(accuracy), STRENGTHS)
 
 
 def pal_ratio(accuracy: Tensor) -> Tensor:
-    """The area below P (see ``gi_score``) of the strongest 60 % of perturbations by that of the weakest 10 %."""
+    """The area below P (``gi_score``) over the strongest 60 % of perturbations by that over the weakest 10 %."""
     strong, weak = STRENGTHS >= 0.4 - 1e-9, STRENGTHS <= 0.1 + 1e-9
     below = cumulated(accuracy)
     areas = [torch.trapezoid(below[:, part], STRENGTHS[part]) for part in (strong, weak)]
@@ -142,7 +154,7 @@ def pal_ratio(accuracy: Tensor) -> Tensor:
 
 
 def cumulated(accuracy: Tensor) -> Tensor:
-    """P at every strength: the integral of the accuracy from 0."""
+    """P at each strength, the integral of the accuracy from 0: [M, strengths] -> [M, strengths]."""
     return F.pad(torch.cumulative_trapezoid(accuracy, STRENGTHS), (1, 0))
 
 
@@ -181,7 +193,7 @@ MEASURES = (
         name="mixup-error",
         function=mixup_error,
         access="train-data",
-        cost="passes",
+        cost="multi-pass",
         formula="1 - accuracy (mean over labels) on (x + x')/2, x' the next of x's label; 1,000 images",
         citation=f"{_CITATION}, label-wise mixup",
     ),
@@ -189,7 +201,7 @@ MEASURES = (
         name="mixup-margin",
         function=mixup_margin,
         access="train-data",
-        cost="passes",
+        cost="multi-pass",
         formula="-mean margin / width at the first hidden layer of (x + x')/2, x' the next of x's label; 1,000 images",
         citation=f"{_CITATION}, mixup margin",
     ),
@@ -198,7 +210,7 @@ MEASURES = (
             name=f"{score}-{kind}-{layer}",
             function=partial(function, kind=kind, layer=layer),
             access="train-data",
-            cost="passes",
+            cost="multi-pass",
             formula=f"{formula}, P = integral of accuracy along mixing strength; with {_CURVES[kind]}, "
             f"{_CURVES[layer]}; 500 images",
             citation="Schiff et al. 2021, arXiv:2106.04765 (first arXiv:2104.03469)",

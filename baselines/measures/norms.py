@@ -1,7 +1,7 @@
 """Euclidean and Frobenius norms of the weights.
 
-F_l is the squared Frobenius norm of layer l's weights, F0_l that of their way from the initialization, gamma the 10th
-percentile of the training margins, d the number of layers. Biases count in ||w|| and ||w - w0|| alone.
+F_l is the squared Frobenius norm of layer l's weights, F0_l that of their change since initialization, gamma the 10th
+percentile of the training margins, d the number of layers. Only ||w|| and ||w - w0|| include biases.
 """
 
 from math import log
@@ -20,7 +20,7 @@ def weight_norm(context: MeasureContext) -> Tensor:
 
 
 def distance_from_initialization(context: MeasureContext) -> Tensor:
-    """||w - w0|| over all weights and biases; undefined where the initialization is not known."""
+    """||w - w0|| over all weights and biases; undefined without the initialization."""
     return context.change.norm(dim=1)
 
 
@@ -45,7 +45,7 @@ def log_sum_of_fro_over_margin(context: MeasureContext) -> Tensor:
 
 
 def frobenius_distance(context: MeasureContext) -> Tensor:
-    """sum_l F0_l; undefined where the initialization is not known."""
+    """sum_l F0_l; undefined without the initialization."""
     return squared_frobenius(changes(context)).sum(0)
 
 
@@ -57,24 +57,24 @@ def parameter_norm(context: MeasureContext) -> Tensor:
 def changes(context: MeasureContext) -> list[Tensor]:
     """W_l - W0_l of each layer, float64 [M, out, ...]."""
     weights, initial = context.parameters, context.initial
-    names = [f"{place.name}.weight" for place in context.architecture.weighted]
+    names = [f"{place.name}.weight" for place in context.folded_architecture.weighted]
     return [weights[name] - initial[name] for name in names]
 
 
 def squared_frobenius(weights: list[Tensor]) -> Tensor:
-    """Of each layer's [M, ...]: float64 [layers, M]."""
+    """Squared Frobenius norms of the layers' weights [M, ...]: float64 [layers, M]."""
     return torch.stack([weight.flatten(1).square().sum(1) for weight in weights])
 
 
 def log_product(context: MeasureContext, norms: Tensor) -> Tensor:
-    """sum_l ln norms[l] of [layers, M]; undefined where one of them is 0."""
+    """sum_l ln norms[l] of [layers, M]; undefined where one of the norms is 0."""
     context.undefined((norms == 0).any(0), "all weights of a layer are zero")
     return norms.log().sum(0)
 
 
 def log_sum(context: MeasureContext, log_product: Tensor) -> Tensor:
-    """ln d + log_product / d: the log of a sum over d layers that have the product's geometric mean each."""
-    depth = len(context.architecture.weighted)
+    """ln d + log_product / d: the log of the sum over d layers with the geometric mean of the product each."""
+    depth = len(context.folded_architecture.weighted)
     return log(depth) + log_product / depth
 
 

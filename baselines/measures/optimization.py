@@ -1,4 +1,4 @@
-"""How training went, from what it recorded: steps to a cross-entropy, and the noise of mini-batch gradients."""
+"""Measures of optimization, from training statistics: steps to a cross-entropy, and noise of mini-batch gradients."""
 
 from functools import partial
 
@@ -9,21 +9,21 @@ from baselines.measures.measure import Measure
 
 
 def steps_to_cross_entropy(context: MeasureContext) -> Tensor:
-    """Steps to a training cross-entropy of 0.1, looked up after each epoch; undefined where it was never reached."""
+    """Steps to a training cross-entropy of 0.1, checked after each epoch; undefined where it was never reached."""
     steps = context.statistic("steps_to_0.1")
     context.undefined(steps.isinf(), "the training cross-entropy never reached 0.1")
     return steps
 
 
 def steps_between_cross_entropies(context: MeasureContext) -> Tensor:
-    """Steps from a training cross-entropy of 0.1 to 0.01; undefined where it never reached 0.01."""
+    """Steps from a training cross-entropy of 0.1 to 0.01; undefined where 0.01 was never reached."""
     last = context.statistic("steps_to_0.01")
     context.undefined(last.isinf(), "the training cross-entropy never reached 0.01")
     return last - context.statistic("steps_to_0.1")
 
 
 def gradient_variance(context: MeasureContext, statistic: str) -> Tensor:
-    """Total variance of mini-batch gradients; undefined where training had less than two batches to take it over."""
+    """Total variance of mini-batch gradients; undefined with fewer than two mini-batches."""
     variance = context.statistic(statistic)
     context.undefined(variance.isnan(), "there are fewer than two mini-batches")
     return variance

@@ -1,7 +1,7 @@
 """Measures of the outputs on the training data.
 
-gamma is the 10th percentile of the margins f_y - max_{j != y} f_j over a model's own training images. It keeps its
-sign: a network that misclassifies more than a tenth of them has gamma < 0, and 1 / gamma^2 would call it confident.
+gamma is the 10th percentile of the margins f_y - max_{j != y} f_j over a model's own training images. It is signed: a
+network that misclassifies more than a tenth of them has gamma < 0, although 1 / gamma^2 could suggest confidence.
 """
 
 from functools import partial
@@ -28,7 +28,7 @@ def inverse_margin(context: MeasureContext) -> Tensor:
 
 
 def negative_margin(context: MeasureContext) -> Tensor:
-    """-gamma: the order of 1 / gamma^2 where gamma > 0, and defined everywhere."""
+    """-gamma: orders models like 1 / gamma^2 where gamma > 0, and is defined everywhere."""
     return -context.margin
 
 
@@ -43,7 +43,7 @@ def negative_margin_mean(context: MeasureContext) -> Tensor:
 
 
 def negative_entropy(context: MeasureContext) -> Tensor:
-    """mean_i sum_j p_ij ln p_ij, p = softmax of the outputs: the more certain of its training data, the larger."""
+    """mean_i sum_j p_ij ln p_ij, p = softmax of the outputs: larger for more confident predictions."""
     logs = [logits.double().log_softmax(1) for logits in context.logits]
     return torch.stack([(log.exp() * log).sum(1).mean() for log in logs])
 

@@ -1,8 +1,8 @@
-"""PAC-Bayes measures: the network is a Gaussian around its weights, as wide as its training accuracy lets it be.
+"""PAC-Bayes measures: the posterior is a Gaussian around the weights, as wide as the training accuracy permits.
 
-sigma is ``searches.largest_noise``, m the number of training images. Weights and biases both count, since both are
-perturbed. (arXiv:2010.11924's code leaves biases out of the norms, gives its generator sigma^2 where a standard
-deviation belongs, and searches up to sigma = 2.)
+sigma is ``perturbations.largest_noise``, m the number of training images. Norms include biases, since both weights and
+biases are perturbed. (The code of arXiv:2010.11924 excludes biases from the norms, passes sigma^2 to its generator
+where a standard deviation is expected, and searches up to sigma = 2.)
 """
 
 from torch import Tensor
@@ -10,11 +10,11 @@ from torch import Tensor
 from baselines.measures.context import MeasureContext
 from baselines.measures.measure import Measure
 from baselines.measures.norms import distance_from_initialization, weight_norm
-from baselines.measures.perturbations import largest_noise, sample_term, searched
+from baselines.measures.perturbations import largest_noise, sample_term, tolerated_size
 
 
 def pac_bayes_init(context: MeasureContext) -> Tensor:
-    """||w - w0||^2/(4 sigma^2) + ln(m/sigma) + 10; undefined where the initialization is not known."""
+    """||w - w0||^2/(4 sigma^2) + ln(m/sigma) + 10; undefined without the initialization."""
     return _bound(context, distance_from_initialization(context))
 
 
@@ -25,11 +25,11 @@ def pac_bayes_orig(context: MeasureContext) -> Tensor:
 
 def pac_bayes_flatness(context: MeasureContext) -> Tensor:
     """1/sigma^2."""
-    return searched(context, largest_noise).square().reciprocal()
+    return tolerated_size(context, largest_noise).square().reciprocal()
 
 
 def _bound(context: MeasureContext, distance: Tensor) -> Tensor:
-    sigma = searched(context, largest_noise)
+    sigma = tolerated_size(context, largest_noise)
     return distance.square() / (4 * sigma.square()) + sample_term(context, sigma)
 
 

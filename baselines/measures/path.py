@@ -14,12 +14,12 @@ from zoo_builder.networks.stack import forward
 
 
 def path_norm(context: MeasureContext) -> Tensor:
-    """Sum of the outputs, on an image of ones, of the network with squared weights and biases; pooling stays.
+    """The sum of the outputs of the network with squared weights and biases for an image of ones; pooling is unchanged.
 
     Raises:
         NotApplicable: an activation is not ReLU.
     """
-    others = {layer.kind for layer in context.architecture.layers if isinstance(layer, Activation)} - {"relu"}
+    others = {layer.kind for layer in context.folded_architecture.layers if isinstance(layer, Activation)} - {"relu"}
     if others:
         raise NotApplicable(f"defined for ReLU networks, and this one has {', '.join(sorted(others))}")
     return path_norm_identity(context)
@@ -27,8 +27,8 @@ def path_norm(context: MeasureContext) -> Tensor:
 
 def path_norm_identity(context: MeasureContext) -> Tensor:
     """The path norm with the identity in place of every activation; equal to ``path_norm`` on ReLU networks."""
-    architecture = context.architecture
-    # All values are non-negative, where ReLU is the identity.
+    architecture = context.folded_architecture
+    # All values are nonnegative, so that ReLU is the identity.
     relu = Activation("relu")
     layers = tuple(relu if isinstance(layer, Activation) else layer for layer in architecture.layers)
     squared = {name: value.square() for name, value in context.parameters.items()}

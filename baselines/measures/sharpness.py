@@ -1,9 +1,9 @@
-"""Sharpness: PAC-Bayes measures with the worst perturbation inside a box in place of noise.
+"""Sharpness: PAC-Bayes measures with the worst perturbation in a box in place of noise.
 
-alpha is ``searches.largest_box``, m the number of training images, omega that of weights and biases. The largest of
-omega normal variables of deviation alpha/sqrt(2 ln(2 omega)) is at most alpha on average, which turns
-||d||^2/(4 sigma^2) of ``pac_bayes`` into ||d||^2 2 ln(2 omega)/(4 alpha^2); the factor 2 is left out, as published.
-With a probability delta there, ln(2 omega/delta) stands for ln(2 omega).
+alpha is ``perturbations.largest_box``, m the number of training images, omega the number of weights and biases. The
+largest of omega normal variables with standard deviation alpha/sqrt(2 ln(2 omega)) is at most alpha on average, which
+turns ||d||^2/(4 sigma^2) of ``pac_bayes`` into ||d||^2 2 ln(2 omega)/(4 alpha^2); as published, the factor 2 is
+omitted. With a probability delta, ln(2 omega/delta) takes the place of ln(2 omega).
 """
 
 from math import log
@@ -13,11 +13,11 @@ from torch import Tensor
 from baselines.measures.context import MeasureContext
 from baselines.measures.measure import Measure
 from baselines.measures.norms import distance_from_initialization, weight_norm
-from baselines.measures.perturbations import largest_box, sample_term, searched
+from baselines.measures.perturbations import largest_box, sample_term, tolerated_size
 
 
 def sharpness_init(context: MeasureContext) -> Tensor:
-    """||w - w0||^2 ln(2 omega)/(4 alpha^2) + ln(m/alpha) + 10; undefined where the initialization is not known."""
+    """||w - w0||^2 ln(2 omega)/(4 alpha^2) + ln(m/alpha) + 10; undefined without the initialization."""
     return _bound(context, distance_from_initialization(context))
 
 
@@ -28,12 +28,14 @@ def sharpness_orig(context: MeasureContext) -> Tensor:
 
 def sharpness_flatness(context: MeasureContext) -> Tensor:
     """1/alpha^2."""
-    return searched(context, largest_box).square().reciprocal()
+    return tolerated_size(context, largest_box).square().reciprocal()
 
 
 def _bound(context: MeasureContext, distance: Tensor) -> Tensor:
-    alpha = searched(context, largest_box)
-    return distance.square() * log(2 * context.architecture.size) / (4 * alpha.square()) + sample_term(context, alpha)
+    alpha = tolerated_size(context, largest_box)
+    return distance.square() * log(2 * context.folded_architecture.size) / (4 * alpha.square()) + sample_term(
+        context, alpha
+    )
 
 
 MEASURES = (

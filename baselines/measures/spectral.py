@@ -1,12 +1,12 @@
-"""Spectral norms of the layers, in two readings.
+"""Spectral norms of the layers, in two variants.
 
-S_l is the squared largest singular value of layer l, S0_l that of its way from the initialization, F_l and F0_l the
+S_l is the squared largest singular value of layer l, S0_l that of its change since initialization, F_l and F0_l the
 squared Frobenius norms, gamma the 10th percentile of the training margins, d the number of layers.
 
-- A convolution counts as its kernel, reshaped to out x rest.
-- "-fft": a convolution counts as a linear map of images (Sedghi et al. 2018, arXiv:1805.10408), with opposite edges of
-  its input joined. F_l and F0_l stay those of the kernel, as in Dziugaite et al. 2020 (arXiv:2010.11924); there every
-  layer reads an image of the network's input size with stride 1, here of the size and with the stride it really has.
+- No suffix: a convolution counts as its kernel, reshaped to out x rest.
+- "-fft": a convolution counts as a linear map of images (Sedghi et al. 2018, arXiv:1805.10408) with circular padding.
+  F_l and F0_l are those of the kernel, as in Dziugaite et al. 2020 (arXiv:2010.11924). There, every layer reads an
+  image of the network's input size with stride 1; here, each layer has its actual input size and stride.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,9 +28,9 @@ from zoo_builder.networks.architecture import Conv
 def operator_norm(weight: Tensor, size: tuple[int, int], stride: int = 1) -> Tensor:
     """The largest singular value of M circular convolutions on images of ``size``: float64 [M, out, in, k, k] -> [M].
 
-    A side that the stride does not divide is rounded up to its next multiple. Zero padding is not seen: a layer that
-    pads its image has at most the norm of the circular convolution on the padded one, and one that does not pad at
-    most the norm given here.
+    A side that the stride does not divide is rounded up to its next multiple. Zero padding is ignored: the norm of a
+    layer that pads its image is at most that of the circular convolution on the padded image, and the norm of a layer
+    that does not pad is at most the result.
 
     The Fourier transform splits a convolution of stride 1 into one out x in matrix per frequency. One of stride s is
     one of stride 1 that reads the s^2 interleaved images as channels: out x (in s^2) on an image s times smaller.
@@ -42,7 +42,7 @@ def operator_norm(weight: Tensor, size: tuple[int, int], stride: int = 1) -> Ten
     split = split.permute(0, 3, 5, 1, 2, 4, 6).flatten(4).flatten(1, 2)  # [M, positions, out, in s^2]
     if split.shape[2] > split.shape[3]:
         split = split.transpose(2, 3)
-    # A kernel of one position has the same matrix at every frequency, and opposite frequencies have the same norm.
+    # A kernel with one position has the same matrix at every frequency; opposite frequencies have the same norm.
     height, width = ((-(-side // stride)) if kernel > 1 else 1 for side in size)
     position = torch.arange(kernel, dtype=torch.float64)
     largest = torch.zeros(len(weight), dtype=torch.float64)
@@ -55,32 +55,34 @@ def operator_norm(weight: Tensor, size: tuple[int, int], stride: int = 1) -> Ten
 
 
 def matrix_norms(context: MeasureContext) -> Tensor:
-    """S of each layer as a matrix, float64 [layers, M]."""
+    """S_l with layers as matrices, float64 [layers, M]."""
     return torch.stack([values[:, 0].square() for values in context.singular_values])
 
 
 def matrix_norms_of_changes(context: MeasureContext) -> Tensor:
-    """S0 of each layer as a matrix, float64 [layers, M]."""
+    """S0_l with layers as matrices, float64 [layers, M]."""
     return torch.stack([torch.linalg.svdvals(change.flatten(2))[:, 0].square() for change in changes(context)])
 
 
 def map_norms(context: MeasureContext) -> Tensor:
-    """S of each layer as a map of images, float64 [layers, M]."""
+    """S_l with layers as maps of images, float64 [layers, M]."""
     return context.once(_map_norms)
 
 
 def map_norms_of_changes(context: MeasureContext) -> Tensor:
-    """S0 of each layer as a map of images, float64 [layers, M]."""
+    """S0_l with layers as maps of images, float64 [layers, M]."""
     return _as_maps(context, changes(context))
 
 
 def _map_norms(context: MeasureContext) -> Tensor:
-    return _as_maps(context, [context.parameters[f"{place.name}.weight"] for place in context.architecture.weighted])
+    return _as_maps(
+        context, [context.parameters[f"{place.name}.weight"] for place in context.folded_architecture.weighted]
+    )
 
 
 def _as_maps(context: MeasureContext, weights: list[Tensor]) -> Tensor:
     norms = []
-    for place, weight in zip(context.architecture.weighted, weights, strict=True):
+    for place, weight in zip(context.folded_architecture.weighted, weights, strict=True):
         if isinstance(place.layer, Conv):
             _, height, width = place.input_shape
             norms.append(operator_norm(weight, (height, width), place.layer.stride))
@@ -89,7 +91,7 @@ def _as_maps(context: MeasureContext, weights: list[Tensor]) -> Tensor:
     return torch.stack(norms).square()
 
 
-# Every measure takes one of the above as `norms`.
+# Every measure takes one of these as `norms`.
 Norms = Callable[[MeasureContext], Tensor]
 
 
@@ -124,14 +126,14 @@ def spec_orig_main(context: MeasureContext, norms: Norms) -> Tensor:
 
 
 def spec_init_main(context: MeasureContext, norms: Norms) -> Tensor:
-    """sum_l ln S_l - 2 ln gamma + ln sum_l F0_l / S_l; undefined also where no weight has left the initialization."""
+    """sum_l ln S_l - 2 ln gamma + ln sum_l F0_l / S_l; undefined also where no weight has changed."""
     ratios = _sum_of_ratios(context, squared_frobenius(changes(context)), norms)
-    context.undefined(ratios == 0, "the weights are those of the initialization")
+    context.undefined(ratios == 0, "the weights have not changed since initialization")
     return log_prod_of_spec_over_margin(context, norms) + ratios.log()
 
 
 def dist_spec_init(context: MeasureContext, norms: Norms) -> Tensor:
-    """sum_l S0_l, with S0 as ``norms``; undefined where the initialization is not known."""
+    """sum_l S0_l, with S0 as ``norms``; undefined without the initialization."""
     return norms(context).sum(0)
 
 
@@ -143,7 +145,7 @@ def _sum_of_ratios(context: MeasureContext, frobenius: Tensor, norms: Norms) -> 
 
 
 def _measures(suffix: str, norms: Norms, norms_of_changes: Norms, meaning: str, source: str) -> Iterator[Measure]:
-    """The rows of one reading of S."""
+    """The rows of one variant of S."""
     over_margin = "sum_l ln S_l - 2 ln gamma"
     for number, name, function, formula in (
         (32, "log-prod-of-spec", log_prod_of_spec, "sum_l ln S_l"),

@@ -1,6 +1,6 @@
-"""Altered images: float [N, C, H, W] in [-1, 1] -> the same, each image in its own way where there are draws.
+"""Transformations of images: float [N, C, H, W] in [-1, 1] -> the same shape.
 
-What is drawn belongs to an image of the data set, so that all models see the same alteration of it.
+Random parameters are arguments, one per image, so that all models see the same alteration of an image.
 """
 
 import torch
@@ -9,17 +9,17 @@ from torch.nn import functional as F
 
 
 def flipped(images: Tensor) -> Tensor:
-    """Left and right exchanged."""
+    """The horizontal mirror images."""
     return images.flip(-1)
 
 
 def brightened(images: Tensor, by: float | Tensor) -> Tensor:
-    """``by`` in units of the range of pixels, without clipping."""
+    """Brightness plus ``by``, in units of the range of pixels, without clipping."""
     return images + 2 * by
 
 
 def centre(images: Tensor, share: float) -> Tensor:
-    """The middle ``share`` of height and width, whole pixels, resized to the full size (bilinear)."""
+    """The central ``share`` of height and width, in whole pixels, resized to the full size (bilinear)."""
     height, width = images.shape[-2:]
     top, left = (int((size - size * share) / 2) for size in (height, width))
     inner = images[..., top : height - top, left : width - left]
@@ -27,23 +27,23 @@ def centre(images: Tensor, share: float) -> Tensor:
 
 
 def zoomed(images: Tensor, scale: Tensor) -> Tensor:
-    """The middle ``scale`` [N] of the way between the outermost pixels, stretched to the full size (bilinear)."""
+    """The central ``scale`` [N] of the distance between the outermost pixels, stretched to the full size (bilinear)."""
     identity = torch.eye(2, 3).expand(len(images), -1, -1)
     grid = F.affine_grid(identity * scale[:, None, None], list(images.shape), align_corners=True)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=True)
 
 
 def horizontal_sobel(images: Tensor) -> Tensor:
-    """The horizontal Sobel derivative d of pixels in [0, 1] as the picture d / 4 + 1/2; the border is reflected."""
+    """The horizontal Sobel derivative d of pixels in [0, 1] as an image d / 4 + 1/2, with reflection at the border."""
     derivative = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
     kernel = derivative.expand(images.shape[1], 1, 3, 3)
     return F.conv2d(F.pad(images, (1, 1, 1, 1), mode="reflect"), kernel, groups=images.shape[1]) / 4
 
 
 def erased(images: Tensor, draws: Tensor) -> Tensor:
-    """A black rectangle in each image; ``draws`` [N, 4] in [0, 1) give its height, width, top and left.
+    """Each image with a black rectangle; ``draws`` [N, 4] in [0, 1) give its height, width, top and left.
 
-    Its sides are uniform between those of squares of 0.02 * 0.3 and of 0.4 / 0.3 of the area, at most the image's.
+    The sides are uniform between those of squares with 0.02 * 0.3 and 0.4 / 0.3 of the area, and fit the image.
     """
     size = torch.tensor(images.shape[-2:])
     area = float(size.prod())
@@ -61,13 +61,13 @@ def erased(images: Tensor, draws: Tensor) -> Tensor:
 
 
 def contrasted(images: Tensor, factor: Tensor) -> Tensor:
-    """The difference to each channel's mean times ``factor`` [N]."""
+    """Contrast times ``factor`` [N]: the differences to each channel's mean are scaled."""
     mean = images.mean((-2, -1), keepdim=True)
     return torch.lerp(mean, images, factor[:, None, None, None])
 
 
 def recoloured(images: Tensor, turn: Tensor, factor: Tensor) -> Tensor:
-    """The hue turned by ``turn`` (1 is full circle), the saturation times ``factor``, at most 1; both [N]; RGB."""
+    """RGB images with the hue shifted by ``turn`` [N] (1 is a full circle), the saturation times ``factor`` [N]."""
     red, green, blue = ((images + 1) / 2).unbind(1)
     value, low = torch.stack([red, green, blue]).amax(0), torch.stack([red, green, blue]).amin(0)
     chroma = value - low

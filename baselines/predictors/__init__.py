@@ -1,4 +1,4 @@
-"""Predictors: they learn from labelled models."""
+"""Predictors: methods that are fitted on labeled models."""
 
 from typing import TYPE_CHECKING
 

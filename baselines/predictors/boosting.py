@@ -1,4 +1,4 @@
-"""Gradient-boosted trees with settings for a hundred to a few thousand models."""
+"""Gradient-boosted trees for a hundred to a few thousand models."""
 
 from math import inf
 
@@ -12,16 +12,20 @@ from baselines.weight_space.selection import validation_tau
 SETTINGS = ParameterGrid({"max_leaf_nodes": [4, 16], "min_samples_leaf": [5, 20]})
 ROUNDS = (25, 50, 100, 200, 400)
 LEARNING_RATE = 0.05
-# Without labels to choose by: smooth enough for a hundred models and flexible enough for thousands.
+# Fixed settings, smooth enough for a hundred models and flexible enough for thousands.
 PLAIN_WORDS = "gradient-boosted trees, 100 rounds of at most 4 leaves of at least 5 models, learning rate 0.1"
 
 
 def fit_boosted_trees(
     features: pd.DataFrame, target: np.ndarray, validation_features: pd.DataFrame, validation_target: np.ndarray
 ) -> HistGradientBoostingRegressor:
-    """Trees fitted to ``target``, with the setting and number of rounds that order the validation models best.
+    """Trees fitted to ``target``, with the setting and number of rounds of the largest validation tau.
 
-    Columns of dtype category are split by their values; NaN is a value of its own.
+    Columns of dtype category are split by their values; NaN counts as a separate value.
+
+    Args:
+        features, validation_features: one row per model.
+        target, validation_target: float64 [n].
     """
     best, chosen = -inf, {}
     for setting in SETTINGS:
@@ -33,8 +37,11 @@ def fit_boosted_trees(
 
 
 def boosted_regression(features: np.ndarray, values: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Values predicted for ``new`` features by the trees of ``PLAIN_WORDS``: the regressor behind partial tau."""
-    # Not by histograms: on some hundred models their threads wait for each other longer than they compute.
+    """Predictions [m] for ``new`` features [m, F] by the trees of ``PLAIN_WORDS``, fitted to ``values`` [n].
+
+    This is the regressor of partial tau.
+    """
+    # Not histogram-based: on a few hundred models, its threads wait for each other longer than they compute.
     trees = GradientBoostingRegressor(max_leaf_nodes=4, min_samples_leaf=5, random_state=0)
     return trees.fit(features, values).predict(new)
 

@@ -1,4 +1,4 @@
-"""Hyperparameters alone: what a predictor must beat to have learned anything from the weights."""
+"""The hyperparameters alone, a control: a predictor that does not beat it has learned nothing from the weights."""
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ class Hyperparameters:
     control = True
 
     def fit(self, view: View, target: np.ndarray, validation: View, validation_target: np.ndarray) -> "Hyperparameters":
-        """Columns with one value in ``view`` are left out.
+        """Fits on the columns that have several values in ``view``.
 
         Raises:
             NotApplicable: no hyperparameter varies.
@@ -29,8 +29,8 @@ class Hyperparameters:
         if not self.columns_:
             raise NotApplicable("no hyperparameter varies among the training models")
         table = table[self.columns_]
-        words = {name: column.dropna().unique() for name, column in table.items() if not is_numeric_dtype(column)}
-        self.categories_ = {name: pd.CategoricalDtype(sorted(values)) for name, values in words.items()}
+        values = {name: column.dropna().unique() for name, column in table.items() if not is_numeric_dtype(column)}
+        self.categories_ = {name: pd.CategoricalDtype(sorted(found)) for name, found in values.items()}
         self.trees_ = fit_boosted_trees(self._features(view), target, self._features(validation), validation_target)
         return self
 
@@ -41,7 +41,7 @@ class Hyperparameters:
     def _features(self, view: View) -> pd.DataFrame:
         table = view.hyperparameters[self.columns_].copy()
         for name, dtype in self.categories_.items():
-            # A word that no training model has counts as missing.
+            # A category that no training model has counts as missing.
             known = table[name].isin(dtype.categories)
             table[name] = table[name].where(known).astype(dtype)
         return table

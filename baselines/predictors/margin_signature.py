@@ -1,9 +1,9 @@
-"""The margin signature (Jiang et al. 2018, arXiv:1810.00113): a linear regression on how margins are distributed.
+"""The margin signature (Jiang et al. 2018, arXiv:1810.00113): a linear regression on the distribution of margins.
 
-Of each layer's normalized distances (``baselines.measures.margins``) the positive ones are described by five numbers:
-the quartiles and the two whiskers, which are the extreme distances between Q1 - 1.5 (Q3 - Q1) and Q3 + 1.5 (Q3 - Q1),
-or the mean first to fifth powers. The regression reads their logarithms. Roots of the powers would be the same
-regression: they scale the logarithms.
+The positive ones among each layer's normalized distances (``baselines.measures.margins``) are summarized by five
+numbers: the quartiles and the two whiskers, the extreme distances between Q1 - 1.5 (Q3 - Q1) and Q3 + 1.5 (Q3 - Q1), or
+the means of their first to fifth powers. The regression reads the logarithms. Roots of the powers would give the same
+regression, since they scale the logarithms.
 """
 
 from collections.abc import Iterable
@@ -32,13 +32,17 @@ MOMENTS = tuple(f"moment {power}" for power in range(1, 6))
 HIDDEN = ("lower", "middle", "last")
 LAYERS = ("input", *HIDDEN, "output")
 COLUMNS = tuple(f"{layer} {statistic}" for layer, statistic in product(LAYERS, (*QUARTILES, *MOMENTS)))
-# As many as there are numbers.
+# The size of a signature.
 FEWEST = 5
 TOO_FEW = f"fewer than {FEWEST} of its training images are classified correctly"
 
 
 def box(distances: np.ndarray) -> np.ndarray:
-    """``QUARTILES`` of distances [n]: float64 [5]."""
+    """``QUARTILES`` of distances [n]: float64 [5].
+
+    >>> box(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 60.0]))
+    array([1.  , 2.25, 3.5 , 4.75, 5.  ])
+    """
     q1, median, q3 = np.quantile(distances, (0.25, 0.5, 0.75))
     reach = 1.5 * (q3 - q1)
     inside = distances[(q1 - reach <= distances) & (distances <= q3 + reach)]
@@ -52,12 +56,12 @@ def moments(distances: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Signatures:
-    """Of M models.
+    """The signatures of M models.
 
     Attributes:
-        values: {column: float64 [M]}, NaN where there is none.
-        few: bool [M], where no layer has enough distances.
-        constant: {layer: bool [M]}.
+        values: {column: float64 [M]}, NaN where it is undefined.
+        few: bool [M], models with too few positive margins.
+        constant: {layer: bool [M]}, models in which the layer is constant.
     """
 
     values: dict[str, Tensor]
@@ -66,7 +70,7 @@ class Signatures:
 
 
 def signatures(context: MeasureContext) -> Signatures:
-    """Of all models of a context."""
+    """The signatures of all models of a context."""
     models = context.once(image_margins)
     table = torch.full((len(models), len(LAYERS), len(QUARTILES) + len(MOMENTS)), torch.nan, dtype=torch.float64)
     for row, images in zip(table, models, strict=True):
@@ -90,13 +94,13 @@ def _entry(context: MeasureContext, column: str) -> Tensor:
 
 
 def signature(view: View, columns: Iterable[str] = COLUMNS) -> tuple[pd.DataFrame, dict[int, str]]:
-    """``columns`` of the signatures of the models of ``view``, and why some have none.
+    """``columns`` of the signatures of the models in ``view``.
 
     Returns:
-        One row per model, one float64 column for each of ``columns``; and {row of NaN: the reason}.
+        One row per model, one float64 column for each of ``columns``; and {row with NaN: the reason}.
     """
     entries = [
-        Measure(name, partial(_entry, column=name), access="train-data", cost="passes", formula="", citation="")
+        Measure(name, partial(_entry, column=name), access="train-data", cost="multi-pass", formula="", citation="")
         for name in columns
     ]
     found = compute(view, entries)
@@ -105,7 +109,7 @@ def signature(view: View, columns: Iterable[str] = COLUMNS) -> tuple[pd.DataFram
 
 
 class MarginSignature:
-    """Least squares on the signatures of some layers; models without one are left out of the fit."""
+    """Least squares on the signatures of some layers; models without a signature are excluded from the fit."""
 
     access = "train-data"
     citation = "Jiang et al. 2018, arXiv:1810.00113"
@@ -119,7 +123,7 @@ class MarginSignature:
         )
 
     def fit(self, view: View, target: np.ndarray, validation: View, validation_target: np.ndarray) -> Self:
-        """There is nothing to choose on the validation models.
+        """Fits on ``view``; there are no settings to choose on the validation models.
 
         Raises:
             NotApplicable: no model has a signature.
@@ -143,7 +147,7 @@ class MarginSignature:
 
 
 def margin_signatures() -> tuple[MarginSignature, ...]:
-    """The two signatures of Jiang et al., and the first one of the input layer and of the output layer alone."""
+    """The two signatures of Jiang et al., and the first of them for the input layer and the output layer alone."""
     return (
         MarginSignature("margin-signature", ("input", *HIDDEN), QUARTILES),
         MarginSignature("margin-signature-moments", ("input", *HIDDEN), MOMENTS),

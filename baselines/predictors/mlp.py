@@ -1,4 +1,4 @@
-"""A network with one hidden layer, for a hundred to a few thousand models."""
+"""An MLP with one hidden layer for a hundred to a few thousand models."""
 
 import copy
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ HIDDEN = 256
 LEARNING_RATE = 1e-3
 L2 = (1e-3, 1e-2, 1e-1)
 STEPS = (25, 50, 100, 200, 400)
-# Features of networks that blew up lie many standard deviations away and would decide the fit alone.
+# Features of diverging networks are many standard deviations away and would dominate the fit.
 FARTHEST = 3.0
 
 
 @dataclass(frozen=True)
 class MLP:
-    """A network between standardized features and a standardized target."""
+    """A network from standardized features to a standardized target."""
 
     scaler: StandardScaler
     network: nn.Module
@@ -30,13 +30,19 @@ class MLP:
     std: float
 
     def predict(self, features: pd.DataFrame) -> np.ndarray:
+        """float64 [n], in the units of the target."""
         return self.mean + self.std * _outputs(self.network, _standardized(self.scaler, features))
 
 
 def fit_mlp(
     features: pd.DataFrame, target: np.ndarray, validation_features: pd.DataFrame, validation_target: np.ndarray
 ) -> MLP:
-    """A network fitted to ``target`` by Adam, with the l2 and number of steps that order the validation models best."""
+    """A network fitted to ``target`` by Adam, with the l2 and number of steps of the largest validation tau.
+
+    Args:
+        features, validation_features: one row per model.
+        target, validation_target: float64 [n].
+    """
     scaler = StandardScaler().fit(features)
     inputs, validation_inputs = _standardized(scaler, features), _standardized(scaler, validation_features)
     mean, std = float(target.mean()), float(target.std())

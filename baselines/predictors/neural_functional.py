@@ -13,26 +13,28 @@ from baselines.methods import NotApplicable, without_norms
 from baselines.weight_space.equivariant import EquivariantLinear, average
 from baselines.weight_space.selection import validation_tau
 from baselines.weight_space.symmetry import Features, WeightSpace, chain_sizes
-from zoo_builder.errors import InputError, nearest
+from zoo_builder.errors import one_of
 
 VARIANTS = {"np": WeightSpace.np, "hnp": WeightSpace.hnp}
 EVALUATION_BATCH = 64
 
 
 class EndEmbedding(nn.Module):
-    """Adds a learned vector to the features of each input and output neuron that is an axis of the weight space.
+    """Adds a learned vector to the features of each input and output neuron that may be permuted.
 
-    It tells apart neurons that the layers would permute. In a space that folds inputs and outputs into channels there
-    is nothing to add.
+    The vectors distinguish neurons that the layers treat alike. They are empty in a space that folds inputs and outputs
+    into channels.
     """
 
     def __init__(self, space: WeightSpace, channels: int):
         super().__init__()
         self.vectors = nn.ParameterDict()
-        for position, part in enumerate(space.parts):
-            if set(part.axes) & set(space.ends):
-                sizes = [size if axis in space.ends else 1 for axis, size in zip(part.axes, part.sizes, strict=True)]
-                self.vectors[str(position)] = nn.Parameter(torch.randn(channels * part.fold, *sizes))
+        for position, tensor in enumerate(space.tensors):
+            if set(tensor.axes) & set(space.ends):
+                sizes = [
+                    size if axis in space.ends else 1 for axis, size in zip(tensor.axes, tensor.sizes, strict=True)
+                ]
+                self.vectors[str(position)] = nn.Parameter(torch.randn(channels * tensor.fold, *sizes))
 
     def forward(self, features: Features) -> Features:
         features = list(features)
@@ -42,10 +44,10 @@ class EndEmbedding(nn.Module):
 
 
 class NeuralFunctionalNetwork(nn.Module):
-    """Maps one-channel features to logits [batch] that no permutation of hidden neurons changes.
+    """Maps one-channel features to logits [batch] that are invariant to permutations of hidden neurons.
 
     Equivariant layers of 16, 16 and 5 channels with ReLU, averages over the hidden neurons, and an MLP with two hidden
-    layers of 1,000 on the averages. What belongs to one input or one output neuron is not averaged with others.
+    layers of 1,000 on the averages. Features of different input or output neurons are not averaged.
     """
 
     channels = (1, 16, 16, 5)
@@ -59,8 +61,9 @@ class NeuralFunctionalNetwork(nn.Module):
             EquivariantLinear(space, *pair) for pair in zip(self.channels, self.channels[1:], strict=False)
         )
         averages = [
-            part.fold * math.prod(size for axis, size in zip(part.axes, part.sizes, strict=True) if axis in space.ends)
-            for part in space.parts
+            tensor.fold
+            * math.prod(size for axis, size in zip(tensor.axes, tensor.sizes, strict=True) if axis in space.ends)
+            for tensor in space.tensors
         ]
         self.head = nn.Sequential(
             nn.Linear(self.channels[-1] * sum(averages), self.width),
@@ -73,16 +76,19 @@ class NeuralFunctionalNetwork(nn.Module):
     def forward(self, features: Features) -> Tensor:
         for embedding, layer in zip(self.embeddings, self.layers, strict=True):
             features = [feature.relu() for feature in layer(embedding(features))]
-        pairs = zip(features, self.space.parts, strict=True)
-        averages = [average(feature, part.axes, self.space.ends).flatten(1) for feature, part in pairs]
+        pairs = zip(features, self.space.tensors, strict=True)
+        averages = [average(feature, tensor.axes, self.space.ends).flatten(1) for feature, tensor in pairs]
         return self.head(torch.cat(averages, 1)).squeeze(1)
 
 
 class NeuralFunctional:
     """NFN_NP ("np", with learned input and output embeddings) or NFN_HNP ("hnp") fitted to accuracies or gaps.
 
-    As published: binary cross-entropy, Adam at 1e-3, batches of 8, 50 epochs; the epoch with the best Kendall's tau on
-    the validation models is kept.
+    As published: binary cross-entropy, Adam at 1e-3, batches of 8, 50 epochs; the epoch with the largest validation tau
+    is kept.
+
+    Raises:
+        InputError: there is no such variant.
     """
 
     access = "weights"
@@ -97,8 +103,7 @@ class NeuralFunctional:
         patience: int = 10,
         seed: int = 0,
     ):
-        if variant not in VARIANTS:
-            raise InputError(f"unknown variant {variant!r}{nearest(variant, VARIANTS)}: use one of {tuple(VARIANTS)}")
+        one_of("variant", variant, VARIANTS)
         self.name = f"nfn-{variant}"
         self.variant = variant
         self.epochs = epochs
@@ -110,7 +115,7 @@ class NeuralFunctional:
     def fit(
         self, view: View, target: np.ndarray, validation: View, validation_target: np.ndarray
     ) -> "NeuralFunctional":
-        """Trains on ``view``, chooses the epoch on ``validation``.
+        """Trains on ``view`` and selects the epoch on ``validation``.
 
         Args:
             target, validation_target: accuracies in [0, 1] or, if any is negative, gaps in [-1, 1], which are learned
@@ -152,7 +157,7 @@ class NeuralFunctional:
         return self
 
     def predict(self, view: View) -> np.ndarray:
-        """Returns float64 [n], on the scale of the target."""
+        """float64 [n], in the units of the target."""
         return self._offset + self._scale * self._probabilities(self._standardized(weight_features(view, self._space)))
 
     def _standardized(self, features: Features) -> Features:
@@ -168,8 +173,8 @@ class NeuralFunctional:
 def weight_features(view: View, space: WeightSpace) -> Features:
     """Final weights of all models of a view, in its order, as float32 features of one channel.
 
-    A weight that is not finite is read as 0: a diverged network gives one class to every image, as a network without
-    weights does.
+    Weights that are not finite are replaced by 0: a diverged network predicts one class for every image, like a network
+    whose weights are 0.
 
     Raises:
         NotApplicable: a model's layers have other widths or kernels than ``space``.
@@ -187,11 +192,11 @@ def weight_features(view: View, space: WeightSpace) -> Features:
         weights = [tensor.reshape(len(stack), *shape) for tensor, *shape in shapes]
         folded.append(space.fold(weights, tensors[1::2]))
     order = np.argsort(np.concatenate([stack.rows for stack in view.stacks]))
-    return [torch.cat(parts)[order] for parts in zip(*folded, strict=True)]
+    return [torch.cat(features)[order] for features in zip(*folded, strict=True)]
 
 
 def _moments(feature: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel over models and neurons, so that neurons remain interchangeable."""
+    """Mean and standard deviation of each channel over models and neurons, which keeps neurons exchangeable."""
     dims = [d for d in range(feature.dim()) if d != 1]
     std = feature.std(dims, keepdim=True)
     return feature.mean(dims, keepdim=True), std.where(std > 1e-5, 1.0)

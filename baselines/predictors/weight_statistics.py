@@ -1,4 +1,4 @@
-"""Weight statistics (Unterthiner et al. 2020): seven numbers per tensor, read by boosted trees or by an MLP."""
+"""Weight statistics (Unterthiner et al. 2020): seven numbers per tensor as features of boosted trees or an MLP."""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -17,7 +17,7 @@ NOT_FINITE = "the model has weights that are not finite"
 
 
 def weight_statistics(view: View) -> pd.DataFrame:
-    """Mean, variance and quantiles of every weight and bias tensor, norms folded into them.
+    """Mean, variance and quantiles of every weight and bias tensor, after norms are folded into them.
 
     Returns:
         One row per model, one float64 column per tensor and statistic; NaN where weights are not finite.
@@ -50,7 +50,7 @@ class _WeightStatistics:
     fit_model: Callable[..., Any]
 
     def fit(self, view: View, target: np.ndarray, validation: View, validation_target: np.ndarray) -> Self:
-        """Models with weights that are not finite are left out.
+        """Fits on the models whose weights are finite.
 
         Raises:
             NotApplicable: the architectures differ in the names of their tensors.
@@ -82,7 +82,7 @@ class _WeightStatistics:
         features = weight_statistics(view)
         if list(features) != self.columns_:
             raise NotApplicable(
-                "the tensors of these models have other names than those of the models it was fitted on"
+                "the tensors of these models have other names than those of the models the predictor was fitted on"
             )
         return features
 

@@ -1,13 +1,13 @@
 """Affine maps on the weights of a network that commute with permutations of its neurons.
 
 Neuron set 0 holds a network's inputs, set i the outputs of its i-th layer. A weight tensor W(i) is indexed by a neuron
-of set i and one of set i - 1, a bias v(i) by a neuron of set i. The sets that may be permuted become axes of a feature
-tensor; every other index (a kernel position, a neuron that stays in its place) folds into its channels.
+of set i and one of set i - 1, a bias v(i) by a neuron of set i. The sets that may be permuted are axes of a feature
+tensor; every other index (a kernel position, a neuron that keeps its position) is folded into its channels.
 
-Which maps there are: an orbit of pairs (output entry, input entry) knows, for each axis that the two tensors share,
-whether both stand at the same neuron, and nothing else. Hence one term for each set of shared axes: average the input
-over its other axes, mix the channels, repeat along the other axes of the output. With one constant per output channel
-these span all equivariant affine maps. Written out, they are the terms of Zhou et al. 2023 (arXiv:2302.14040).
+An orbit of pairs (output entry, input entry) is determined by the shared axes of the two tensors on which both entries
+are at the same neuron. Hence there is one term for each set of shared axes: average the input over its other axes, mix
+the channels, repeat along the other axes of the output. With one constant per output channel, these terms span all
+equivariant affine maps; written out, they are the terms of Zhou et al. 2023 (arXiv:2302.14040).
 """
 
 import math
@@ -20,45 +20,48 @@ from baselines.weight_space.symmetry import Axes, Features, WeightSpace
 
 
 class EquivariantLinear(nn.Module):
-    """All equivariant affine maps between two feature lists of a weight space (an NF-Layer with nothing left out).
+    """All equivariant affine maps between two feature lists of a weight space (a complete NF-Layer).
 
-    The matrix of a term mixes the concatenated channels of every part that has the term's axes. Entries start uniform
-    in +-1/sqrt(n), n being the number of values summed up in the output they contribute to.
+    The matrix of a term mixes the concatenated channels of all tensors that have the term's axes. Its entries are drawn
+    uniformly from +-1/sqrt(n), where n is the number of values that an output sums up.
 
     Attributes:
-        terms: for each term its shared axes and the positions of the parts that have them.
-        weights: for each term its matrix; rows are output channels, columns input channels, part after part.
-        constants: for each part one constant per output channel.
+        tensors: the weight tensors of the space.
+        terms: for each term, its shared axes and the positions of the tensors that have them.
+        weights: for each term, its matrix: output channels x input channels, tensor after tensor.
+        constants: for each tensor, one constant per output channel.
     """
 
     def __init__(self, space: WeightSpace, channels_in: int, channels_out: int):
         super().__init__()
-        self.parts = space.parts
-        folds = [part.fold for part in self.parts]
-        shared = sorted({axes for part in self.parts for axes in _subsets(part.axes)})
-        self.terms = [(axes, [p for p, part in enumerate(self.parts) if {*axes} <= {*part.axes}]) for axes in shared]
+        self.tensors = space.tensors
+        folds = [tensor.fold for tensor in self.tensors]
+        shared = sorted({axes for tensor in self.tensors for axes in _subsets(tensor.axes)})
+        self.terms = [
+            (axes, [p for p, tensor in enumerate(self.tensors) if {*axes} <= {*tensor.axes}]) for axes in shared
+        ]
         columns = [channels_in * sum(folds[p] for p in having) for _, having in self.terms]
         self.rows = [channels_out * fold for fold in folds]
         inputs = [
             sum(count for count, (_, having) in zip(columns, self.terms, strict=True) if p in having)
-            for p in range(len(self.parts))
+            for p in range(len(self.tensors))
         ]
         self.weights = nn.ParameterList(
             torch.cat([_uniform((self.rows[p], count), inputs[p]) for p in having])
             for count, (_, having) in zip(columns, self.terms, strict=True)
         )
         self.constants = nn.ParameterList(
-            _uniform((rows, *[1] * len(part.axes)), count)
-            for rows, part, count in zip(self.rows, self.parts, inputs, strict=True)
+            _uniform((rows, *[1] * len(tensor.axes)), count)
+            for rows, tensor, count in zip(self.rows, self.tensors, inputs, strict=True)
         )
 
     def forward(self, features: Features) -> Features:
         outputs: Features = list(self.constants)
         for (axes, having), weight in zip(self.terms, self.weights, strict=True):
-            averages = [average(features[p], self.parts[p].axes, axes) for p in having]
+            averages = [average(features[p], self.tensors[p].axes, axes) for p in having]
             mixed = torch.einsum("oc,bc...->bo...", weight, torch.cat(averages, 1))
-            for p, piece in zip(having, mixed.split([self.rows[p] for p in having], 1), strict=True):
-                outputs[p] = outputs[p] + _repeat(piece, axes, self.parts[p].axes)
+            for p, share in zip(having, mixed.split([self.rows[p] for p in having], 1), strict=True):
+                outputs[p] = outputs[p] + _repeat(share, axes, self.tensors[p].axes)
         return outputs
 
 

@@ -1,8 +1,8 @@
-"""How the settings of a predictor are chosen: by Kendall's tau on the validation models.
+"""Selection of a predictor's settings by Kendall's tau on the validation models.
 
-All built-in predictors follow one rule. They are fitted on the train split, the setting (and for networks the epoch)
-with the largest validation tau is kept, the first of equals, and nothing is refitted with the validation models: a
-network stopped by them could not be, so that every predictor learns from the same labels.
+All built-in predictors follow one rule. They are fitted on the train split; the setting (for networks, also the epoch)
+with the largest validation tau is kept, the first one among ties; and nothing is refitted on the validation models. An
+early-stopped network could not be, and so every predictor learns from the same labels.
 """
 
 import numpy as np
@@ -10,6 +10,10 @@ from scipy.stats import kendalltau
 
 
 def validation_tau(prediction: np.ndarray, target: np.ndarray) -> float:
-    """Kendall's tau-b; 0 where one of the two is constant."""
+    """Kendall's tau-b of [n] and [n]; 0 if one of them is constant.
+
+    >>> validation_tau(np.array([1.0, 2.0, 3.0]), np.array([0.1, 0.3, 0.2]))
+    0.3333333333333333
+    """
     constant = len(np.unique(prediction)) < 2 or len(np.unique(target)) < 2
     return 0.0 if constant else float(kendalltau(prediction, target).statistic)

@@ -1,4 +1,4 @@
-"""Weight spaces: the tensors of a chain of layers, and which neurons may be permuted."""
+"""Weight spaces: the weight tensors of a chain of layers, and the neurons that may be permuted."""
 
 import math
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from baselines.methods import NotApplicable
 from zoo_builder.networks.architecture import Architecture, Residual
 
 Axes = tuple[int, ...]  # neuron sets
-Features = list[Tensor]  # one tensor per part of a weight space
+Features = list[Tensor]  # one tensor per WeightTensor of a weight space
 
 
 @dataclass(frozen=True)
-class Part:
+class WeightTensor:
     """A weight or bias tensor, as features of shape [batch, channels * fold, *sizes].
 
     Attributes:
         axes: the permuted neuron sets that index it, output side first.
-        sizes: how many neurons each of them has.
-        fold: how many entries share one position on the axes.
+        sizes: the number of neurons in each of these sets.
+        fold: the number of entries at one position on the axes.
     """
 
     axes: Axes
@@ -31,11 +31,14 @@ class Part:
 
 @dataclass(frozen=True)
 class WeightSpace:
-    """The weights of a chain of layers, and which neurons may be permuted.
+    """The weights of a chain of layers, and the neurons that may be permuted.
+
+    >>> [tensor.axes for tensor in WeightSpace.hnp((3, 8, 2), (9, 1)).tensors]
+    [(1,), (1,), (1,), ()]
 
     Attributes:
-        widths: neurons (channels) of the sets 0 .. L.
-        kernels: entries between two neurons in the layers 1 .. L: a convolution's kernel positions, otherwise 1.
+        widths: numbers of neurons (channels) in the sets 0 .. L.
+        kernels: numbers of weights between two neurons in layers 1 .. L: kernel positions of convolutions, otherwise 1.
         permuted: the neuron sets that may be permuted.
     """
 
@@ -45,12 +48,12 @@ class WeightSpace:
 
     @classmethod
     def np(cls, widths: tuple[int, ...], kernels: tuple[int, ...]) -> "WeightSpace":
-        """Neuron permutation: inputs and outputs may be permuted too."""
+        """Neuron permutation: inputs and outputs may be permuted, too."""
         return cls(widths, kernels, frozenset(range(len(widths))))
 
     @classmethod
     def hnp(cls, widths: tuple[int, ...], kernels: tuple[int, ...]) -> "WeightSpace":
-        """Hidden neuron permutation: inputs and outputs keep their places."""
+        """Hidden neuron permutation: inputs and outputs keep their positions."""
         return cls(widths, kernels, frozenset(range(1, len(widths) - 1)))
 
     @property
@@ -59,16 +62,16 @@ class WeightSpace:
         return 0, len(self.widths) - 1
 
     @cached_property
-    def parts(self) -> tuple[Part, ...]:
+    def tensors(self) -> tuple[WeightTensor, ...]:
         """W(1), v(1), W(2), v(2), ..."""
         pairs = [((i, i - 1), (i,)) for i in range(1, len(self.widths))]
         entries = [(kernel, 1) for kernel in self.kernels]
-        return tuple(map(self._part, chain(*pairs), chain(*entries)))
+        return tuple(map(self._tensor, chain(*pairs), chain(*entries)))
 
-    def _part(self, sets: Axes, entries: int) -> Part:
+    def _tensor(self, sets: Axes, entries: int) -> WeightTensor:
         axes = tuple(i for i in sets if i in self.permuted)
         in_place = math.prod(self.widths[i] for i in sets if i not in self.permuted)
-        return Part(axes, tuple(self.widths[i] for i in axes), entries * in_place)
+        return WeightTensor(axes, tuple(self.widths[i] for i in axes), entries * in_place)
 
     def fold(self, weights: list[Tensor], biases: list[Tensor]) -> Features:
         """Features of one channel from weights [batch, outputs, inputs, kernel] and biases [batch, outputs]."""
@@ -83,16 +86,16 @@ class WeightSpace:
 
 
 def chain_sizes(architecture: Architecture) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Widths and kernels of an architecture's weighted layers.
+    """Widths and kernels of the layers with weights, for ``WeightSpace``.
 
-    The image positions that a linear layer reads from one channel count as a kernel.
+    The image positions of one channel that a linear layer reads count as its kernel.
 
     Raises:
         NotApplicable: the network has shortcuts.
     """
     if any(isinstance(layer, Residual) for layer in architecture.layers):
         raise NotApplicable(
-            "a neural functional renumbers the neurons of each layer on their own, and shortcuts tie layers together"
+            "a neural functional permutes the neurons of each layer independently, and shortcuts tie layers together"
         )
     places = architecture.weighted
     widths = (architecture.input_shape[0], *(place.output_shape[0] for place in places))

@@ -54,13 +54,16 @@ def test_stacks_without_models_are_dropped(full_view):
         ("hyperparameters", {}, "does not record hyperparameters"),
         ("train", {}, "does not record which training images"),
         ("train", {"train_fraction", "twin", "varied"}, "does not record the loss and accuracy of each model"),
+        ("train", {"train_fraction", "twin", "varied", "train_loss", "train_accuracy"}, "does not name the data set"),
+        ("targets", {}, "no target data"),
         ("statistics", {}, "does not record training statistics"),
         ("source", {}, "no labeled source test set"),
     ],
 )
 def test_what_an_imported_zoo_does_not_record_is_missing(name, columns, reason):
     (field,) = (field for field in FIELDS if field.name == name)
-    made = field.make(SimpleNamespace(hyperparameters=[]), pd.DataFrame(columns=list(columns)), data=None)
+    zoo = SimpleNamespace(hyperparameters=[], has_outputs=False, manifest={})
+    made = field.make(zoo, pd.DataFrame(columns=list(columns)), data=None)
     assert isinstance(made, Missing)
     assert reason in made.reason
 

@@ -1,6 +1,5 @@
-"""Complexity measures against closed forms and slow independent computations, and what must not change them."""
+"""All measures: golden values of one network, and what must not change a value."""
 
-import time
 from dataclasses import replace
 from itertools import pairwise, product
 
@@ -9,21 +8,31 @@ import pandas as pd
 import pytest
 import torch
 
-from baselines.access import AccessError, TrainData, View
-from baselines.measures import curvature, measures
+from baselines.access import View
+from baselines.fields import TrainData
+from baselines.measures import adaptive_sharpness, curvature, measures
 from baselines.measures.augmentation import COLOURED, PENALTIES
-from baselines.measures.compute import NOT_FINITE, compute, one_by_one
-from baselines.measures.context import MeasureContext, shared
-from baselines.measures.measure import Measure
-from baselines.methods import NotApplicable
+from baselines.measures.compute import compute
+from baselines.methods import without_norms
+from benchmark.evaluation.views import make_view as view_of_zoo
+from zoo_builder.building.build import build
 from zoo_builder.datasets.dataset import scaled
-from zoo_builder.errors import InputError
-from zoo_builder.networks.architecture import Architecture, Conv, Linear
-from zoo_builder.networks.module import to_module
+from zoo_builder.networks.architecture import Activation, Architecture, Conv, GlobalAveragePool, Linear, Norm
+from zoo_builder.networks.families import nin, park, resnet
 from zoo_builder.networks.stack import Stack
-from zoo_builder.training.settings import STATISTICS, training_subset
+from zoo_builder.recipes.recipe import Recipe
+from zoo_builder.store.zoo import Zoo
+from zoo_builder.training.settings import STATISTICS
 
-ALL = {measure.name: measure for measure in measures()}
+MEASURES = measures()
+ALL = {measure.name: measure for measure in MEASURES}
+NIN = nin((1, 6, 6), 3, width=4, depth=2)
+RESNET = resnet((1, 8, 8), 3, width=2, depth=8)
+UNFOLDABLE = Architecture((1, 6, 6), (Conv(4), Activation("relu"), Norm(), Conv(3, kernel=1), GlobalAveragePool()))
+PARK = [
+    park((1, 8, 8), 3, width=4, depth=3, residual="add"),
+    park((1, 8, 8), 3, width=2, depth=2, kernel=5, activation="silu"),
+]
 # A linear network whose numbers can be read off: W1 = diag(3, 4), W2 = diag(1, 2), biases 0.
 DIAGONAL = Architecture((2, 1, 1), (Linear(2), Linear(2)))
 
@@ -45,6 +54,8 @@ def diagonal_view() -> View:
 
 # Logits (3 x1, 8 x2): margins 11, 9.8, 8.6. Their 10th percentile is 8.6 + 0.2 * 1.2.
 GAMMA = 8.84
+
+
 GOLDEN = {
     "parameter-count": 12,
     "vc-dim": 2 * np.log2(12) ** 3 * (2 * 3 + 2 * 3),
@@ -117,148 +128,6 @@ def test_golden_values_of_a_diagonal_network(name):
     result = compute(diagonal_view(), [ALL[name]])[name]
     assert result.values == pytest.approx([GOLDEN[name]], rel=1e-6)
     assert (result.reasons, result.log) == ({}, "")
-
-
-def test_random_is_uniform_and_drawn_by_the_weights(relu_network, draw_stack, make_view):
-    view = make_view([draw_stack(relu_network, 400)])
-    values = np.sort(compute(view, [ALL["random"]])["random"].values)
-    # Kolmogorov-Smirnov at the 0.1 % level.
-    assert np.abs(values - (np.arange(400) + 0.5) / 400).max() < 1.95 / np.sqrt(400)
-    nudged = draw_stack(relu_network, 400)
-    nudged.parameters["conv1.bias"] += 1e-3
-    assert not np.intersect1d(values, compute(make_view([nudged]), [ALL["random"]])["random"].values).size
-
-
-@pytest.mark.parametrize("name", ["log-prod-of-spec", "log-prod-of-fro", "weight-norm", "distance-from-initialization"])
-def test_norms_against_numpy(relu_network, draw_stack, make_view, name):
-    stack, initial = draw_stack(relu_network, 5), draw_stack(relu_network, 5, seed=1)
-
-    def slow(w: dict[str, np.ndarray], w0: dict[str, np.ndarray]) -> float:
-        matrices = [value.reshape(len(value), -1) for key, value in w.items() if key.endswith("weight")]
-        match name:
-            case "log-prod-of-spec":
-                return sum(np.log(np.linalg.eigvalsh(matrix @ matrix.T)[-1]) for matrix in matrices)
-            case "log-prod-of-fro":
-                return sum(np.log((matrix**2).sum()) for matrix in matrices)
-            case "weight-norm":
-                return np.sqrt(sum((value**2).sum() for value in w.values()))
-            case _:
-                return np.sqrt(sum(((w[key] - w0[key]) ** 2).sum() for key in w))
-
-    truth = [
-        slow(*({k: v[model].double().numpy() for k, v in s.parameters.items()} for s in (stack, initial)))
-        for model in range(5)
-    ]
-    result = compute(make_view([stack], initial=[initial]), [ALL[name]])[name]
-    np.testing.assert_allclose(result.values, truth, rtol=1e-12)
-
-
-def test_path_norm_against_enumerated_paths(draw_stack, make_view):
-    """A padded, strided convolution and a linear layer on its flattened output: every path is walked."""
-    architecture = Architecture((2, 3, 3), (Conv(2, kernel=2, stride=2, padding=1), Linear(3)))
-    stack = draw_stack(architecture, 2)
-    (_, height, width), total = architecture.places[0].output_shape, np.zeros(2)
-    w1, b1, w2, b2 = (value.double().numpy() for value in stack.parameters.values())
-    for k in range(3):
-        total += b2[:, k] ** 2
-        for unit, (c, y, x) in enumerate(product(range(2), range(height), range(width))):
-            total += (b1[:, c] * w2[:, k, unit]) ** 2
-            for i, dy, dx in product(range(2), range(2), range(2)):
-                if 0 <= 2 * y + dy - 1 < 3 and 0 <= 2 * x + dx - 1 < 3:
-                    total += (w1[:, c, i, dy, dx] * w2[:, k, unit]) ** 2
-    result = compute(make_view([stack]), [ALL["path-norm"]])["path-norm"]
-    np.testing.assert_allclose(result.values, total, rtol=1e-12)
-
-
-def test_path_norm_averages_where_the_network_pools(relu_network, draw_stack, make_view):
-    """Against nn.Modules with squared weights in float64."""
-    stack = draw_stack(relu_network, 3)
-    truth = []
-    for model in range(3):
-        squared = {name: value[model].double().square() for name, value in stack.parameters.items()}
-        ones = torch.ones(1, *relu_network.input_shape, dtype=torch.float64)
-        truth.append(to_module(relu_network, squared)(ones).sum().item())
-    result = compute(make_view([stack]), [ALL["path-norm"]])["path-norm"]
-    np.testing.assert_allclose(result.values, truth, rtol=1e-12)
-
-
-def slow_margins(view: View, model: int) -> np.ndarray:
-    """One model's training margins from one nn.Module in float64."""
-    train = view.train
-    (stack,) = (stack for stack in view.stacks if model in stack.rows)
-    position = list(stack.rows).index(model)
-    network = to_module(stack.architecture, {k: v[position].double() for k, v in stack.parameters.items()})
-    indices = training_subset(int(train.subset_seed[model]), int(train.subset_size[model]), len(train.images))
-    with torch.no_grad():
-        logits = network(scaled(train.images[indices], torch.float64)).numpy()
-    labels = train.labels[indices].numpy()
-    return np.array([row[y] - np.delete(row, y).max() for row, y in zip(logits, labels, strict=True)])
-
-
-def test_margins_against_single_modules(relu_network, tanh_network, draw_stack, make_view):
-    """Each model on its own subset, with subsets of three sizes in one stack."""
-    view = make_view([draw_stack(relu_network, 6), draw_stack(tanh_network, 5, first_row=6)])
-    assert len(np.unique(view.train.subset_size)) == 3
-    truth = [np.percentile(slow_margins(view, model), 10) for model in range(11)]
-    result = compute(view, [ALL["negative-margin"]])["negative-margin"]
-    np.testing.assert_allclose(-result.values, truth, rtol=1e-4)
-
-
-def test_measures_with_margins_are_undefined_where_the_margin_is_not_positive(relu_network, draw_stack, make_view):
-    """All images are of class 0, and one network has a large bias for it."""
-    stack = draw_stack(relu_network, 4)
-    stack.parameters["linear1.bias"][2, 0] = 1e3
-    view = make_view([stack], labels=torch.zeros(40, dtype=torch.int64))
-    results = compute(view, measures())
-    for name in ("inverse-margin", "log-prod-of-spec-over-margin"):
-        defined = np.isfinite(results[name].values)
-        assert defined[2]
-        assert set(results[name].reasons) == set(np.flatnonzero(~defined))
-        assert set(results[name].reasons.values()) == {"the 10th percentile of the training margins is not positive"}
-        assert results[name].log == ""
-    assert np.isfinite(results["negative-margin"].values).all()
-    assert (results["negative-margin"].values > 0).tolist() == np.isnan(results["inverse-margin"].values).tolist()
-
-
-def test_a_layer_of_zeros_has_no_log_product(relu_network, draw_stack, make_view):
-    stack = draw_stack(relu_network, 3)
-    stack.parameters["conv2.weight"][1] = 0
-    results = compute(make_view([stack]), [ALL["log-prod-of-spec"], ALL["log-prod-of-fro"]])
-    for result in results.values():
-        assert result.reasons == {1: "all weights of a layer are zero"}
-        assert np.isfinite(result.values).tolist() == [True, False, True]
-
-
-def test_the_path_norm_of_tanh_networks_has_its_own_name(relu_network, tanh_network, draw_stack, make_view):
-    stack = draw_stack(relu_network, 2)
-    twin = Stack(tanh_network, stack.parameters, np.array([2, 3]))
-    results = compute(make_view([stack, twin]), [ALL["path-norm"], ALL["path-norm-identity"]])
-    assert np.isnan(results["path-norm"].values).tolist() == [False, False, True, True]
-    assert results["path-norm"].reasons == dict.fromkeys([2, 3], "defined for ReLU networks, and this one has tanh")
-    identity = results["path-norm-identity"].values
-    np.testing.assert_array_equal(identity[:2], results["path-norm"].values[:2])
-    np.testing.assert_array_equal(identity[2:], identity[:2])
-
-
-def test_a_zoo_without_initializations_says_so(relu_network, draw_stack, make_view):
-    result = compute(make_view([draw_stack(relu_network, 2)]), measures())["distance-from-initialization"]
-    assert np.isnan(result.values).all()
-    assert set(result.reasons.values()) == {"the zoo has no epoch-0 checkpoints, so the initialization is unknown"}
-    assert result.log == ""
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_diverged_model_loses_its_own_values_only(relu_network, draw_stack, make_view, bad):
-    stack = draw_stack(relu_network, 5)
-    view = make_view([stack], initial=[draw_stack(relu_network, 5, seed=1)])
-    sound = compute(view, measures())
-    stack.parameters["conv2.bias"][3, 0] = bad
-    for name, result in compute(view, measures()).items():
-        assert np.isnan(result.values[3])
-        assert result.reasons[3] == NOT_FINITE
-        assert result.log == ""
-        others = [0, 1, 2, 4]
-        np.testing.assert_allclose(result.values[others], sound[name].values[others], rtol=1e-5)
 
 
 def permuted(stack: Stack, seed: int) -> Stack:
@@ -366,14 +235,24 @@ RESCALING_INVARIANT = {
 
 # Measures of noise that a permutation deals to other weights: what 16 draws on up to 40 images leave open.
 DRAWN = {name: 0.5 for name in ALL if name.startswith("pac-bayes")}
+
+
 # Two draws without a remark, each with a standard error of up to 20 %.
 DRAWN |= {name: 1.0 for name in ALL if name.endswith("-trace") or name.startswith("adaptive-sharpness-average")}
+
+
 DRAWN["hessian-top-eigenvalue"] = 0.01  # from a random start
+
+
 # Measures that have no value where all images have one label, and those that have none on grey images.
 OF_SEVERAL_LABELS = {"davies-bouldin", "davies-bouldin-mixup", *(name for name in ALL if "-inter-" in name)}
+
+
 OF_COLOURS = {f"{alteration}-penalty" for alteration in COLOURED}
+
+
 # Measures that are all but 0 where the softmax is saturated, as it is by a large bias.
-OF_CURVATURE = {measure.name for measure in curvature.MEASURES}
+OF_CURVATURE = {measure.name for measure in (*curvature.MEASURES, *adaptive_sharpness.MEASURES)}
 
 
 def invariance_view(name: str, stack: Stack, initial: Stack, make_view) -> View:
@@ -395,9 +274,9 @@ def test_hidden_permutation_changes_nothing(relu_network, draw_stack, make_view,
     )
     after = compute(invariance_view(name, *stacks, make_view), [ALL[name]])[name]
     assert before.reasons == after.reasons
-    told = sorted(before.remarks.keys() | after.remarks.keys()) if ALL[name].cost == "search" else []
-    assert len(told) < 6
-    rows = np.delete(np.arange(6), told)
+    remarked = sorted(before.remarks.keys() | after.remarks.keys()) if ALL[name].cost == "search" else []
+    assert len(remarked) < 6
+    rows = np.delete(np.arange(6), remarked)
     np.testing.assert_allclose(after.values[rows], before.values[rows], rtol=DRAWN.get(name, 1e-5))
 
 
@@ -415,199 +294,121 @@ def test_rescaling_of_adjacent_relu_layers(relu_network, draw_stack, make_view, 
     if RESCALING_INVARIANT[name]:
         assert same[defined].all()
     else:
-        bounds = [model for found in (before, after) for model, said in found.remarks.items() if "bound" in said]
+        bounds = [model for found in (before, after) for model, text in found.remarks.items() if "bound" in text]
         defined[bounds] = False  # a bound stays where it is
         assert defined.any()
         assert not same[defined].any()
 
 
 def test_order_and_company_change_no_value(relu_network, tanh_network, draw_stack, make_view):
-    stacks = [draw_stack(relu_network, 7), draw_stack(tanh_network, 6, first_row=7)]
-    initial = [draw_stack(relu_network, 7, seed=1), draw_stack(tanh_network, 6, seed=1, first_row=7)]
+    stacks = [draw_stack(relu_network, 4), draw_stack(tanh_network, 2, first_row=4)]
+    initial = [draw_stack(relu_network, 4, seed=1), draw_stack(tanh_network, 2, seed=1, first_row=4)]
     view = make_view(stacks, initial=initial)
-    truth = compute(view, measures())
-    order = np.random.default_rng(0).permutation(13)
-    for stack_size in (1, 4, 64):
-        shuffled = compute(view.take(order), measures(), stack_size=stack_size)
-        for name, result in shuffled.items():
-            np.testing.assert_allclose(result.values, truth[name].values[order], rtol=1e-5)
-            assert result.reasons == {
-                row: truth[name].reasons[m] for row, m in enumerate(order) if m in truth[name].reasons
-            }
-    np.testing.assert_array_equal(shuffled["random"].values, truth["random"].values[order])
-    alone = compute(view.take(np.array([9])), measures())
-    assert alone["negative-margin"].values == pytest.approx(truth["negative-margin"].values[[9]], rel=1e-5)
+    truth = compute(view, MEASURES)
+    for order, stack_size in (([3, 5, 0, 2, 4, 1], 3), ([2, 4], 1)):
+        for name, result in compute(view.take(np.array(order)), MEASURES, stack_size=stack_size).items():
+            rtol = 0 if name == "random" else 1e-5
+            np.testing.assert_allclose(result.values, truth[name].values[order], rtol=rtol)
+            reasons = {row: truth[name].reasons[m] for row, m in enumerate(order) if m in truth[name].reasons}
+            assert result.reasons == reasons
 
 
-def measure(function, access: str = "train-data") -> Measure:
-    return Measure(function.__name__, function, access, "weights", "a test", "a test")
+@pytest.fixture(scope="module", params=["nin", "resnet"])
+def zoo(request, tmp_path_factory) -> Zoo:
+    recipe = {
+        "name": "normed",
+        "epochs": 2,
+        "data": {"name": "digits"},
+        "architecture": {"family": request.param},
+        "fixed": {
+            "optimizer": "sgd",
+            "initialization": "he-normal",
+            "batch_size": 64,
+            "width": 4,
+            "train_fraction": 0.2,
+        },
+        "grid": {"learning_rate": [0.01, 0.1], "norm": ["batch", "none"]},
+    }
+    recipe["fixed"]["depth"] = 8 if request.param == "resnet" else 1
+    return build(Recipe.from_json(recipe), tmp_path_factory.mktemp("zoo"), device="cpu")
 
 
-def raises(context):
-    raise KeyError("a mistake of its author")
+def test_measures_of_a_zoo_with_and_without_norms(zoo: Zoo) -> None:
+    names = ("path-norm", "log-prod-of-spec", "negative-margin", "distance-from-initialization", "weight-norm")
+    view = view_of_zoo(zoo, zoo.final, "trajectory")
+    results = compute(view, [ALL[name] for name in (*names, "parameter-count")])
+    assert set(zoo.final["norm"]) == {"batch", "none"}
+    logits, data = zoo.outputs(zoo.final.index), zoo.data()
+    for number, row in enumerate(zoo.final.itertuples()):
+        module = zoo.module(row.model_id).double()
+        with torch.no_grad():
+            again = module(scaled(data.test_images, torch.float64))
+        np.testing.assert_allclose(logits[number], again, atol=0.02)
+        stack = without_norms(zoo.weights([row.Index])[0])
+        weights = torch.cat([value.flatten() for value in stack.parameters.values()])
+        assert results["weight-norm"].values[number] == pytest.approx(weights.double().norm().item(), rel=1e-5)
+        assert results["parameter-count"].values[number] == stack.architecture.size
+    for name in names:
+        assert np.isfinite(results[name].values).all()
 
 
-def wrong_shape(context):
-    return torch.zeros(len(context) + 1)
+@pytest.mark.parametrize("architecture", [NIN, RESNET], ids=["nin", "resnet"])
+def test_measures_are_those_of_the_network_with_its_norms_folded(architecture, draw_stack, make_view) -> None:
+    stack, start = draw_stack(architecture, 3), draw_stack(architecture, 3, seed=5)
+    labels = torch.arange(40) % 3
+    normed = compute(make_view([stack], labels=labels, initial=[start]), MEASURES)
+    plain = compute(make_view([without_norms(stack)], labels=labels, initial=[without_norms(start)]), MEASURES)
+    defined = 0
+    for measure in MEASURES:
+        assert normed[measure.name].reasons == plain[measure.name].reasons
+        assert not normed[measure.name].log
+        np.testing.assert_allclose(normed[measure.name].values, plain[measure.name].values, rtol=1e-5)
+        defined += np.isfinite(normed[measure.name].values).all()
+    assert defined >= 0.75 * len(MEASURES)  # random networks have margins of both signs, and few eigenvalues
 
 
-def no_numbers(context):
-    return "three"
-
-
-def complex_numbers(context):
-    return torch.ones(len(context)) * 1j
-
-
-def a_mask_of_pairs(context):
-    context.undefined(torch.ones(len(context), 1, dtype=torch.bool), "one row too many")
-    return torch.ones(len(context))
-
-
-def a_mask_of_numbers(context):
-    context.remark(torch.ones(len(context)), "not true or false")
-    return torch.ones(len(context))
-
-
-def no_words(context):
-    context.undefined(torch.ones(len(context), dtype=torch.bool), "")
-    return torch.ones(len(context))
-
-
-def nan_without_a_reason(context):
-    values = torch.zeros(len(context))
-    values[1] = torch.nan
-    return values
-
-
-def infinite(context):
-    return torch.full((len(context),), torch.inf)
-
-
-def writes_to_everything(context):
-    for value in context.parameters.values():
-        value.numpy().fill(7)
-    for values in (*context.matrices, *context.singular_values, *context.margins, context.margin):
-        values.fill_(7)
-    for value in context.stack.parameters.values():
-        value.fill_(7)
-    context.train.loss[:] = 7
-    context.train.subset_size[:] = 7
-    context.undefined(torch.arange(len(context)) == 0, "said by the one before")
-    return torch.zeros(len(context))
-
-
-def not_here(context):
-    raise NotApplicable("not on this architecture")
-
-
-@pytest.mark.parametrize(
-    ("function", "lost", "words"),
-    [
-        (raises, {0, 1, 2}, "the measure failed: KeyError: 'a mistake of its author'"),
-        (wrong_shape, {0, 1, 2}, r"the measure failed: it returned shape (4,), expected a tensor of shape (3,): one"),
-        (no_numbers, {0, 1, 2}, "the measure failed: it returned a str that holds no real numbers, expected a tensor"),
-        (complex_numbers, {0, 1, 2}, "the measure failed: it returned a Tensor that holds no real numbers"),
-        (
-            a_mask_of_pairs,
-            {0, 1, 2},
-            "the measure failed: ValueError: a mask of torch.bool [3, 1], expected torch.bool",
-        ),
-        (a_mask_of_numbers, {0, 1, 2}, "the measure failed: ValueError: a mask of torch.float32 [3], expected"),
-        (no_words, {0, 1, 2}, "the measure failed: ValueError: a mask without words: say why"),
-        (nan_without_a_reason, {1}, "the measure failed: it returned nan and gave no reason"),
-        (infinite, {0, 1, 2}, "the measure failed: it returned inf and gave no reason"),
-    ],
-)
-def test_a_failing_measure_says_so_and_hurts_no_other(relu_network, draw_stack, make_view, function, lost, words):
-    view = make_view([draw_stack(relu_network, 3)])
-    truth = compute(view, measures())
-    results = compute(view, [measure(function), *measures()])
-    failed = results.pop(function.__name__)
-    assert set(failed.reasons) == set(np.flatnonzero(np.isnan(failed.values))) == lost
-    assert all(reason.startswith(words) for reason in failed.reasons.values())
-    assert words.removeprefix("the measure failed: ")[:20] in failed.log
-    assert_same(results, truth)
-
-
-@pytest.mark.parametrize("function", [writes_to_everything, not_here])
-def test_a_measure_that_writes_or_does_not_apply_hurts_no_other(relu_network, draw_stack, make_view, function):
-    stack = draw_stack(relu_network, 3)
-    view = make_view([stack])
-    truth = compute(view, measures())
-    results = compute(view, [measure(function), *measures()])
-    mine = results.pop(function.__name__)
-    assert mine.log == ""
-    if function is not_here:
-        assert mine.reasons == dict.fromkeys(range(3), "not on this architecture")
-    assert_same(results, truth)
-    assert all(torch.equal(stack.parameters[k], v) for k, v in draw_stack(relu_network, 3).parameters.items())
-
-
-def assert_same(results: dict, truth: dict) -> None:
-    for name, result in results.items():
-        np.testing.assert_array_equal(result.values, truth[name].values)
-        assert (result.reasons, result.log) == (truth[name].reasons, "")
-
-
-def test_a_measure_may_return_any_floating_dtype_with_a_gradient(relu_network, draw_stack, make_view):
-    def half(context):
-        return context.parameters["conv1.bias"][:, 0].half().requires_grad_()
-
-    result = compute(make_view([draw_stack(relu_network, 2)]), [measure(half)])["half"]
-    assert result.values.dtype == np.float64
-    assert result.log == ""
-
-
-def test_a_measure_needs_a_view_of_its_level(relu_network, draw_stack, make_view):
-    view = make_view([draw_stack(relu_network, 2)], access="weights")
-    with pytest.raises(
-        InputError, match="'inverse-margin' needs access level 'train-data', and this view has 'weights'"
+def test_where_a_norm_cannot_be_folded_only_measures_of_weights_are_not_applicable(draw_stack, make_view) -> None:
+    results = compute(make_view([draw_stack(UNFOLDABLE, 2)], initial=[draw_stack(UNFOLDABLE, 2, seed=5)]), MEASURES)
+    for measure in MEASURES:
+        result = results[measure.name]
+        assert not result.log
+        if measure.access == "weights":
+            assert "norm1 does not follow a convolution or linear layer" in result.reasons[0], measure.name
+    for name in (
+        "training-accuracy",
+        "negative-training-loss",
+        "negative-margin",
+        "mixup-error",
+        "input-jacobian-norm",
     ):
-        compute(view, measures())
+        assert np.isfinite(results[name].values).all()
 
 
-def test_a_measure_that_reads_more_than_it_declares_fails(relu_network, draw_stack, make_view):
-    def sly(context):
-        return torch.tensor(context.train.accuracy)
-
-    result = compute(make_view([draw_stack(relu_network, 2)], access="weights"), [measure(sly, "weights")])["sly"]
-    assert AccessError.__name__ in result.log
-    assert "view.train is not part of access level 'weights'" in result.reasons[0]
-
-
-def test_every_model_comes_once(relu_network, draw_stack, make_view):
-    stack = draw_stack(relu_network, 10)
-    stack.parameters["conv1.bias"][4] = torch.nan
-    rows = [rows for _, rows, _ in one_by_one(make_view([stack]), [ALL["weight-norm"]], stack_size=4)]
-    assert [len(some) for some in rows] == [1, 4, 4, 1]
-    assert sorted(np.concatenate(rows)) == list(range(10))
+def test_many_architectures_each_get_their_own_measures(draw_stack, make_view) -> None:
+    stacks = [draw_stack(PARK[0], 2), draw_stack(PARK[1], 2, first_row=2)]
+    results = compute(make_view(stacks), MEASURES)
+    assert not any(result.log for result in results.values())
+    assert results["parameter-count"].values.tolist() == [PARK[0].size] * 2 + [PARK[1].size] * 2
+    assert np.isfinite(results["path-norm"].values).tolist() == [True, True, False, False]
+    assert results["path-norm"].reasons[2] == "defined for ReLU networks, and this one has silu"
 
 
-def test_a_shared_value_is_computed_once_and_charged_to_every_reader(relu_network, draw_stack, make_view):
-    calls = []
-
-    class Context(MeasureContext):
-        @shared
-        def base(self) -> list[int]:
-            calls.append(self)
-            start = time.process_time()
-            while time.process_time() - start < 0.02:
-                pass
-            return [1]
-
-        @shared
-        def derived(self) -> int:
-            return self.base[0] + 1
-
-    context = Context(make_view([draw_stack(relu_network, 1)]))
-    context.base.append(5)
-    assert context.base == [1]
-    borrowed = context.borrowed
-    assert borrowed >= 0.02
-    assert context.derived == 2  # computed now, from what the first reader of base paid for
-    assert context.borrowed - borrowed == pytest.approx(borrowed, rel=0.5)
-    borrowed = context.borrowed
-    assert context.derived == 2  # borrowed whole, base included
-    assert context.borrowed - borrowed >= 0.02
-    assert calls == [context]
+def test_an_imported_zoo_without_training_information(imported_zoo: Zoo) -> None:
+    """Measures of the final weights are computed; all others give the reason why they are not."""
+    results = compute(view_of_zoo(imported_zoo, imported_zoo.final, "trajectory"), MEASURES)
+    unknown = {
+        "weights": "the zoo has no epoch-0 checkpoints, so the initialization is unknown",
+        "train-data": "the zoo does not record which training images each model was trained on",
+        "trajectory": "the zoo does not record training statistics",
+    }
+    computed = set()
+    for measure in MEASURES:
+        result = results[measure.name]
+        assert result.log == ""
+        if np.isfinite(result.values).all():
+            computed.add(measure.name)
+        elif measure.name not in OF_COLOURS:
+            first, last = unknown["weights"], unknown[measure.access]
+            assert all(reason.startswith((first, last)) for reason in result.reasons.values()), measure.name
+    from_initialization = {"distance-from-initialization", "frob-distance", "dist-spec-init", "dist-spec-init-fft"}
+    assert computed == {measure.name for measure in MEASURES if measure.access == "weights"} - from_initialization

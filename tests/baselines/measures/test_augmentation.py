@@ -8,7 +8,6 @@ from scipy.stats import kstest
 from baselines.measures import augmentation
 from baselines.measures.augmentation import COLOURED, PENALTIES, alterations, augmented, uniform_draws
 from baselines.measures.compute import compute
-from tests.baselines.measures.test_mixup import hidden_margins, single
 from zoo_builder.datasets.dataset import scaled
 from zoo_builder.networks.families import mlp, small_cnn
 from zoo_builder.networks.stack import Stack, forward
@@ -40,7 +39,7 @@ def test_draws_are_uniform_and_belong_to_an_image():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_penalties_against_single_modules(channels, relu_network, draw_stack, make_view):
+def test_penalties_against_single_modules(channels, relu_network, draw_stack, make_view, single):
     stack = draw_stack(RGB if channels == 3 else relu_network, 5)
     view = make_view([stack])
     balance(stack, view.train.images)
@@ -118,7 +117,9 @@ def test_augmentation_of_colours_turns_hue_and_saturation():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_augmentation_margin_against_autograd_of_single_modules(channels, relu_network, draw_stack, make_view):
+def test_augmentation_margin_against_autograd_of_single_modules(
+    channels, relu_network, draw_stack, make_view, single, hidden_margins
+):
     view = make_view([draw_stack(RGB if channels == 3 else relu_network, 5)])
     truth = []
     for row in range(5):

@@ -105,7 +105,7 @@ def test_what_rounding_leaves_of_a_zero_is_no_eigenvalue(draw_stack, make_view):
     weight[2, 9:] = weight[2, 0]
     weight[3] = 0
     result = compute(make_view([stack]), [ALL["mean-alpha"]])["mean-alpha"]
-    assert result.reasons == dict.fromkeys([2, 3], "a layer has fewer than 10 eigenvalues other than 0")
+    assert result.reasons == dict.fromkeys([2, 3], "a layer has fewer than 10 nonzero eigenvalues")
     rank10 = np.linalg.svd(weight[1].double().numpy())[1][:10] ** 2
     assert result.values[1] == pytest.approx(slow_exponent(rank10), rel=1e-5)
 

@@ -8,13 +8,12 @@ from torch.autograd.functional import jacobian
 
 from baselines.measures import jacobian as family
 from baselines.measures.compute import compute
-from tests.baselines.measures.test_mixup import single
 from zoo_builder.networks.architecture import Architecture, Linear
 from zoo_builder.networks.families import nin
 
 
 @pytest.mark.parametrize("name", ["relu_network", "tanh_network"])
-def test_jacobian_norms_against_single_modules(name, request, draw_stack, make_view):
+def test_jacobian_norms_against_single_modules(name, request, draw_stack, make_view, single):
     view = make_view([draw_stack(request.getfixturevalue(name), 6)])
     results = compute(view, family.MEASURES)
     for key, last in (("input-jacobian-norm", nn.Identity()), ("input-jacobian-norm-softmax", nn.Softmax(-1))):

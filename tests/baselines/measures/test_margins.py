@@ -10,13 +10,12 @@ from scipy.spatial.distance import cdist
 from scipy.stats import wasserstein_distance, wasserstein_distance_nd
 from torch import nn
 
-from baselines.access import TrainData
+from baselines.fields import TrainData
 from baselines.measures import margins
 from baselines.measures.compute import compute
 from baselines.measures.context import MeasureContext
 from baselines.measures.margins import CONSTANT_LAYER, LAYERS, image_margins, layer_rows, transport_cost
 from baselines.methods import NotApplicable
-from tests.baselines.measures.test_mixup import single
 from zoo_builder.networks.architecture import Architecture, Linear
 from zoo_builder.networks.families import mlp, nin, park, resnet, small_cnn
 from zoo_builder.networks.module import Network
@@ -42,39 +41,39 @@ def halves(architecture: Architecture, network: Network, layer: str) -> tuple[nn
     return network[:cut], network[cut:]
 
 
-def slow(view, row: int, layer: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Margins, slopes and values of a layer, image by image."""
+def slow(single, view, row: int, layer: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Margins, gradient norms and values of a layer, image by image."""
     (stack,) = (stack for stack in view.stacks if row in stack.rows)
     network, images, labels = single(view, row)
     lower, upper = halves(stack.architecture, network, layer)
-    found, slopes, values = [], [], []
+    found, norms, values = [], [], []
     for image, label in zip(images, labels.tolist(), strict=True):
         hidden = lower(image[None]).detach().requires_grad_()
         logits = upper(hidden)[0]
         best = max((j for j in range(len(logits)) if j != label), key=lambda j: logits[j].item())
         (gradient,) = torch.autograd.grad(logits[label] - logits[best], hidden)
         found.append((logits[label] - logits[best]).item())
-        slopes.append(gradient.norm().item())
+        norms.append(gradient.norm().item())
         values.append(hidden.detach().flatten().numpy())
-    return np.array(found), np.array(slopes), np.array(values)
+    return np.array(found), np.array(norms), np.array(values)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_layer_margins_against_single_modules(draw_stack, make_view, family):
+def test_layer_margins_against_single_modules(draw_stack, make_view, family, single):
     view = make_view([draw_stack(FAMILIES[family], 3)])
     found = MeasureContext(view).once(image_margins)
     for row in range(3):
         for layer in LAYERS:
-            margin, slope, values = slow(view, row, layer)
+            margin, norm, values = slow(single, view, row, layer)
             variation = np.trace(np.atleast_2d(np.cov(values, rowvar=False, bias=True)))
             np.testing.assert_allclose(found[row].margins, margin, rtol=1e-4, atol=1e-4)
-            np.testing.assert_allclose(found[row].slopes[layer], slope, rtol=1e-4)
+            np.testing.assert_allclose(found[row].gradients[layer], norm, rtol=1e-4)
             assert found[row].variations[layer] == pytest.approx(variation, rel=1e-5)
-            truth = margin / np.sqrt(slope**2 + 1e-6) / np.sqrt(variation)
+            truth = margin / np.sqrt(norm**2 + 1e-6) / np.sqrt(variation)
             np.testing.assert_allclose(found[row].distances(layer), truth, rtol=1e-3, atol=1e-4)
 
 
-def test_the_distances_of_a_linear_network_lead_to_a_tie(draw_stack, make_view):
+def test_the_distances_of_a_linear_network_lead_to_a_tie(draw_stack, make_view, single):
     """Moved by its distance against the gradient, each image is on the boundary of its label and the best other one."""
     architecture = Architecture((2, 3, 3), (Linear(4), Linear(3)))
     stack = draw_stack(architecture, 2)
@@ -83,19 +82,19 @@ def test_the_distances_of_a_linear_network_lead_to_a_tie(draw_stack, make_view):
         network, images, labels = single(view, row)
         weights = network.state_dict()
         matrix = weights["linear2.weight"] @ weights["linear1.weight"]
-        for image, label, margin, slope in zip(
-            images, labels.tolist(), found.margins, found.slopes["input"], strict=True
+        for image, label, margin, norm in zip(
+            images, labels.tolist(), found.margins, found.gradients["input"], strict=True
         ):
             logits = network(image[None])[0].detach()
             best = max((j for j in range(3) if j != label), key=lambda j: logits[j].item())
             normal = matrix[label] - matrix[best]
-            moved = image - (margin / slope * normal / normal.norm()).view(2, 3, 3)
+            moved = image - (margin / norm * normal / normal.norm()).view(2, 3, 3)
             after = network(moved[None])[0].detach()
             assert after[label].item() == pytest.approx(after[best].item(), abs=1e-4)
-        np.testing.assert_allclose(found.slopes["output"], np.sqrt(2), rtol=1e-6)
+        np.testing.assert_allclose(found.gradients["output"], np.sqrt(2), rtol=1e-6)
 
 
-def test_a_network_with_norms_is_the_same_as_with_its_norms_folded(draw_stack, make_view):
+def test_a_network_with_norms_is_the_same_as_with_its_norms_folded(draw_stack, make_view, single):
     architecture = nin((1, 8, 8), 3, width=4, depth=2)
     stack = draw_stack(architecture, 2)
     for name, shape in architecture.buffers.items():
@@ -112,7 +111,7 @@ def test_a_network_with_norms_is_the_same_as_with_its_norms_folded(draw_stack, m
             own = logits.gather(1, labels[:, None])[:, 0]
             others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
             (gradient,) = torch.autograd.grad((own - others).sum(), hidden)
-            np.testing.assert_allclose(found[row].slopes[layer], gradient.flatten(1).norm(dim=1), rtol=1e-4)
+            np.testing.assert_allclose(found[row].gradients[layer], gradient.flatten(1).norm(dim=1), rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -180,12 +179,12 @@ def test_transport_costs_far_from_the_origin_and_of_equal_points():
 
 @pytest.mark.parametrize("layer", ["first", "last"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_k_variance_margins_against_a_slow_loop(draw_stack, make_view, family, layer):
+def test_k_variance_margins_against_a_slow_loop(draw_stack, make_view, family, layer, single):
     view = make_view([draw_stack(FAMILIES[family], 4)])
     names = [f"k-variance-margin-{layer}", f"k-variance-gn-margin-{layer}"]
     results = compute(view, [ALL[name] for name in names])
     for row in range(4):
-        margin, slope, values = slow(view, row, layer)
+        margin, norm, values = slow(single, view, row, layer)
         labels = single(view, row)[2].numpy()
         widths, total = np.zeros(2), 0
         for label in range(3):
@@ -194,9 +193,9 @@ def test_k_variance_margins_against_a_slow_loop(draw_stack, make_view, family, l
             if half:
                 costs = cdist(values[own[:half]], values[own[half : 2 * half]])
                 variance = costs[linear_sum_assignment(costs)].mean()
-                widths += len(own) * variance * np.array([slope[own].max(), 1])
+                widths += len(own) * variance * np.array([norm[own].max(), 1])
                 total += len(own)
-        truth = -np.array([np.median(margin), np.median(margin / (slope + 1e-6))]) / (widths / total)
+        truth = -np.array([np.median(margin), np.median(margin / (norm + 1e-6))]) / (widths / total)
         found = [results[name].values[row] for name in names]
         np.testing.assert_allclose(found, truth, rtol=1e-3)
 
@@ -233,7 +232,7 @@ def test_a_dead_layer_has_no_margin(draw_stack, make_view):
         dead = name.endswith(("middle", "last")) or name == "k-variance-margin-first"
         assert list(result.reasons) == ([1] if dead else [])
     assert results["negative-layer-margin-last"].reasons[1] == CONSTANT_LAYER
-    assert "gives the same for all images of a label" in results["k-variance-margin-last"].reasons[1]
+    assert "has the same output for all images of a label" in results["k-variance-margin-last"].reasons[1]
 
 
 def test_k_variances_need_two_images_of_a_label(draw_stack, make_view):

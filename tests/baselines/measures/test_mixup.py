@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import trim_mean
 
 from baselines.measures import mixup
 from baselines.measures.compute import compute
@@ -17,21 +16,8 @@ from baselines.measures.mixup import (
     next_of_same_label,
     pal_ratio,
 )
-from zoo_builder.datasets.dataset import scaled
-from zoo_builder.networks.module import Network, to_module
-from zoo_builder.training.settings import training_subset
 
 ALL = {measure.name: measure for measure in mixup.MEASURES}
-
-
-def single(view, row: int) -> tuple[Network, torch.Tensor, torch.Tensor]:
-    """One model as a float64 module, with its own images and labels."""
-    (stack,) = (stack for stack in view.stacks if row in stack.rows)
-    position = list(stack.rows).index(row)
-    network = to_module(stack.architecture, {k: v[position].double() for k, v in stack.parameters.items()})
-    train = view.train
-    indices = training_subset(int(train.subset_seed[row]), int(train.subset_size[row]), len(train.images))
-    return network, scaled(train.images[indices], torch.float64), train.labels[indices]
 
 
 def partner(labels: torch.Tensor, position: int, same: bool) -> int:
@@ -39,22 +25,6 @@ def partner(labels: torch.Tensor, position: int, same: bool) -> int:
     count = len(labels)
     following = [(position + step) % count for step in range(1, count + 1)]
     return next(i for i in following if i == position or (labels[i] == labels[position]).item() is same)
-
-
-def hidden_margins(network: Network, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """f_y - f_j by the norm of its gradient in the output of the second module, an activation; by the layer's width."""
-    distances, features = [], []
-    for image, label in zip(images, labels, strict=True):
-        hidden = network[:2](image[None]).detach().requires_grad_()
-        logits = network[2:](hidden)[0]
-        others = logits.clone()
-        others[label] = -torch.inf
-        margin = logits[label] - logits[others.argmax()]
-        gradient = torch.autograd.grad(margin, hidden)[0]
-        if gradient.norm() > 0:
-            distances.append((margin / gradient.norm()).item())
-        features.append(hidden.detach().flatten().numpy())
-    return np.mean(distances) / np.sqrt(trim_mean(np.var(features, axis=0), 0.05))
 
 
 def test_partners_by_hand():
@@ -78,7 +48,7 @@ def test_mean_over_labels_weighs_labels_alike():
     assert mean_over_labels(values, torch.tensor([[0, 0, 0, 3, 3]])).tolist() == [pytest.approx((1 / 3 + 1) / 2)]
 
 
-def test_mixup_error_against_single_modules(relu_network, tanh_network, draw_stack, make_view):
+def test_mixup_error_against_single_modules(relu_network, tanh_network, draw_stack, make_view, single):
     view = make_view([draw_stack(relu_network, 6), draw_stack(tanh_network, 5, first_row=6)])
     truth = []
     for row in range(11):
@@ -93,7 +63,7 @@ def test_mixup_error_against_single_modules(relu_network, tanh_network, draw_sta
     np.testing.assert_allclose(result.values, truth, atol=1e-12)
 
 
-def test_curves_against_single_modules(relu_network, draw_stack, make_view):
+def test_curves_against_single_modules(relu_network, draw_stack, make_view, single):
     view = make_view([draw_stack(relu_network, 5)])
     found = curves(MeasureContext(view))
     assert list(found) == [(kind, layer) for kind in ("intra", "inter") for layer in ("input", "hidden")]
@@ -141,7 +111,7 @@ def test_scores_say_larger_where_mixtures_are_lost(relu_network, draw_stack, mak
 
 
 @pytest.mark.parametrize("name", ["relu_network", "tanh_network"])
-def test_mixup_margin_against_autograd_of_single_modules(name, request, draw_stack, make_view):
+def test_mixup_margin_against_autograd_of_single_modules(name, request, draw_stack, make_view, single, hidden_margins):
     view = make_view([draw_stack(request.getfixturevalue(name), 6)])
     truth = []
     for row in range(6):
@@ -157,7 +127,7 @@ def test_one_label_has_no_mixtures_with_others(relu_network, draw_stack, make_vi
     results = compute(view, mixup.MEASURES)
     for name, result in results.items():
         if "inter" in name:
-            assert result.reasons == dict.fromkeys(range(3), "its training images have one label only")
+            assert result.reasons == dict.fromkeys(range(3), "all of its training images have one label")
         assert result.log == ""
     assert np.isfinite(results["gi-score-intra-input"].values).all()
 
@@ -170,8 +140,8 @@ def test_dead_layers_and_classes_say_why(relu_network, draw_stack, make_view):
     stack.parameters["linear1.bias"][2] = torch.tensor([1.0, 2, 3])
     result = compute(view, [ALL["mixup-margin"]])["mixup-margin"]
     assert result.reasons == {
-        1: "the first hidden layer gives the same for every image",
-        2: "the outputs do not depend on the first hidden layer",
+        1: "the first hidden layer has the same output for every image",
+        2: "the logits do not depend on the first hidden layer",
     }
     labels = torch.zeros(40, dtype=torch.int64)
     stack.parameters["linear1.bias"][3, 0] = -1e6  # never class 0

@@ -62,3 +62,43 @@ def test_the_path_norm_over_the_margin_is_that_of_relu_networks(tanh_network, dr
     view = make_view([draw_stack(tanh_network, 2)])
     result = compute(view, [ALL["path-norm-over-margin"]])["path-norm-over-margin"]
     assert result.reasons == dict.fromkeys(range(2), "defined for ReLU networks, and this one has tanh")
+
+
+@pytest.mark.parametrize("name", ["log-prod-of-spec", "log-prod-of-fro", "weight-norm", "distance-from-initialization"])
+def test_norms_against_numpy(relu_network, draw_stack, make_view, name):
+    stack, initial = draw_stack(relu_network, 5), draw_stack(relu_network, 5, seed=1)
+
+    def slow(w: dict[str, np.ndarray], w0: dict[str, np.ndarray]) -> float:
+        matrices = [value.reshape(len(value), -1) for key, value in w.items() if key.endswith("weight")]
+        match name:
+            case "log-prod-of-spec":
+                return sum(np.log(np.linalg.eigvalsh(matrix @ matrix.T)[-1]) for matrix in matrices)
+            case "log-prod-of-fro":
+                return sum(np.log((matrix**2).sum()) for matrix in matrices)
+            case "weight-norm":
+                return np.sqrt(sum((value**2).sum() for value in w.values()))
+            case _:
+                return np.sqrt(sum(((w[key] - w0[key]) ** 2).sum() for key in w))
+
+    truth = [
+        slow(*({k: v[model].double().numpy() for k, v in s.parameters.items()} for s in (stack, initial)))
+        for model in range(5)
+    ]
+    result = compute(make_view([stack], initial=[initial]), [ALL[name]])[name]
+    np.testing.assert_allclose(result.values, truth, rtol=1e-12)
+
+
+def test_a_layer_of_zeros_has_no_log_product(relu_network, draw_stack, make_view):
+    stack = draw_stack(relu_network, 3)
+    stack.parameters["conv2.weight"][1] = 0
+    results = compute(make_view([stack]), [ALL["log-prod-of-spec"], ALL["log-prod-of-fro"]])
+    for result in results.values():
+        assert result.reasons == {1: "all weights of a layer are zero"}
+        assert np.isfinite(result.values).tolist() == [True, False, True]
+
+
+def test_a_zoo_without_initializations_says_so(relu_network, draw_stack, make_view):
+    result = compute(make_view([draw_stack(relu_network, 2)]), measures())["distance-from-initialization"]
+    assert np.isnan(result.values).all()
+    assert set(result.reasons.values()) == {"the zoo has no epoch-0 checkpoints, so the initialization is unknown"}
+    assert result.log == ""

@@ -66,3 +66,41 @@ def test_the_entropy_of_outputs_that_are_all_equal_and_of_certain_ones(relu_netw
     stack.parameters["linear1.bias"][1, 0] = 1e6  # the other probabilities are 0 in float64
     result = compute(make_view([stack]), [ALL["negative-entropy"]])["negative-entropy"]
     np.testing.assert_allclose(result.values, [-np.log(3), 0], rtol=1e-12)
+
+
+def slow_margins(view: View, model: int) -> np.ndarray:
+    """One model's training margins from one nn.Module in float64."""
+    train = view.train
+    (stack,) = (stack for stack in view.stacks if model in stack.rows)
+    position = list(stack.rows).index(model)
+    network = to_module(stack.architecture, {k: v[position].double() for k, v in stack.parameters.items()})
+    indices = training_subset(int(train.subset_seed[model]), int(train.subset_size[model]), len(train.images))
+    with torch.no_grad():
+        logits = network(scaled(train.images[indices], torch.float64)).numpy()
+    labels = train.labels[indices].numpy()
+    return np.array([row[y] - np.delete(row, y).max() for row, y in zip(logits, labels, strict=True)])
+
+
+def test_margins_against_single_modules(relu_network, tanh_network, draw_stack, make_view):
+    """Each model on its own subset, with subsets of three sizes in one stack."""
+    view = make_view([draw_stack(relu_network, 6), draw_stack(tanh_network, 5, first_row=6)])
+    assert len(np.unique(view.train.subset_size)) == 3
+    truth = [np.percentile(slow_margins(view, model), 10) for model in range(11)]
+    result = compute(view, [ALL["negative-margin"]])["negative-margin"]
+    np.testing.assert_allclose(-result.values, truth, rtol=1e-4)
+
+
+def test_measures_with_margins_are_undefined_where_the_margin_is_not_positive(relu_network, draw_stack, make_view):
+    """All images are of class 0, and one network has a large bias for it."""
+    stack = draw_stack(relu_network, 4)
+    stack.parameters["linear1.bias"][2, 0] = 1e3
+    view = make_view([stack], labels=torch.zeros(40, dtype=torch.int64))
+    results = compute(view, measures())
+    for name in ("inverse-margin", "log-prod-of-spec-over-margin"):
+        defined = np.isfinite(results[name].values)
+        assert defined[2]
+        assert set(results[name].reasons) == set(np.flatnonzero(~defined))
+        assert set(results[name].reasons.values()) == {"the 10th percentile of the training margins is not positive"}
+        assert results[name].log == ""
+    assert np.isfinite(results["negative-margin"].values).all()
+    assert (results["negative-margin"].values > 0).tolist() == np.isnan(results["inverse-margin"].values).tolist()

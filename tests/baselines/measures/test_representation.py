@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from baselines.measures import mixup, representation
 from baselines.measures.compute import compute
 from baselines.measures.representation import davies_bouldin_index, label_variation, mixing_draws
-from tests.baselines.measures.test_mixup import single
 from zoo_builder.networks.families import small_cnn
 
 ALL = {measure.name: measure for measure in representation.MEASURES}
@@ -47,7 +46,7 @@ def test_davies_bouldin_index_by_hand():
 
 
 @pytest.mark.parametrize(("side", "pool"), [(20, 4), (6, 3)])
-def test_davies_bouldin_against_features_of_single_modules(side, pool, draw_stack, make_view):
+def test_davies_bouldin_against_features_of_single_modules(side, pool, draw_stack, make_view, single):
     """The first layer gives 10 x 10, or 3 x 3, which is less than what is pooled."""
     first, other = (
         small_cnn((1, side, side), 3, width=5, depth=2, padding=1, activation=kind) for kind in ("relu", "tanh")
@@ -71,11 +70,11 @@ def test_davies_bouldin_is_undefined_without_clusters(relu_network, draw_stack, 
     assert result.reasons == {1: "two labels have the same mean representation"}
     view = make_view([stack], labels=torch.zeros(40, dtype=torch.int64))
     result = compute(view, [ALL["davies-bouldin"]])["davies-bouldin"]
-    assert result.reasons == dict.fromkeys(range(3), "its training images have one label only")
+    assert result.reasons == dict.fromkeys(range(3), "all of its training images have one label")
     assert result.log == ""
 
 
-def test_penultimate_norms_against_single_modules(relu_network, draw_stack, make_view):
+def test_penultimate_norms_against_single_modules(relu_network, draw_stack, make_view, single):
     view = make_view([draw_stack(relu_network, 6)])
     truth = []
     for row in range(6):
@@ -102,7 +101,7 @@ def test_label_variation_by_hand():
     assert label_variation(torch.ones(1, 4, 2), clear).item() == pytest.approx(2 / 3)
 
 
-def test_label_variation_against_single_modules(relu_network, draw_stack, make_view):
+def test_label_variation_against_single_modules(relu_network, draw_stack, make_view, single):
     view = make_view([draw_stack(relu_network, 6)])
     truth = []
     for row in range(6):

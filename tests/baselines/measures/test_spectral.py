@@ -163,7 +163,7 @@ def test_where_the_spectral_measures_are_undefined(draw_stack, make_view, readin
     results = compute(view, [ALL[name + reading] for name in SPECTRAL])
     for name, result in results.items():
         zero = {} if name.startswith("dist") else {0: "all weights of a layer are zero"}
-        unmoved = {1: "the weights are those of the initialization"} if name.startswith("spec-init") else {}
+        unmoved = {1: "the weights have not changed since initialization"} if name.startswith("spec-init") else {}
         assert result.reasons == zero | unmoved
         assert result.log == ""
     assert results["dist-spec-init" + reading].values[1] == 0

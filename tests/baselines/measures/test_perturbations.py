@@ -1,4 +1,4 @@
-"""Searches for perturbations against linear classifiers, whose answers are known; what must not change them."""
+"""Perturbation searches against linear classifiers, whose answers are known; what must not change them."""
 
 from dataclasses import replace
 
@@ -8,9 +8,9 @@ import torch
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from baselines.access import TrainData, View
-from baselines.measures import magnitude_aware, pac_bayes, sharpness
-from baselines.measures import perturbations as searches
+from baselines.access import View
+from baselines.fields import TrainData
+from baselines.measures import magnitude_aware, pac_bayes, perturbations, sharpness
 from baselines.measures.compute import compute
 from baselines.measures.context import MeasureContext
 from baselines.methods import NotApplicable
@@ -26,7 +26,7 @@ MEASURES = (*pac_bayes.MEASURES, *sharpness.MEASURES, *magnitude_aware.MEASURES)
 FLATNESS = [measure for measure in MEASURES if measure.name.endswith("flatness")]
 ENGINES = {"torch": TorchEngine(), "native": NativeEngine()}
 # A cell of the bisection, in the logarithm.
-CELL = np.log(searches.HIGHEST / searches.LOWEST) / 2**searches.HALVINGS
+CELL = np.log(perturbations.HIGHEST / perturbations.LOWEST) / 2**perturbations.HALVINGS
 
 
 def view_of(stack: Stack, images: torch.Tensor, labels: torch.Tensor, sizes: np.ndarray | None = None) -> View:
@@ -74,17 +74,17 @@ def test_noise_of_linear_classifiers_converges_to_the_known_answer(aware, monkey
         margins, shares, weights, labels = perturbed_terms(view, model)
 
         def drop(log_sigma: float) -> float:
-            variance = np.exp(2 * log_sigma) * (weights**2 if aware else 1) + (searches.EPSILON**2 if aware else 0)
-            right = norm.cdf(margins / np.sqrt(shares**2 @ (variance * np.ones_like(weights))))
-            return (labels == 0).mean() - np.where(labels == 0, right, 1 - right).mean()
+            variance = np.exp(2 * log_sigma) * (weights**2 if aware else 1) + (perturbations.EPSILON**2 if aware else 0)
+            correct = norm.cdf(margins / np.sqrt(shares**2 @ (variance * np.ones_like(weights))))
+            return (labels == 0).mean() - np.where(labels == 0, correct, 1 - correct).mean()
 
-        return brentq(lambda x: drop(x) - searches.DROP, -7, 3)
+        return brentq(lambda x: drop(x) - perturbations.DROP, -7, 3)
 
     known = [truth(model) for model in range(3)]
-    found = searches.largest_noise(MeasureContext(view), aware).log()
+    found = perturbations.largest_noise(MeasureContext(view), aware).log()
     np.testing.assert_allclose(found, known, atol=0.15)
-    monkeypatch.setattr(searches, "DRAWS", 256)
-    found = searches.largest_noise(MeasureContext(view), aware).log()
+    monkeypatch.setattr(perturbations, "DRAWS", 256)
+    found = perturbations.largest_noise(MeasureContext(view), aware).log()
     np.testing.assert_allclose(found, known, atol=0.03)
 
 
@@ -96,7 +96,7 @@ def test_the_worst_of_a_box_is_exact_for_linear_classifiers(aware, engine):
     sign = random.choice([-1, 1], 30)
     images = torch.from_numpy((127.5 + random.uniform(0, 127.5, (50, 1)) * sign).astype(np.uint8)).view(50, 1, 1, 30)
     view = linear_view(images, torch.zeros(50, dtype=torch.int64), 3)
-    found = searches.largest_box(MeasureContext(view, ENGINES[engine]), aware).log()
+    found = perturbations.largest_box(MeasureContext(view, ENGINES[engine]), aware).log()
     for model in range(3):
         margins, shares, weights, _ = perturbed_terms(view, model)
         # Each image is wrong beyond its size here, and five of fifty may be.
@@ -121,15 +121,15 @@ def taught() -> View:
 
 SEARCHES = [
     pytest.param(search, aware, id=f"{search.__name__}{' aware' * aware}")
-    for search in (searches.largest_noise, searches.largest_box)
+    for search in (perturbations.largest_noise, perturbations.largest_box)
     for aware in (False, True)
 ]
 
 
 @pytest.mark.parametrize(("search", "aware"), SEARCHES)
 def test_in_lockstep_as_one_by_one(taught, search, aware):
-    together = searches.searched(MeasureContext(taught), search, aware)
-    assert ((together > searches.LOWEST) & (together < searches.HIGHEST)).all()
+    together = perturbations.tolerated_size(MeasureContext(taught), search, aware)
+    assert ((together > perturbations.LOWEST) & (together < perturbations.HIGHEST)).all()
     assert len(together.unique()) > 1
     alone = [search(MeasureContext(taught.take(np.array([model]))), aware) for model in range(0, 7, 3)]
     torch.testing.assert_close(torch.cat(alone), together[::3], rtol=2.1 * CELL, atol=0)
@@ -171,14 +171,14 @@ def test_a_search_that_ends_at_a_bound_says_so_in_every_measure(taught):
         assert results[name].remarks[1] == "no perturbation up to 10.0 cost 0.1 of accuracy: the size is that bound"
         assert 0 not in results[name].remarks
         assert np.isfinite(results[name].values).all()
-    assert results["pac-bayes-flatness"].values[1] == pytest.approx(1 / searches.HIGHEST**2)
+    assert results["pac-bayes-flatness"].values[1] == pytest.approx(1 / perturbations.HIGHEST**2)
     for name in ("pac-bayes-mag-flatness", "pac-bayes-mag-orig"):
-        assert results[name].remarks[2].startswith("the least perturbation, 1e-06, cost more than 0.1 of accuracy")
-    assert results["pac-bayes-mag-flatness"].values[2] == pytest.approx(1 / searches.LOWEST**2)
+        assert results[name].remarks[2].startswith("the smallest perturbation, 1e-06, cost more than 0.1 of accuracy")
+    assert results["pac-bayes-mag-flatness"].values[2] == pytest.approx(1 / perturbations.LOWEST**2)
 
 
 def test_outputs_that_overflow_are_wrong_and_stop_no_search(taught, monkeypatch):
-    monkeypatch.setattr(searches, "HALVINGS", 3)
+    monkeypatch.setattr(perturbations, "HALVINGS", 3)
     parameters = {name: value.clone() for name, value in taught.stacks[0].parameters.items()}
     for value in parameters.values():
         value[3] *= 1e19
@@ -203,11 +203,11 @@ def test_no_more_images_than_the_limit_are_used(taught, monkeypatch):
             seen.append(arguments[-1].shape[1])
             return super().gradient(*arguments)
 
-    monkeypatch.setattr(searches, "IMAGES", 80)
-    monkeypatch.setattr(searches, "HALVINGS", 2)
+    monkeypatch.setattr(perturbations, "IMAGES", 80)
+    monkeypatch.setattr(perturbations, "HALVINGS", 2)
     context = MeasureContext(taught, Watched())
-    searches.largest_noise(context, False)
-    searches.largest_box(context, False)
+    perturbations.largest_noise(context, False)
+    perturbations.largest_box(context, False)
     assert set(seen) == {60, 80}
 
 
@@ -234,4 +234,4 @@ def test_networks_whose_norms_cannot_be_folded_have_no_such_measure():
     stack = Stack(architecture, {k: torch.ones(2, *s) for k, s in architecture.tensors.items()}, np.arange(2))
     view = view_of(stack, torch.zeros(5, 1, 3, 3, dtype=torch.uint8), torch.zeros(5, dtype=torch.int64))
     with pytest.raises(NotApplicable, match="cannot be folded"):
-        searches.largest_box(MeasureContext(view), False)
+        perturbations.largest_box(MeasureContext(view), False)

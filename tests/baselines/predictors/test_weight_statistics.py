@@ -1,15 +1,12 @@
-"""Predictors on synthetic populations with a known answer."""
+"""Weight statistics against numpy, and predictors on them where the answer is known."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from scipy.stats import kendalltau
 
 from baselines.access import View
-from baselines.methods import NotApplicable
-from baselines.predictors.boosting import fit_boosted_trees
-from baselines.predictors.hyperparameters import Hyperparameters
+from baselines.methods import NotApplicable, without_norms
 from baselines.predictors.weight_statistics import (
     NOT_FINITE,
     STATISTICS,
@@ -17,11 +14,12 @@ from baselines.predictors.weight_statistics import (
     WeightStatisticsMLP,
     weight_statistics,
 )
-from baselines.weight_space.selection import validation_tau
-from zoo_builder.networks.families import small_cnn
+from zoo_builder.networks.families import nin, resnet, small_cnn
 from zoo_builder.networks.stack import Stack
 
-ON_WEIGHTS = (WeightStatisticsBoosting, WeightStatisticsMLP)
+PREDICTORS = (WeightStatisticsBoosting, WeightStatisticsMLP)
+NIN = nin((1, 6, 6), 3, width=4, depth=2)
+RESNET = resnet((1, 8, 8), 3, width=2, depth=8)
 TRAIN, VALIDATION, TEST = np.arange(80), np.arange(80, 110), np.arange(110, 200)
 
 
@@ -36,19 +34,6 @@ def population(relu_network, tanh_network, draw_stack, make_view) -> tuple[View,
         spread = torch.from_numpy(accuracy[stack.rows]).float()
         stack.parameters["conv2.weight"] *= (1 + spread)[:, None, None, None, None]
     return make_view([relu, tanh], access="weights"), accuracy
-
-
-@pytest.fixture(scope="session")
-def table() -> tuple[View, np.ndarray]:
-    """200 runs; the accuracy follows a number, a word and whether a value is missing."""
-    random = np.random.default_rng(0)
-    rate, optimizer = 10 ** random.uniform(-3, -1, 200), random.choice(["sgd", "adam", "rmsprop"], 200)
-    std = np.where(random.random(200) < 0.5, np.nan, 0.1)
-    accuracy = 0.5 + 0.1 * np.log10(rate) + 0.15 * (optimizer == "adam") + 0.1 * np.isnan(std)
-    frame = pd.DataFrame(
-        {"learning_rate": rate, "optimizer": optimizer, "std": std, "constant": 3, "flag": rate > 0.01}
-    )
-    return View(access="hyperparameters", size=200, hyperparameters=frame), accuracy
 
 
 def fitted(predictor, view: View, target: np.ndarray):
@@ -75,7 +60,7 @@ def test_a_small_cnn_has_56_statistics(draw_stack, make_view):
     assert weight_statistics(view).shape == (2, 56)
 
 
-@pytest.mark.parametrize("predictor", ON_WEIGHTS)
+@pytest.mark.parametrize("predictor", PREDICTORS)
 def test_weight_statistics_recover_a_known_signal(population, predictor):
     view, accuracy = population
     prediction = fitted(predictor(), view, accuracy).predict(view.take(TEST))
@@ -85,43 +70,14 @@ def test_weight_statistics_recover_a_known_signal(population, predictor):
     assert np.abs(prediction.values - accuracy[TEST]).mean() < 0.12
 
 
-def test_hyperparameters_recover_a_known_signal(table):
-    view, accuracy = table
-    prediction = fitted(Hyperparameters(), view, accuracy).predict(view.take(TEST))
-    assert kendalltau(prediction, accuracy[TEST]).statistic > 0.85
-    assert np.abs(prediction - accuracy[TEST]).mean() < 0.02
-
-
-def test_hyperparameters_take_an_unseen_word_as_missing(table):
-    view, accuracy = table
-    predictor = fitted(Hyperparameters(), view, accuracy)
-    frame = view.hyperparameters.head(3).assign(optimizer=["lion", None, "adam"])
-    prediction = predictor.predict(View(access="hyperparameters", size=3, hyperparameters=frame))
-    assert np.isfinite(prediction).all()
-
-
-def test_hyperparameters_leave_out_what_does_not_vary(table):
-    view, accuracy = table
-    frame = view.hyperparameters.assign(missing=np.nan, none=None)
-    padded = View(access="hyperparameters", size=200, hyperparameters=frame)
-    prediction = fitted(Hyperparameters(), padded, accuracy).predict(padded)
-    np.testing.assert_array_equal(prediction, fitted(Hyperparameters(), view, accuracy).predict(view))
-
-
-def test_hyperparameters_must_vary():
-    view = View(access="hyperparameters", size=3, hyperparameters=pd.DataFrame({"batch_size": [32] * 3}))
-    with pytest.raises(NotApplicable, match="no hyperparameter varies"):
-        Hyperparameters().fit(view, np.zeros(3), view, np.zeros(3))
-
-
-@pytest.mark.parametrize("predictor", [*ON_WEIGHTS, Hyperparameters])
-def test_a_constant_target_is_predicted(population, table, predictor):
-    view, accuracy = table if predictor is Hyperparameters else population
+@pytest.mark.parametrize("predictor", PREDICTORS)
+def test_a_constant_target_is_predicted(population, predictor):
+    view, accuracy = population
     prediction = fitted(predictor(), view, np.full_like(accuracy, 0.25)).predict(view.take(TEST))
-    np.testing.assert_allclose(getattr(prediction, "values", prediction), 0.25, atol=0.01)
+    np.testing.assert_allclose(prediction.values, 0.25, atol=0.01)
 
 
-@pytest.mark.parametrize("predictor", ON_WEIGHTS)
+@pytest.mark.parametrize("predictor", PREDICTORS)
 def test_models_with_broken_weights_are_left_out(population, predictor):
     view, accuracy = population
     stack = view.stacks[0]
@@ -135,7 +91,7 @@ def test_models_with_broken_weights_are_left_out(population, predictor):
     assert np.isnan(prediction.values).sum() == 1
 
 
-@pytest.mark.parametrize("predictor", ON_WEIGHTS)
+@pytest.mark.parametrize("predictor", PREDICTORS)
 def test_architectures_with_other_tensors_do_not_apply(relu_network, draw_stack, make_view, predictor):
     deeper = small_cnn((1, 6, 6), 3, width=5, depth=1, padding=1)
     one, other = draw_stack(relu_network, 40), draw_stack(deeper, 40, first_row=40)
@@ -144,24 +100,14 @@ def test_architectures_with_other_tensors_do_not_apply(relu_network, draw_stack,
     with pytest.raises(NotApplicable, match=r"conv2.weight.* others conv1.weight, conv1.bias, linear1.weight"):
         predictor().fit(both, np.tile(target, 2), both, np.tile(target, 2))
     known = make_view([one], access="weights")
-    with pytest.raises(NotApplicable, match="other names than those of the models it was fitted on"):
+    with pytest.raises(NotApplicable, match="other names than those of the models the predictor was fitted on"):
         predictor().fit(known, target, known, target).predict(both.take(np.arange(40, 80)))
 
 
-def test_the_number_of_rounds_is_chosen_on_the_validation_models():
-    """A noisy target calls for few rounds, an exact one for many."""
-    random = np.random.default_rng(0)
-    features = pd.DataFrame(random.random((400, 3)), columns=list("abc"))
-    exact = features["a"].to_numpy() + features["b"].to_numpy() ** 2
-    noisy = features["a"].to_numpy() + random.normal(0, 1, 400)
-    rounds = [
-        fit_boosted_trees(features[:200], target[:200], features[200:], exact[200:]).n_iter_
-        for target in (exact, noisy)
-    ]
-    assert rounds[0] > rounds[1]
-
-
-def test_validation_tau():
-    assert validation_tau(np.array([1, 2, 3.0]), np.array([0.1, 0.2, 0.3])) == pytest.approx(1)
-    assert validation_tau(np.ones(3), np.arange(3)) == 0
-    assert validation_tau(np.arange(3), np.ones(3)) == 0
+def test_statistics_are_those_of_folded_tensors(draw_stack, make_view) -> None:
+    stack = draw_stack(NIN, 3)
+    features = weight_statistics(make_view([stack]))
+    assert not any(name.startswith("norm") for name in features)
+    weights = without_norms(stack).parameters["conv2.weight"].flatten(1)
+    np.testing.assert_allclose(features["conv2.weight mean"], weights.mean(1), rtol=1e-4)
+    assert len(weight_statistics(make_view([draw_stack(RESNET, 2)]))) == 2

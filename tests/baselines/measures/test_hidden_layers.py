@@ -1,16 +1,14 @@
-"""Networks cut in two compute what they computed before."""
+"""Networks cut in two compute what the whole network computes."""
 
-import numpy as np
 import pytest
 import torch
 
-from baselines.measures.chunks import blocks, pieces, portions
 from baselines.measures.hidden_layers import at_first_hidden_layer, at_last_hidden_layer
 from baselines.methods import NotApplicable
 from zoo_builder.networks.architecture import Activation, Architecture, Conv, GlobalAveragePool, Linear, Residual
 from zoo_builder.networks.families import mlp, nin, park, resnet, small_cnn, vgg
 from zoo_builder.networks.module import to_module
-from zoo_builder.networks.stack import Stack, forward
+from zoo_builder.networks.stack import forward
 
 ARCHITECTURES = {
     "small-cnn": small_cnn((1, 16, 16), 3, width=4),
@@ -23,17 +21,9 @@ ARCHITECTURES = {
 }
 
 
-def positive(architecture: Architecture, models: int) -> Stack:
-    """Random tensors; variances must be positive."""
-    stream = torch.Generator().manual_seed(0)
-    tensors = {name: torch.rand(models, *shape, generator=stream) - 0.3 for name, shape in architecture.tensors.items()}
-    tensors |= {name: value.abs() + 0.1 for name, value in tensors.items() if name.endswith("var")}
-    return Stack(architecture, tensors, np.arange(models))
-
-
 @pytest.mark.parametrize("cut", [at_first_hidden_layer, at_last_hidden_layer])
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_halves_compute_the_whole(name, cut):
+def test_halves_compute_the_whole(name, cut, positive):
     architecture = ARCHITECTURES[name]
     stack = positive(architecture, 3)
     images = torch.randn(3, 5, *architecture.input_shape)
@@ -44,7 +34,7 @@ def test_halves_compute_the_whole(name, cut):
     torch.testing.assert_close(halves.logits(stack, hidden), whole, rtol=1e-4, atol=1e-4)
 
 
-def test_the_first_cut_is_after_the_first_activation():
+def test_the_first_cut_is_after_the_first_activation(positive):
     architecture = ARCHITECTURES["nin"]
     stack = positive(architecture, 2)
     images = torch.randn(2, 5, 3, 16, 16)
@@ -60,17 +50,6 @@ def test_networks_that_cannot_be_cut_say_so():
     with pytest.raises(NotApplicable, match="no hidden layer"):
         at_last_hidden_layer(Architecture((2, 1, 1), (Linear(2),)))
     relu = Activation("relu")
-    passed_by = (Conv(1, 3, padding=1), relu, Conv(1, 3, padding=1), Residual(3), GlobalAveragePool(), Linear(2))
-    with pytest.raises(NotApplicable, match="a shortcut passes by the hidden layer"):
-        at_first_hidden_layer(Architecture((1, 4, 4), passed_by))
-
-
-def test_pieces_cover_every_model_and_image_once():
-    stack = positive(small_cnn((1, 32, 32), 10), 11)
-    covered = torch.zeros(11, 150)
-    for at, some in pieces(stack, 150):
-        covered[at] += 1
-        assert torch.equal(some.parameters["linear1.bias"], stack.parameters["linear1.bias"][at[0]])
-    assert (covered == 1).all()
-    assert len(list(portions(stack))) > 1
-    assert len(blocks(150)) == 3
+    bypassed = (Conv(1, 3, padding=1), relu, Conv(1, 3, padding=1), Residual(3), GlobalAveragePool(), Linear(2))
+    with pytest.raises(NotApplicable, match="a shortcut bypasses the hidden layer"):
+        at_first_hidden_layer(Architecture((1, 4, 4), bypassed))
