@@ -12,8 +12,8 @@ from scipy.stats import kendalltau
 def validation_tau(prediction: np.ndarray, target: np.ndarray) -> float:
     """Kendall's tau-b of [n] and [n]; 0 if one of them is constant.
 
-    >>> validation_tau(np.array([1.0, 2.0, 3.0]), np.array([0.1, 0.3, 0.2]))
-    0.3333333333333333
+    >>> round(validation_tau(np.array([1.0, 2.0, 3.0]), np.array([0.1, 0.3, 0.2])), 3)
+    0.333
     """
     constant = len(np.unique(prediction)) < 2 or len(np.unique(target)) < 2
     return 0.0 if constant else float(kendalltau(prediction, target).statistic)

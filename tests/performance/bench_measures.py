@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from baselines.access import TrainData, View
+from baselines.access import View
+from baselines.fields import TrainData
 from baselines.measures.compute import compute
 from benchmark.evaluation.measuring import select
 from zoo_builder.datasets.dataset import scaled
@@ -29,9 +30,15 @@ from zoo_builder.training.settings import STATISTICS
 # (what, measures, models, repeats, minutes that 1,000 models may take on two cores)
 CASES = (
     ("one pass or none", select(["fast"]), 64, 3, 5),
-    ("passes", [measure for measure in select(["all"]) if measure.cost == "passes"], 16, 2, 20),
-    ("searches for noise", select(["pac-bayes", "magnitude-aware", "sharpness"]), 4, 1, 60),
-    ("curvature's searches", [measure for measure in select(["curvature"]) if measure.cost == "search"], 4, 1, None),
+    ("multi-pass", [measure for measure in select(["all"]) if measure.cost == "multi-pass"], 16, 2, 20),
+    ("perturbation searches", select(["pac-bayes", "magnitude-aware", "sharpness"]), 4, 1, 60),
+    (
+        "iterations",
+        [one for one in select(["curvature", "adaptive-sharpness"]) if one.cost == "search"],
+        4,
+        1,
+        None,
+    ),
 )
 BATCH = 250
 TARGET = 5
