@@ -52,6 +52,7 @@ def sampled(line: str, models: str = "models = 10\n") -> tuple[tuple[str, str], 
 def test_every_default_is_written_out(tmp_path):
     assert load_recipe(write(tmp_path)) == Recipe(
         name="tiny",
+        problem="classification",
         description="",
         seed=0,
         models=12,
@@ -266,13 +267,16 @@ BROKEN = {  # what is changed in the recipe, and what the message must say after
     "repeated value": ([("[0, 0.5]", "[0, 0.5, 0.0]")], "[grid] dropout lists 0.0 twice: remove one"),
     "two sections": (
         [("batch_size = 32", "batch_size = 32\ndropout = 0")],
-        "dropout stands in [fixed] and in [grid]: keep one of them",
+        "dropout is in [fixed] and in [grid]: keep one of them",
     ),
     "too many models": (
         [("seeds = 2", "seeds = 2\nmodels = 13")],
         "models is 13, but there are 6 grid cells x 2 seeds: ask for at most 12, or add seeds or grid values",
     ),
-    "no models": (list(sampled("l2 = { uniform = [0, 1] }", "")), "models is missing: draws from [sample] have no end"),
+    "no models": (
+        list(sampled("l2 = { uniform = [0, 1] }", "")),
+        "models is missing: [sample] has no natural number of draws",
+    ),
     "bare sample": (list(sampled("l2 = [0, 1]")), "[sample] l2 is [0, 1]: it must be one distribution, { uniform ="),
     "two distributions": (
         list(sampled("l2 = { uniform = [0, 1], choice = [0] }")),

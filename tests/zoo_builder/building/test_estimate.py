@@ -1,22 +1,24 @@
-"""A plan's figures against the zoo that comes of it."""
+"""An estimate against the zoo that is built."""
 
 import time
 from pathlib import Path
 
 import pytest
 
-from zoo_builder.building import estimate as planning
+from zoo_builder.building import estimate as module
 from zoo_builder.building import memory
 from zoo_builder.building.build import build
-from zoo_builder.building.estimate import plan, refuse_large
+from zoo_builder.building.estimate import bytes_on_disk, estimate
 from zoo_builder.errors import InputError
 from zoo_builder.networks.families import small_cnn
+from zoo_builder.problems.classification import Classification
+from zoo_builder.problems.interface import Cost
 from zoo_builder.recipes.recipe import Recipe, load_recipe
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "_CALIBRATION_SECONDS", 0)
+    monkeypatch.setattr(module, "CALIBRATION_SECONDS", 0)
 
 
 def two_widths() -> Recipe:
@@ -26,7 +28,7 @@ def two_widths() -> Recipe:
 
 
 def test_bytes_and_parameters_are_those_of_the_zoo(tmp_path: Path, quick: None) -> None:
-    needs = plan(two_widths()).needs
+    needs = estimate(two_widths()).needs
     zoo = build(two_widths(), tmp_path / "zoo", device="cpu")
     sizes = sorted(architecture.size for architecture in zoo.architectures.values())
     assert needs.architectures == len(sizes) == 2
@@ -36,16 +38,14 @@ def test_bytes_and_parameters_are_those_of_the_zoo(tmp_path: Path, quick: None) 
     assert needs.seconds
 
 
-def test_workers_and_models_scale_a_plan(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the limit the first models stand for all."""
-    whole = plan(load_recipe("digits").cut(128), workers=2).needs
-    monkeypatch.setattr(planning, "LIMIT", 64)
-    half = plan(load_recipe("digits").cut(128), workers=2).needs
+def test_workers_and_models_scale_an_estimate(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit the first models represent all."""
+    whole = estimate(load_recipe("digits").cut(128), workers=2).needs
+    monkeypatch.setattr(module, "LIMIT", 64)
+    half = estimate(load_recipe("digits").cut(128), workers=2).needs
     assert half.bytes == pytest.approx(whole.bytes, rel=1e-3)
     assert half.parameters == whole.parameters
-    refuse_large(load_recipe("digits").cut(64))
-    with pytest.raises(InputError, match=r"digits has 65 models, about [\d.]+ MiB on disk, and more than 64 need a"):
-        refuse_large(load_recipe("digits").cut(65))
+    assert bytes_on_disk(load_recipe("digits").cut(128)) == half.bytes
 
 
 def test_networks_that_were_not_tried_are_expected_to_take_time_by_their_size(
@@ -54,12 +54,12 @@ def test_networks_that_were_not_tried_are_expected_to_take_time_by_their_size(
     """One of the two widths is tried: 24 models x 2 epochs x 1437 images x the shares 0.1, 0.25, 0.5 and 1."""
     tried = []
 
-    def cost(engine, architecture, some, data) -> planning._Cost:
+    def cost(problem, engine, architecture, runs) -> Cost:
         tried.append(architecture)
-        return planning._Cost(model=0, sample=1e-9 * architecture.multiplications, image=0)
+        return Cost(model=0, sample=1e-9 * architecture.multiplications, example=0)
 
-    monkeypatch.setattr(planning, "_cost", cost)
-    needs = plan(two_widths()).needs
+    monkeypatch.setattr(Classification, "cost", cost)
+    needs = estimate(two_widths()).needs
     assert len(set(tried)) == 1
     images = 2 * 6 * (144 + 359 + 718 + 1437)
     small, large = (small_cnn((1, 8, 8), 10, width=width, padding=1).multiplications for width in (4, 16))
@@ -67,73 +67,57 @@ def test_networks_that_were_not_tried_are_expected_to_take_time_by_their_size(
     assert needs.rate == pytest.approx(2e9 / (small + large))
 
 
-def test_large_networks_are_tried_on_few_images(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-
-    def train(engine, architecture, runs, data, checkpoints):
-        seen.append((runs["batch_size"].iloc[0], len(data.train_labels), len(data.test_labels)))
-        return planning_train(engine, architecture, runs, data, checkpoints)
-
-    planning_train = planning.loop.train
-    monkeypatch.setattr(planning.loop, "train", train)
-    assert plan(load_recipe("digits").cut(64), engine="torch").needs.seconds
-    multiplications = small_cnn((1, 8, 8), 10, padding=1).multiplications
-    monkeypatch.setattr(planning, "_MULTIPLICATIONS", 5 * multiplications)
-    assert plan(load_recipe("digits").cut(64), engine="torch").needs.seconds
-    assert set(seen) == {(32, 512, 360), (5, 5, 5)}
-
-
-def test_without_data_a_plan_says_what_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_estimate_without_data_has_no_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cache").write_text("a file, so that nothing is downloaded")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    made = plan(load_recipe("mnist-gs"))
+    made = estimate(load_recipe("mnist-gs"))
     assert (made.models, made.needs) == (3000, None)
     assert made.axes["train_fraction"] == "choice of 0.1, 0.25, 0.5, 1.0"
-    assert made.problem.startswith("mnist could not be downloaded")
+    assert made.reason.startswith("mnist could not be downloaded")
 
 
-def test_data_that_was_named_and_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"/nowhere is not a folder: pass the folder in which mnist lies"):
-        plan(load_recipe("mnist-gs"), "/nowhere")
-    with pytest.raises(InputError, match=r"digits comes with scikit-learn: leave --data out"):
-        plan(load_recipe("digits"), tmp_path)
+def test_a_data_root_without_the_data_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"/nowhere is not a folder: pass the folder of mnist"):
+        estimate(load_recipe("mnist-gs"), "/nowhere")
+    with pytest.raises(InputError, match=r"digits comes with scikit-learn: omit `data_root`"):
+        estimate(load_recipe("digits"), tmp_path)
 
 
-def test_a_plan_for_a_larger_machine_warns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All is told but what only training here would show."""
+def test_an_estimate_for_a_larger_machine_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lacks only what training here would show."""
     monkeypatch.setattr(memory, "available", lambda: 2**20)
-    said = []
-    needs = plan(load_recipe("digits"), note=said.append).needs
+    notes = []
+    needs = estimate(load_recipe("digits"), note=notes.append).needs
     # 32 models, 6 checkpoints, 4 copies, 4 bytes, and the activations of one example.
     assert needs.memory == 4 * (32 * 6 * 4 * 4970 + 16 * (4 * 4 + 2 * 2 + 1) + 10)
     assert needs.bytes > 0
     assert (needs.seconds, needs.rate) == (None, None)
-    [line] = said
+    [line] = notes
     assert line.startswith("warning: recipe digits: small-cnn (width = 16, depth = 3, padding = 1, activation = relu)")
     assert "need at least 14.6 MiB of memory, this machine (" in line
 
 
-def test_networks_of_any_size_can_be_planned() -> None:
+def test_networks_of_any_size_can_be_estimated() -> None:
     value = load_recipe("digits").to_json()
     value["fixed"]["width"] = 2**62
-    needs = plan(Recipe.from_json(value), note=lambda line: None).needs
+    needs = estimate(Recipe.from_json(value), note=lambda line: None).needs
     assert needs.parameters[0] > 2**124
     assert needs.bytes > 256 * 6 * 4 * 2**124
     assert needs.memory > 2**124
 
 
-def test_batches_of_one_image_that_only_a_calibration_would_have_stop_no_plan(quick: None) -> None:
+def test_batches_of_one_image_are_not_calibrated(quick: None) -> None:
     """A tenth of ten images is one, which the norm of a 1x1 image cannot be trained on; a tenth of all is 144."""
     value = load_recipe("digits").to_json() | {"architecture": {"family": "nin"}}
     value["fixed"] = {"optimizer": "adam", "initialization": "he-normal", "batch_size": 10, "learning_rate": 0.01}
     value["grid"] = {"train_fraction": [0.1, 0.5], "width": [4]}
-    assert plan(Recipe.from_json(value | {"models": 8}), engine="torch").needs.seconds
+    assert estimate(Recipe.from_json(value | {"models": 8}), engine="torch").needs.seconds
 
 
 @pytest.mark.slow
 def test_the_expected_time_is_about_that_of_the_build(tmp_path: Path) -> None:
     recipe = load_recipe("digits").cut(models=128)
-    expected = plan(recipe).needs.seconds
+    expected = estimate(recipe).needs.seconds
     started = time.perf_counter()
     build(recipe, tmp_path / "zoo", device="cpu")
     assert expected

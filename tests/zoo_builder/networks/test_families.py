@@ -1,24 +1,14 @@
-"""Every family against the network as one writes it by hand, and every built-in recipe trained for an epoch."""
+"""Every family against the same network written by hand."""
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo_builder.building.build import build
-from zoo_builder.datasets.dataset import Dataset
-from zoo_builder.engines.torch_engine import TorchEngine
 from zoo_builder.errors import InputError
 from zoo_builder.networks.architecture import Architecture
 from zoo_builder.networks.families import FAMILIES, fully_conv, mlp, nin, park, resnet, small_cnn, vgg
 from zoo_builder.networks.stack import forward
-from zoo_builder.recipes import grid
-from zoo_builder.recipes.recipe import Recipe, builtin_recipes, load_recipe
-from zoo_builder.training.loop import train
-
-CHANNELS = {"grey": 1, "rgb": 3}
-SIZES = {"cifar10": 32, "svhn": 32, "mnist": 28, "fashion-mnist": 28, "digits": 8}
 
 
 class Block(nn.Module):
@@ -55,6 +45,8 @@ def conv(before: int, after: int, kernel: int = 3, stride: int = 1, norm: bool =
 
 
 POOL = (nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
 HANDWRITTEN = {
     "mlp": (
         mlp((1, 6, 6), 4, width=5, depth=2),
@@ -162,59 +154,3 @@ BAD = {
 def test_bad_arguments(make, message: str) -> None:
     with pytest.raises(InputError, match=message):
         make()
-
-
-def test_a_kernel_larger_than_its_input_is_refused_before_anything_is_trained_or_written(tmp_path) -> None:
-    table = load_recipe("digits").to_json()
-    table["fixed"].pop("depth")
-    table["fixed"]["padding"] = 0
-    recipe = Recipe.from_json(table | {"grid": table["grid"] | {"depth": [1, 2, 3]}})
-    with pytest.raises(InputError) as error:
-        build(recipe, tmp_path / "zoo")
-    assert str(error.value) == (
-        "small-cnn (width = 16, depth = 3, padding = 0, activation = relu) on 1x8x8 images: layer conv3 of the "
-        "architecture reads a 1x1 image with a kernel of 3: use fewer layers, a smaller stride, or padding"
-    )
-    assert not (tmp_path / "zoo").exists()
-
-
-def synthetic(recipe: Recipe) -> Dataset:
-    """Four training images and three test images of the recipe's shape."""
-    stream = torch.Generator().manual_seed(0)
-    size = SIZES[recipe.data.name]
-
-    def draw(count: int) -> tuple[Tensor, Tensor]:
-        images = torch.randint(256, (count, CHANNELS[recipe.data.colour], size, size), generator=stream)
-        return images.to(torch.uint8), torch.arange(count) % 10
-
-    (train_images, train_labels), (test_images, test_labels) = draw(4), draw(3)
-    return Dataset(
-        name=recipe.data.name,
-        colour=recipe.data.colour,
-        classes=tuple("0123456789"),
-        train_images=train_images,
-        train_labels=train_labels,
-        test_images=test_images,
-        test_labels=test_labels,
-    )
-
-
-@pytest.mark.parametrize("name", builtin_recipes())
-def test_a_few_models_of_every_recipe_train(name: str) -> None:
-    """The first and the last run, and those of the smallest and the largest architecture."""
-    recipe = load_recipe(name)
-    data, runs = synthetic(recipe), grid.runs(recipe)
-    shape = tuple(data.train_images.shape[1:])
-    keys = [key.name for key in grid.architecture_hyperparameters(recipe.family)]
-    distinct = runs.drop_duplicates(keys)
-    sizes = [grid.architecture_of(recipe.family, run, shape, 10).size for run in distinct.to_dict("records")]
-    chosen = {0, len(runs) - 1, *distinct.index[[int(np.argmin(sizes)), int(np.argmax(sizes))]].tolist()}
-    for number in sorted(chosen):
-        run = runs.iloc[[number]].reset_index(drop=True)
-        architecture = grid.architecture_of(recipe.family, run.loc[0], shape, 10)
-        trained = train(TorchEngine(), architecture, run, data, [0, 1])
-        assert trained.table["status"].tolist() == ["ok", "ok"]
-        assert np.isfinite(trained.table[["test_loss", "test_accuracy"]].to_numpy()).all()
-        assert np.isfinite(trained.table.loc[1, ["train_loss", "train_accuracy"]].to_numpy(float)).all()
-        assert all(value.isfinite().all() for value in trained.weights.values())
-        assert any((value[0] != value[1]).any() for value in trained.weights.values())
