@@ -19,7 +19,8 @@ class Target:
     Attributes:
         title: as shown on boards and stored in records.
         orientation: what a larger value means.
-        values: maps rows of ``zoo.final`` to float64 [rows], never a function of a method.
+        values: maps rows of ``zoo.final`` to float64 [rows]; never a function of a method. Raises InputError if an
+            imported zoo lacks a column.
         is_gap: it is training minus test accuracy.
     """
 
@@ -29,12 +30,18 @@ class Target:
     is_gap: bool = False
 
 
+def _column(final: pd.DataFrame, name: str) -> np.ndarray:
+    if name not in final:
+        raise InputError(f"the zoo has no column {name!r}, which the target needs: choose a task with another target")
+    return final[name].to_numpy(float)
+
+
 def _test_accuracy(final: pd.DataFrame) -> np.ndarray:
-    return final["test_accuracy"].to_numpy(float)
+    return _column(final, "test_accuracy")
 
 
 def _gap(final: pd.DataFrame) -> np.ndarray:
-    return final["train_accuracy"].to_numpy(float) - _test_accuracy(final)
+    return _column(final, "train_accuracy") - _test_accuracy(final)
 
 
 TEST_ACCURACY = Target("test accuracy", "larger is a higher test accuracy", _test_accuracy)

@@ -35,11 +35,12 @@ def answer_of_control(method: Method, models: ScoredModels) -> Answer:
             values = out_of_fold(models.target, features, folds_of(models.clusters), boosted_regression)
         except scoring.ScoreError as error:
             status, reason = "not applicable", str(error)
+    reasons: list[str | None] = [None] * len(models.target)
     return Answer(
         method=method,
         status=status,
         reason=reason,
         seconds=time.perf_counter() - started,
         values=values,
-        reasons=[None] * len(models.target),
+        reasons=reasons,
     )

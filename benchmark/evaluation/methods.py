@@ -41,12 +41,13 @@ class Method:
     def builtin(self) -> bool:
         return ":" not in self.reference
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"kind": self.kind.name}
 
     @classmethod
-    def from_json(cls, value: dict) -> "Method":
-        return cls(**value | {"kind": KINDS[value["kind"]]})
+    def from_json(cls, value: dict[str, Any]) -> "Method":
+        rest = {name: what for name, what in value.items() if name != "kind"}
+        return cls(kind=KINDS[value["kind"]], **rest)
 
 
 def builtin_methods() -> dict[str, Method]:

@@ -29,8 +29,8 @@ class ScoredModels:
         labels: float64, the target of every row of ``split.final``; ``target`` has those of the test models, [n].
         hyperparameters: those that vary in the zoo, one row per test model.
         clusters: int64 [n], equal for runs of one configuration.
-        test_examples: how many examples the target was measured on.
-        reliability: of the target; None where it is undefined because few models are alike on half of the test set.
+        test_examples: how many examples the target was measured on; None if the zoo has no outputs on them.
+        reliability: of the target; None without outputs, or if all of a few models are alike on half of the examples.
     """
 
     task: Task
@@ -39,7 +39,7 @@ class ScoredModels:
     labels: np.ndarray
     hyperparameters: pd.DataFrame
     clusters: np.ndarray
-    test_examples: int
+    test_examples: int | None
     reliability: Reliability | None
 
     @classmethod
@@ -54,21 +54,16 @@ class ScoredModels:
         if len(np.unique(labels[split.test])) < 2:
             raise InputError(f"all test models of {zoo.root} have the same {task.target.title}: nothing can be ordered")
         test = split.final.iloc[split.test]
-        correct = zoo.correct(test.index)
-        train_accuracy = test["train_accuracy"].to_numpy(float) if task.target.is_gap else None
-        try:
-            trust = reliability(correct, train_accuracy, seed=SEED)
-        except scoring.ScoreError:
-            trust = None
+        correct = zoo.correct(test.index) if zoo.has_outputs else None
         return cls(
             task=task,
             zoo=zoo,
             split=split,
             labels=labels,
-            hyperparameters=test[[*zoo.recipe.grid, *zoo.recipe.sample]],
+            hyperparameters=test[zoo.axes],
             clusters=pd.factorize(test["configuration"])[0],
-            test_examples=correct.shape[1],
-            reliability=trust,
+            test_examples=None if correct is None else correct.shape[1],
+            reliability=None if correct is None else _reliability(task, test, correct),
         )
 
     @property
@@ -104,3 +99,11 @@ class ScoredModels:
             **({"reliability": asdict(self.reliability)} if self.reliability else {}),
             "noise_floors": {name: asdict(score.floor) for name, score in floors.items() if score.floor},
         }
+
+
+def _reliability(task: Task, rows: pd.DataFrame, correct: np.ndarray) -> Reliability | None:
+    train_accuracy = rows["train_accuracy"].to_numpy(float) if task.target.is_gap else None
+    try:
+        return reliability(correct, train_accuracy, seed=SEED)
+    except scoring.ScoreError:
+        return None

@@ -14,6 +14,11 @@ def test_targets_are_what_their_titles_say() -> None:
     np.testing.assert_array_equal(GAP.values(final), [0.25, 0.125])
 
 
+def test_a_zoo_without_training_accuracies_has_no_gap() -> None:
+    with pytest.raises(InputError, match="the zoo has no column 'train_accuracy', which the target needs"):
+        GAP.values(pd.DataFrame({"test_accuracy": [0.5]}))
+
+
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_every_row_is_consistent(task) -> None:
     assert task.headline in task.scores

@@ -1,0 +1,58 @@
+"""Records of answers that were made up."""
+
+import numpy as np
+import pytest
+
+from benchmark.evaluation.answers import Answer
+from benchmark.evaluation.methods import builtin_methods
+from benchmark.evaluation.recording import records_of
+from benchmark.evaluation.scored_models import ScoredModels
+from benchmark.records import Record
+from benchmark.scoring.kendall import kendall_tau
+from zoo_builder.store.zoo import Zoo
+
+
+@pytest.fixture(scope="module")
+def models(small_zoo: Zoo, quick) -> ScoredModels:
+    return ScoredModels.of(quick("complexity"), small_zoo)
+
+
+def answer(models: ScoredModels, values: np.ndarray, reasons: list | None = None) -> Answer:
+    method = builtin_methods()["path-norm"]
+    return Answer(method=method, seconds=1.23456, values=values, reasons=reasons or [None] * len(values))
+
+
+def test_every_answer_gets_its_own_scores(models: ScoredModels) -> None:
+    """Also where more are scored than one chunk holds."""
+    noise = np.random.default_rng(0).standard_normal((20, len(models.target)))
+    found = list(records_of([answer(models, values) for values in noise], models))
+    for values, (record, predictions) in zip(noise, found, strict=True):
+        assert record.scores["tau"]["value"] == kendall_tau(values, models.target).value
+        np.testing.assert_array_equal(predictions["prediction"], values)
+        np.testing.assert_array_equal(predictions["target"], models.target)
+        assert (record.coverage, record.seconds, record.reference) == (1, 1.235, models.reference)
+
+
+def test_an_answer_without_values_has_no_scores(models: ScoredModels) -> None:
+    failed = Answer(method=builtin_methods()["path-norm"], status="failed", reason="why", log="log", seconds=1)
+    ((record, predictions),) = records_of([failed], models)
+    assert (record.status, record.reason, record.log) == ("failed", "why", "log")
+    assert (record.coverage, record.scores, predictions) == (0, {}, None)
+
+
+def test_an_answer_for_hardly_a_model_is_not_applicable(models: ScoredModels) -> None:
+    values = np.full(len(models.target), np.nan)
+    values[5] = 1
+    reasons = [None if np.isfinite(value) else "too thin" for value in values]
+    ((record, predictions),) = records_of([answer(models, values, reasons)], models)
+    assert (record.status, record.reason, record.scores) == ("not applicable", "too thin", {})
+    assert record.coverage == 1 / len(values)
+    assert predictions["reason"].notna().sum() == len(values) - 1
+
+
+def test_a_record_names_what_was_scored(models: ScoredModels, small_zoo: Zoo) -> None:
+    record: Record
+    ((record, _),) = records_of([answer(models, models.target)], models)
+    assert (record.task, record.zoo, record.kind, record.headline) == ("small/complexity", "small", "measure", "tau")
+    assert (record.weights_hash, record.split_hash) == (small_zoo.weights_hash, models.split.hash)
+    assert record.environment["zoo_engines"]
