@@ -1,6 +1,7 @@
-"""The code in README.md, CONTRIBUTING.md and docs/ runs."""
+"""The code in README.md, CONTRIBUTING.md, docs/ and docstrings runs."""
 
 import doctest
+import importlib
 import re
 from pathlib import Path
 
@@ -19,11 +20,11 @@ from zoo_builder.recipes.recipe import load_recipe
 from zoo_builder.store.zoo import Zoo
 
 ROOT = Path(__file__).parent.parent
-HEADER = "import numpy as np\n\nfrom baselines.methods import View\n\n\n"
+HEADER = "import numpy as np\n\nfrom baselines.access import View\n\n\n"
 
 
 def block(document: str, containing: str) -> str:
-    """The one fenced block of ``document`` that has ``containing`` in it."""
+    """The one fenced block of ``document`` that contains ``containing``."""
     (found,) = (
         text
         for text in re.findall(
@@ -91,12 +92,27 @@ def test_the_recipe(tmp_path):
 def test_the_task(zoo):
     task = eval(block("CONTRIBUTING.md", "Task("), dict(vars(tasks)))
     assert isinstance(task, Task)
-    assert np.array_equal(task.values(zoo.final), zoo.final["test_accuracy"])
+    assert np.array_equal(task.target.values(zoo.final), zoo.final["test_accuracy"])
 
 
 @pytest.mark.parametrize(("page", "examples"), [("scores.md", 20), ("measures.md", 3)])
-def test_what_a_page_shows(page, examples):
-    """All that it says after `>>>`; the prose of docs/scores.md rounds the same numbers."""
+def test_the_examples_of_a_page(page, examples):
+    """Everything after `>>>`; the prose of docs/scores.md rounds the same numbers."""
     result = doctest.testfile(str(ROOT / "docs" / page), module_relative=False)
     assert result.failed == 0
     assert result.attempted >= examples
+
+
+WITH_EXAMPLES = [
+    ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    for package in ("zoo_builder", "baselines", "benchmark")
+    for file in sorted((ROOT / package).rglob("*.py"))
+    if ">>> " in file.read_text()
+]
+
+
+@pytest.mark.parametrize("module", WITH_EXAMPLES)
+def test_the_examples_of_docstrings(module):
+    result = doctest.testmod(importlib.import_module(module))
+    assert result.failed == 0
+    assert result.attempted > 0
