@@ -1,10 +1,10 @@
-# Every target sets itself up on first use: `.venv` in this clone, or a folder in the user's cache that clones share
-# under CI=true (.ci/environment.py). Another interpreter: make PYTHON=/path/to/python3.12 test
+# Every target sets up its environment on first use: `.venv` in this clone, or under CI=true a folder in the user's
+# cache that clones share (.ci/environment.py). To use another interpreter: make PYTHON=/path/to/python3.12 test
 PYTHON ?= python3
 RUN := $(PYTHON) .ci/environment.py
-# Two at a time; the tests of a file share what is costly to set up.
+# Two processes; the tests of a file stay together because they share costly fixtures.
 TESTS := pytest -n 2 --dist loadfile
-# Where `make zoos` finds its data sets, and where it puts the zoos.
+# The folders of data sets and zoos for `make zoos`.
 GENGAP_DATA ?= ../shared/data
 ZOOS ?= ../zoos
 
@@ -13,11 +13,11 @@ ZOOS ?= ../zoos
 
 help:
 	@echo "make demo       train a small zoo, run every method on it, write a leaderboard (under 3 minutes)"
-	@echo "make test       the tests, without the slow ones"
-	@echo "make test-slow  the slow tests alone"
-	@echo "make check      formatting, lint, types, the leaderboard against its records, tests: what CI runs"
-	@echo "make bench      the performance benchmarks"
-	@echo "make zoos       build the zoos that results are reported on, or go on with them (hours)"
+	@echo "make test       run the tests, without the slow ones"
+	@echo "make test-slow  run only the slow tests"
+	@echo "make check      run what CI runs: formatting, lint, types, leaderboards against their records, tests"
+	@echo "make bench      run the performance benchmarks"
+	@echo "make zoos       build the zoos of the reported results (hours; resumable)"
 
 demo:
 	@$(RUN) gengap demo

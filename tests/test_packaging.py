@@ -1,4 +1,4 @@
-"""What is installed is all of the packages and nothing else, and the version is the same wherever it stands."""
+"""The wheel holds the packages and nothing else, and every file that states the version states the same one."""
 
 import re
 import shutil
@@ -17,7 +17,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> zipfile.ZipFile:
-    """Built from a copy: setuptools writes into the folder that it builds."""
+    """Built from a copy, because setuptools writes into the source folder."""
     copy = tmp_path_factory.mktemp("source")
     for package in PACKAGES:
         shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
