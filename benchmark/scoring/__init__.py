@@ -1,28 +1,27 @@
-"""Scores of generalization predictors, and how far each can be trusted: pure functions on arrays (numpy only).
+"""Scores of generalization predictors and their uncertainty: pure functions on arrays, with numpy and scipy alone.
 
 Conventions, for every module here:
 
-- A *prediction* is one float per model, a *target* what it should have said. Both are oriented alike: larger says
-  larger. Scores are signed, so a measure that orders the models backwards scores below 0.
-- n is the number of models; the predictions of E methods are stacked as [E, n]. Values are finite: the functions that
-  take a NaN prediction, for "undefined for this model", say so.
-- A *cluster* is a configuration: models with equal cluster labels differ in their seed alone, and are resampled
-  together.
-- What cannot be scored (fewer than 2 models, a target without variation, NaN or infinity) raises ScoreError. A
-  constant prediction can be scored: it orders nothing, and its tau is 0 with the flag "constant".
+- A *prediction* is one float per model, and the *target* is its true value. Both have the same orientation: a larger
+  prediction means a larger target. Scores are signed: a measure that orders the models backwards scores below 0.
+- n is the number of models; predictions of E methods are stacked as [E, n]. Values are finite, except where a function
+  documents that NaN marks a model for which a prediction is undefined.
+- A *cluster* is a configuration: models with equal cluster labels differ only in their seed and are resampled together.
+- Input that has no score (fewer than 2 models, a target without variation, NaN or infinity) raises ScoreError. A
+  constant prediction has one: it orders nothing, and its tau is 0 with the flag "constant".
 - Scores that compare models by their hyperparameters (``pgdl``, ``conditional_mi``, ``granulated``, ``robust``) take
-  all methods at once, without NaN, and raise NoGrid, a ScoreError, where the models form no grid (``grid``).
+  all methods at once, without NaN, and raise NoGrid, a ScoreError, where the models form no grid (see ``grid``).
 """
 
 import numpy as np
 
 
 class ScoreError(ValueError):
-    """These arrays have no score. The message says what was given and what to do."""
+    """The arrays have no score; the message states what was given and what to do."""
 
 
 def finite(values: np.ndarray, name: str) -> np.ndarray:
-    """``values`` as float64 [n]; ScoreError where they are not a vector of finite numbers."""
+    """``values`` as float64 [n]; ScoreError if they are not a vector of finite numbers."""
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1:
         raise ScoreError(f"{name}: expected one value per model, got an array of shape {values.shape}")
@@ -36,16 +35,16 @@ def finite(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def require_fractions(target: np.ndarray) -> None:
-    """ScoreError where ``target`` [n] cannot be accuracies, or differences of two, as fractions."""
+    """ScoreError if ``target`` [n] cannot be accuracies, or differences of accuracies, as fractions."""
     if (largest := np.abs(target).max(initial=0)) > 1:
         raise ScoreError(
-            f"undefined: targets of up to {largest:.3g} in size are no accuracies or gaps as fractions; divide "
+            f"undefined: targets of up to {largest:.3g} in size are not accuracies or gaps as fractions; divide "
             "percentages by 100"
         )
 
 
 def finite_pair(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both as float64 [n]; ScoreError where one is not finite or their lengths differ."""
+    """Both as float64 [n]; ScoreError if one is not finite or their lengths differ."""
     prediction, target = finite(prediction, "prediction"), finite(target, "target")
     if len(prediction) != len(target):
         raise ScoreError(f"{len(prediction)} predictions for {len(target)} targets; give one prediction per model")

@@ -1,8 +1,8 @@
-"""Bootstrap by configuration: how far a score would move had other models been trained.
+"""Bootstrap by configuration: how much a score would vary if other models had been trained.
 
-A draw resamples the configurations with replacement; all runs of a configuration come along. It is kept as weights, how
-often each model was drawn, and tau is computed for all draws at once from weighted pair counts. A model drawn twice is
-tied with itself in prediction and target alike, as it would be in a plain loop over resampled arrays.
+A draw resamples the configurations with replacement, each with all of its runs. It is represented by weights, the
+number of times that each model was drawn, and tau is computed for all draws at once from weighted pair counts. The
+copies of a model that was drawn twice are tied in prediction and target, as in a plain loop over resampled arrays.
 
 All methods of a board share the draws, so that differences are paired: ``interval(draws[a] - draws[b])`` is the
 interval of a difference, and two methods are in a *statistical tie* where it contains 0.
@@ -19,9 +19,9 @@ from benchmark.scoring import ScoreError, finite
 from benchmark.scoring.kendall import PairOrder
 
 DRAWS = 2000
-# Pairs are counted digit by digit of the ranks in base _RADIX, for CHUNK draws at a time. BLAS multiplies matrices of
-# this size in the caller's thread; larger ones are split over threads that wait for each other, ten times as long on a
-# busy machine.
+# Pairs are counted digit by digit of the ranks in base _RADIX, in chunks of CHUNK draws. BLAS multiplies matrices of
+# this size in the calling thread; it splits larger ones over threads, whose synchronization takes ten times as long on
+# a busy machine.
 _RADIX = 64
 CHUNK = 64
 
@@ -36,7 +36,11 @@ class Interval:
 
 
 def interval(draws: np.ndarray, level: float = 0.95) -> Interval:
-    """Percentile interval of one score's ``draws`` [D]. NaN draws are left out; of none, it is the whole line."""
+    """Percentile interval of one score's ``draws`` [D] without NaN draws; the whole line if no draw is left.
+
+    >>> interval(np.arange(101.0), level=0.5)
+    Interval(low=25.0, high=75.0)
+    """
     draws = draws[~np.isnan(draws)]
     if not len(draws):
         return Interval(-math.inf, math.inf)
@@ -49,18 +53,21 @@ def resample(n: int, clusters: np.ndarray | None = None, draws: int = DRAWS, see
     """How often each of n models is in each draw: uint8 [n, draws].
 
     Args:
-        clusters: [n] labels of the configurations; models with equal labels are drawn together. None: one model each.
+        clusters: [n] labels of the configurations; models with equal labels are drawn together. None for one model per
+            configuration.
 
     Raises:
-        ScoreError: fewer than 2 clusters, or another number of labels than models.
+        ScoreError: fewer than 2 clusters, or not one label per model.
     """
     labels, clusters = np.unique(np.arange(n) if clusters is None else clusters, return_inverse=True)
     if len(clusters) != n:
         raise ScoreError(f"{len(clusters)} cluster labels for {n} models; give one label per model")
     if len(labels) < 2:
-        raise ScoreError(f"{n} models of one configuration cannot be resampled by configuration; give at least 2")
+        raise ScoreError(
+            f"{n} models of one configuration cannot be resampled by configuration; give at least 2 configurations"
+        )
     rng = np.random.default_rng(seed)
-    # A count above 255 takes more than 255 clusters, and then its probability is below 1e-500.
+    # A count above 255 needs more than 255 clusters, and its probability is then below 1e-500.
     counts = np.empty((draws, len(labels)), dtype=np.uint8)
     for draw in counts:
         draw[:] = np.bincount(rng.integers(len(labels), size=len(labels)), minlength=len(labels))
@@ -68,7 +75,7 @@ def resample(n: int, clusters: np.ndarray | None = None, draws: int = DRAWS, see
 
 
 def checked_weights(weights: np.ndarray, n: int) -> np.ndarray:
-    """``weights`` as they are; ScoreError where they are not whole numbers [n, D]."""
+    """``weights`` unchanged; ScoreError if they are not whole numbers [n, D]."""
     weights = np.asarray(weights)
     if weights.ndim != 2 or len(weights) != n or weights.dtype.kind not in "ui":
         raise ScoreError(
@@ -81,10 +88,10 @@ def checked_weights(weights: np.ndarray, n: int) -> np.ndarray:
 def bootstrap_tau(predictions: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Kendall's tau-b of every method in every draw: float64 [E, D].
 
-    A draw in which all targets are tied has no tau and is NaN; one in which all predictions are tied is 0.
+    tau is NaN in a draw in which all targets are tied, and 0 in one in which all predictions are tied.
 
     Args:
-        predictions: [E, n]; NaN where a method is undefined, and its tau is over the other models.
+        predictions: [E, n]; NaN where a method is undefined. Its tau is over the other models.
         target: [n], finite.
         weights: [n, D], how often each model is in each draw, from ``resample``.
 
@@ -104,26 +111,26 @@ def bootstrap_tau(predictions: np.ndarray, target: np.ndarray, weights: np.ndarr
 
 
 def stacked(predictions: np.ndarray, n: int) -> np.ndarray:
-    """``predictions`` as float64 [E, n]; ScoreError where they have another shape or are infinite."""
+    """``predictions`` as float64 [E, n]; ScoreError if they have another shape or are infinite."""
     predictions = np.asarray(predictions, dtype=np.float64)
     if predictions.ndim != 2 or predictions.shape[1] != n:
         raise ScoreError(f"predictions of {n} models by E methods have shape [E, {n}], got {list(predictions.shape)}")
     if np.isinf(predictions).any():
         method, row = np.argwhere(np.isinf(predictions))[0]
-        raise ScoreError(f"prediction {method} is infinite at position {row}; NaN marks a model it is undefined for")
+        raise ScoreError(f"prediction {method} is infinite at position {row}; use NaN for a model it is undefined for")
     return predictions
 
 
 def _weighted_tau(prediction: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Tau-b [draws] of weighted resamples [n, draws] of the same n models; pairs are counted in both directions."""
+    """Tau-b [D] of weighted resamples [n, D] of the same n models; pairs are counted in both directions."""
     order = PairOrder.of(prediction, target)
     by_prediction = np.argsort(order.ranks)
     levels = list(levels_of(order.ranks))
     taus = []
     for start in range(0, weights.shape[1], CHUNK):
-        # float32 is exact here: its sums are whole numbers, which stay below 2^24 up to some 100,000 models.
+        # float32 is exact here: the sums are whole numbers below 2^24 for up to about 100,000 models.
         drawn = weights[order.rows, start : start + CHUNK].astype(np.float32)
-        # Pairs of different models: the copies of one are tied in both, and would cancel in the difference.
+        # Pairs of different models: copies of one model are tied in both, and would cancel in the difference.
         pairs = drawn.sum(axis=0).astype(np.float64) ** 2 - _squares(drawn)
         untied_prediction = pairs - _tied_pairs(drawn[by_prediction], order.prediction_sizes)
         untied_target = pairs - _tied_pairs(drawn, order.target_sizes)
@@ -141,7 +148,7 @@ def _squares(weights: np.ndarray) -> np.ndarray:
 
 
 def _tied_pairs(weights: np.ndarray, sizes: np.ndarray) -> np.ndarray | float:
-    """Weighted ordered pairs of different models of one group [d]; the members of a group are neighbours in [n, d]."""
+    """Weighted ordered pairs of different models of one group [d]; members of a group are consecutive in [n, d]."""
     groups = sizes[sizes > 1]
     if not len(groups):
         return 0.0
@@ -153,13 +160,13 @@ def _tied_pairs(weights: np.ndarray, sizes: np.ndarray) -> np.ndarray | float:
 class Level(NamedTuple):
     """One digit of the ranks, for a merge count in base _RADIX (R), with the models in C chunks of R.
 
-    The models are grouped by the higher digits of their rank, and stand in their original order within a group. A pair
-    of one group that differs in this digit is discordant where the larger digit stands first.
+    The models are grouped by the higher digits of their rank and keep their original order within a group. A pair of
+    one group that differs in this digit is discordant if the larger digit is first.
 
     Attributes:
-        rows: int64 [C, R], the models; numbers from n on are fillers.
+        rows: int64 [C, R], the models; numbers from n on are padding.
         group_chunks: chunks per group.
-        inside: float32 [C, R, R], 1 where the second of two models of a chunk stands first and has the larger digit.
+        inside: float32 [C, R, R], 1 where the second of two models of a chunk is first and has the larger digit.
         above: float32 [C, R, R], 1 where a model's digit is larger than the row's number.
         digit_rows: int64 [C, R], chunk times R plus digit of each model.
     """
@@ -197,13 +204,13 @@ def _discordant_pairs(levels: list[Level], weights: np.ndarray) -> np.ndarray:
 def discordant_partners(
     levels: list[Level], weights: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """What the models that stand before each model and have a larger rank weigh together, in parts that add up.
+    """The total weight of the models that precede each model and have a larger rank, in terms to be summed.
 
     Args:
         weights: float32 [n, d], d <= 64, in the order of ``PairOrder.rows``.
 
     Yields:
-        The models [C, R], each once, their weights [C, R, d], and this level's part of the sums [C, R, d].
+        The models [C, R], each once, their weights [C, R, d], and this level's term of the sums [C, R, d].
     """
     n, d = weights.shape
     weights = np.concatenate([weights, np.zeros((levels[0].rows.size - n, d), dtype=np.float32)])

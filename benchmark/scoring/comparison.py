@@ -1,5 +1,4 @@
-"""Methods against each other, from bootstrap draws that they share: ranks with intervals, and how many models it takes
-to tell two methods apart."""
+"""Comparisons of methods by shared bootstrap draws: rank intervals, and how many models separate two methods."""
 
 import math
 from itertools import combinations
@@ -10,7 +9,7 @@ from scipy.special import ndtri
 from benchmark.scoring import ScoreError
 
 LEVEL = 0.95
-# A method that is defined for a smaller share of the models is not ranked.
+# Methods that are defined for a smaller share of the models are not ranked.
 MINIMUM_COVERAGE = 0.95
 POWER = 0.8
 
@@ -19,7 +18,7 @@ def rank_intervals(values: np.ndarray, draws: np.ndarray, level: float = LEVEL) 
     """Best and worst rank of each method; with probability ``level`` all intervals hold the true ranks at once.
 
     Args:
-        values: [E] scores, more is better; negate one of which less is better.
+        values: [E] scores; higher is better. Negate scores for which lower is better.
         draws: [E, D] the same scores in draws that the methods share. Draws with NaN are left out.
 
     Raises:
@@ -33,17 +32,19 @@ def rank_intervals(values: np.ndarray, draws: np.ndarray, level: float = LEVEL) 
 def ranks_of_differences(
     methods: int, differences: np.ndarray, draws: np.ndarray, level: float = LEVEL
 ) -> list[tuple[int, int]]:
-    """``rank_intervals`` where each two methods are compared on models of their own, those that both define.
+    """``rank_intervals`` from differences, where each pair of methods is compared on the models that both define.
 
-    All differences get simultaneous intervals: as many standard errors to either side as the largest of them in a draw
-    stays within in 95 % of the draws (max-t). A method's rank is at least 1 + the methods that are better for sure,
-    and at most E - those that are worse. True ranks are 1 + the methods that are truly better.
+    All differences get simultaneous intervals. Their half-width in standard errors is the 95 % quantile, over the
+    draws, of the largest deviation of any difference (max-t). A method's rank is at least 1 + the number of methods
+    that are certainly better, and at most E - the number of those that are certainly worse. A true rank is 1 + the
+    number of methods that are truly better.
 
     Args:
         methods: E.
-        differences: [P], first minus second, more is better, for the pairs of ``combinations(range(E), 2)`` in order.
-            NaN where two have no model in common; they are not told apart.
-        draws: [P, D] the same differences in draws that all pairs share. Draws with a NaN elsewhere are left out.
+        differences: [P], first minus second, higher is better, for the pairs of ``combinations(range(E), 2)`` in order.
+            NaN where two methods have no model in common; nothing separates them.
+        draws: [P, D] the same differences in draws that all pairs share. Draws in which another difference is NaN are
+            left out.
 
     Raises:
         ScoreError: wrong shapes, or fewer than 2 draws without NaN.
@@ -66,7 +67,8 @@ def ranks_of_differences(
     if draws.shape[1] < 2:
         raise ScoreError(f"{draws.shape[1]} draws in which all differences are defined; give at least 2")
     errors = draws.std(axis=1)
-    # Two methods that differ by the same in every draw are told apart by any difference; they tell nothing of others.
+    # Any difference separates two methods that differ by the same amount in every draw; such pairs say nothing of
+    # others.
     errors[errors <= 1e-12] = 0
     sizes = np.zeros(draws.shape[1])
     for difference, draw, error in zip(differences[compared], draws, errors, strict=True):
@@ -84,16 +86,17 @@ def ranks_of_differences(
 def models_needed(
     difference: float, draws: np.ndarray, models: int, level: float = LEVEL, power: float = POWER
 ) -> int | None:
-    """How many models would separate two methods whose scores truly differ as much as they do here.
+    """How many models would separate two methods whose true scores differ as much as the observed ones.
 
-    models ((z_level + z_power) standard error / difference)^2, since the error shrinks with the square root of their
-    number: 1.96 + 0.84 standard errors for the 95 % interval of the difference to leave out 0 in 80 % of repeats. (At
-    ``power`` .5 the expected interval just touches 0.) An observed difference is a rough guess of the true one: of a
-    statistical tie take no more than the order of magnitude from it.
+    models ((z_level + z_power) standard error / difference)^2, since the error shrinks with the square root of the
+    number of models: 1.96 + 0.84 standard errors for the 95 % interval of the difference to exclude 0 in 80 % of
+    repeats. (At ``power`` .5 the expected interval just touches 0.) An observed difference is a rough estimate of the
+    true one: for a statistical tie the result is an order of magnitude.
 
     Args:
-        difference: of the two scores. draws: [D] of the difference, paired; NaN is left out.
-        models: how many models the scores are of. With several seeds per configuration the result has as many.
+        difference: of the two scores.
+        draws: [D] of the difference, paired; NaN draws are left out.
+        models: how many models were scored. The result assumes the same number of seeds per configuration.
 
     Returns:
         At least 2; None for equal scores, which no number of models separates.

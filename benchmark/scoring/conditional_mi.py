@@ -1,18 +1,18 @@
-"""The conditional mutual information score K: does a measure tell more of the gap's order than two hyperparameters do?
+"""The conditional mutual information score K: does a measure predict the gap's order beyond any two hyperparameters?
 
     K = min over S, |S| <= 2, of I(V_mu; V_g | U_S) / H(V_g | U_S)
 
-- V = sign(first - second) of a pair of different models, which has three symbols: a tie, in the prediction or in the
-  target, is a symbol of its own. Pairs are ordered, all equally probable; i != j.
+- V = sign(first - second) of a pair of different models, with three symbols: a tie, in the prediction or in the target,
+  is a symbol of its own. Pairs are ordered and all equally probable; i != j.
 - U_S are the values of the hyperparameters in S for both models, in order. A cell's information and entropy are
   weighted by the cell's share of the pairs.
-- S runs over no hyperparameter, each varied one, and each two of them. A one-valued one would change nothing.
-- K is in [0, 1]; a measure and its negation have the same.
+- S is empty, a varied hyperparameter, or a pair of these. One-valued hyperparameters would change nothing.
+- K is in [0, 1], and the same for a measure and its negation.
 
-Chosen here: sets with H(V_g | U_S) = 0, which determine the target's order, are 0/0 and left out (the empty set never
-is); of equal sets the smaller, then the first, is reported. Runs that differ in their seed are models like any others;
-average them beforehand for pairs of configurations. Information is the plug-in estimate, which is biased upwards in
-cells of few pairs: compare it with the noise floor. The competition's variant is ``pgdl``.
+Choices made here: sets with H(V_g | U_S) = 0, which determine the target's order, give 0/0 and are left out (the empty
+set is never one of them); of equal sets the smaller, then the first, is reported. Runs that differ only in their seed
+count as models; average them beforehand for pairs of configurations. Information is the plug-in estimate, which is
+biased upwards in cells of few pairs: compare it with the noise floor. The competition's variant is ``pgdl``.
 
 Source: Jiang et al., "Fantastic Generalization Measures and Where to Find Them", arXiv:1912.02178, section 4.
 """
@@ -62,14 +62,15 @@ def bootstrap_conditional_mi(
 ) -> np.ndarray:
     """K of every method in every draw: float64 [E, D].
 
-    A pair of different models counts as often as both were drawn, w_i w_j times; the copies of one model are no pair,
-    as i = j is none. The minimum is taken anew in each draw. A draw in which all targets are tied has no K and is NaN.
+    A pair of different models counts w_i w_j times, as often as both were drawn; copies of one model are not a pair.
+    Each draw has its own minimum. K is NaN in a draw in which all targets are tied.
 
-    A draw has fewer different models in a cell than the table has, where the plug-in estimate is biased upwards: on the
-    competition's 96 models the median draw lies up to one standard error above K. Percentile intervals were closest to
-    95 % all the same on simulated grids of that size (91 to 97 %, against 70 to 93 % for reflected ones).
+    A cell has fewer distinct models in a draw than in the table, which biases the plug-in estimate upwards: on the
+    competition's 96 models the median draw lies up to one standard error above K. Percentile intervals were
+    nevertheless closest to 95 % on simulated grids of that size (91 to 97 %, against 70 to 93 % for reflected
+    intervals).
 
-    The cost grows with n^2. On one core 2,000 draws of 15 methods on those 96 models take 1.4 s, and 200 draws of one
+    The cost is O(n^2). On one core 2,000 draws of 15 methods on those 96 models take 1.4 s, and 200 draws of one
     method on 2,187 models in 7 hyperparameters .3 to .5 s, more with more ties.
 
     Args:
@@ -77,7 +78,7 @@ def bootstrap_conditional_mi(
         weights: [n, D], how often each model is in each draw, from ``bootstrap.resample``.
 
     Raises:
-        As ``conditional_mi``; ScoreError also for weights that are not whole numbers of this shape.
+        As ``conditional_mi``; ScoreError also if the weights are not whole numbers of this shape.
     """
     predictions, target, codes = checked(predictions, target, hyperparameters)
     weights = checked_weights(weights, len(target))
@@ -85,7 +86,7 @@ def bootstrap_conditional_mi(
 
 
 def _sets(codes: np.ndarray) -> dict[tuple[int, ...], np.ndarray]:
-    """The sets that are conditioned on, and the group [n] that each puts a model into."""
+    """The sets to condition on, and each model's group [n] by each set."""
     columns = varied(codes).tolist()
     sets = [each for size in range(3) for each in combinations(columns, size)]
     return conditioned_on(codes, sets)

@@ -1,14 +1,14 @@
 """Granulated Kendall coefficients psi and their mean Psi: does a measure follow the gap along each hyperparameter?
 
-- Runs that differ in their seed are averaged first, prediction and target alike: one value of each per configuration.
+- Runs that differ only in their seed are averaged first, in prediction and target: one value of each per configuration.
   Means that differ by less than the rounding of a sum are tied.
 - A cell of hyperparameter k holds the configurations that agree in all others. Within it tau has its tau-a form:
   sum over pairs of sign(mu_i - mu_j) sign(g_i - g_j) / pairs, so that a pair tied in either adds 0.
 - psi_k is the mean over the cells of k, Psi the mean over the hyperparameters, both unweighted.
 
-Chosen here: a cell of one configuration has no pairs and is left out, as in a grid with gaps; a cell whose targets are
-all tied is 0. A one-valued hyperparameter has no psi, and Psi is the mean over the others. Where a varied one
-has no cell with two configurations (it was sampled), psi and Psi are undefined and raise NoGrid.
+Choices made here: a cell of one configuration, as in a grid with gaps, has no pairs and is left out; a cell whose
+targets are all tied is 0. A one-valued hyperparameter has no psi, and Psi is the mean over the others. Where no cell of
+a varied hyperparameter has two configurations, because it was sampled, psi and Psi are undefined and raise NoGrid.
 
 Source: Jiang et al., "Fantastic Generalization Measures and Where to Find Them", arXiv:1912.02178, section 4.
 """
@@ -40,7 +40,7 @@ class Granulated:
     Attributes:
         value: Psi, in [-1, 1]; 0 for a constant prediction.
         psi: per hyperparameter, in [-1, 1]; None for a one-valued one.
-        cells: per hyperparameter, the cells that psi is the mean of: 0 for a one-valued one.
+        cells: per hyperparameter, the number of cells that psi is the mean of; 0 for a one-valued one.
     """
 
     value: float
@@ -52,7 +52,9 @@ def granulated_tau(predictions: np.ndarray, target: np.ndarray, hyperparameters:
     """psi and Psi of every method.
 
     Args:
-        predictions: [E, n]. target: [n]. hyperparameters: [n, K], equal rows for runs that differ in their seed.
+        predictions: [E, n].
+        target: [n].
+        hyperparameters: [n, K], equal rows for runs that differ only in their seed.
 
     Raises:
         ScoreError: wrong shapes, NaN or infinity, fewer than 2 models, or a target without variation, before or after
@@ -86,11 +88,11 @@ def bootstrap_granulated(
 ) -> np.ndarray:
     """Psi of every method in every draw: float64 [E, D].
 
-    A pair of configurations counts as often as both were drawn, w_i w_j times; the copies of one are no pair. The cells
-    in which a pair was drawn weigh equally, and so do the hyperparameters that are varied in the table. A draw in which
-    one of these has no such cell is NaN.
+    A pair of configurations counts w_i w_j times, as often as both were drawn; copies of one configuration are not a
+    pair. All cells in which a pair was drawn have the same weight, and so have all hyperparameters that vary in the
+    table. Psi is NaN in a draw in which one of these has no such cell.
 
-    Draws lose cells that the grid has by design, so that intervals are a little wide: on simulated grids of 96 models
+    Draws lose cells that the grid has by design, so intervals are slightly too wide: on simulated grids of 96 models
     they held the true Psi in 97 to 98 % of repeats.
 
     Args:
@@ -99,8 +101,8 @@ def bootstrap_granulated(
             ``bootstrap.resample``.
 
     Raises:
-        As ``granulated_tau``; ScoreError also for weights that are not whole numbers of this shape, or that draw the
-            runs of a configuration apart.
+        As ``granulated_tau``; ScoreError also if the weights are not whole numbers of this shape, or differ between the
+            runs of a configuration.
     """
     predictions, target, codes = checked(predictions, target, hyperparameters)
     configurations, runs = configurations_of(codes)
@@ -116,7 +118,7 @@ def bootstrap_granulated(
             pairs = drawn[first, here].astype(np.float64) * drawn[second, here]
             totals = neighbour_sums(pairs, sizes)
             cells = np.count_nonzero(totals, axis=0)
-            # 0 / 0 for a cell without a pair, which adds nothing, and for a draw without a cell, which is NaN.
+            # 0 / 0 for a cell without a pair, which adds 0, and for a draw without a cell, which is NaN.
             totals[totals == 0] = 1
             share = np.divide(1, cells * len(axes), out=np.full(len(cells), np.nan), where=cells > 0)
             for value, prediction in zip(values, predictions, strict=True):
@@ -126,7 +128,7 @@ def bootstrap_granulated(
 
 
 def _averaged(predictions: np.ndarray, target: np.ndarray, runs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means over seeds; ScoreError where those of the target do not vary."""
+    """Means over seeds; ScoreError if the means of the target do not vary."""
     target = _means(target, runs)
     if not _signs(target, np.zeros(len(target) - 1, dtype=int), np.arange(1, len(target))).any():
         raise ScoreError(f"the mean target over seeds is {target[0]} for all {len(target)} configurations")
@@ -134,7 +136,7 @@ def _averaged(predictions: np.ndarray, target: np.ndarray, runs: np.ndarray) -> 
 
 
 def _cells(configurations: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of configurations that differ in ``axis`` alone, those of a cell side by side, and the pairs per cell."""
+    """Pairs of configurations that differ only in ``axis``, cell by cell, and the number of pairs per cell."""
     groups = labels(np.delete(configurations, axis, axis=1))
     first, second = pairs_within(groups)
     sizes = np.bincount(groups[first])

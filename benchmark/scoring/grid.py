@@ -1,12 +1,12 @@
-"""Hyperparameter grids: what the scores that compare models by their hyperparameters share.
+"""Hyperparameter grids, for the scores that compare models by their hyperparameters.
 
-- Hyperparameters are [n, K], one row per model in the order of the target; values are compared with ``==`` alone, so
-  numbers, strings and None (for "does not apply") serve alike. Results name a hyperparameter by its column, 0 .. K-1.
-- A *configuration* is a distinct row; models with equal rows differ in their seed alone.
-- A hyperparameter is *varied* where it has two values or more, and *one-valued* otherwise.
-- The models form a *grid* where every varied hyperparameter has two configurations that differ in it alone. Cells may
-  be missing: it need not be factorial. Hyperparameters that were sampled, or that only vary together, form no grid; the
-  scores are then undefined and raise NoGrid, and are not zero.
+- Hyperparameters are [n, K], one row per model in the order of the target. Values are compared only with ``==``, so
+  they may be numbers, strings and None (for "does not apply"). Results name a hyperparameter by its column, 0 .. K-1.
+- A *configuration* is a distinct row; models with equal rows differ only in their seed.
+- A hyperparameter is *varied* if it has two values or more, and *one-valued* otherwise.
+- The models form a *grid* if every varied hyperparameter has two configurations that differ in it alone. Cells may be
+  missing: the grid need not be factorial. Hyperparameters that were sampled, or that only vary together, form no grid;
+  the scores are then undefined and raise NoGrid.
 """
 
 import re
@@ -24,11 +24,15 @@ Set = TypeVar("Set", bound=tuple[int, ...])
 
 
 class NoGrid(ScoreError):
-    """The score is undefined for these models, whatever the prediction: they form no grid."""
+    """The models form no grid, so the score is undefined for every prediction."""
 
 
 def with_names(reason: str, hyperparameters: Sequence[str]) -> str:
-    """A message of these scores with the names of the hyperparameters in place of their columns."""
+    """A message of these scores with names of hyperparameters in place of columns.
+
+    >>> with_names("no two configurations differ in hyperparameter 1 alone", ["width", "depth"])
+    'no two configurations differ in depth alone'
+    """
     return re.sub(r"\bhyperparameter (\d+)", lambda column: hyperparameters[int(column[1])], reason)
 
 
@@ -58,7 +62,7 @@ def checked(
 
 
 def codes_of(hyperparameters: np.ndarray, n: int) -> np.ndarray:
-    """Hyperparameters as codes int64 [n, K], numbered per column; ScoreError for another shape or NaN."""
+    """Hyperparameters as codes int64 [n, K], numbered per column; ScoreError if they have another shape or a NaN."""
     hyperparameters = np.asarray(hyperparameters)
     if hyperparameters.ndim != 2 or len(hyperparameters) != n:
         raise ScoreError(f"hyperparameters of {n} models have shape [{n}, K], got {list(hyperparameters.shape)}")
@@ -69,10 +73,11 @@ def codes_of(hyperparameters: np.ndarray, n: int) -> np.ndarray:
 
 
 def encoded(hyperparameters: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Hyperparameters as a regressor takes them, float64 [n, F]: numbers as they are, a column for every other value.
+    """Hyperparameters as input of a regressor, float64 [n, F]: numbers unchanged, other values one-hot.
 
     Args:
-        hyperparameters: [n, K]. codes: what ``codes_of`` makes of them.
+        hyperparameters: [n, K].
+        codes: of ``hyperparameters``, from ``codes_of``.
     """
     columns = []
     for numbered, values in zip(codes.T, np.asarray(hyperparameters).T.tolist(), strict=True):
@@ -112,10 +117,10 @@ def varied(codes: np.ndarray) -> np.ndarray:
 
 
 def labels(codes: np.ndarray) -> np.ndarray:
-    """One number 0 .. G-1 for each distinct row of ``codes`` [n, K]: int64 [n]; without columns all are 0."""
+    """The number 0 .. G-1 of each row of ``codes`` [n, K] among the distinct rows: int64 [n]; all 0 without columns."""
     groups = np.zeros(len(codes), dtype=np.int64)
     for column in codes.T:
-        # Numbered anew after each column, so that their product cannot overflow.
+        # Renumbered after each column, so that the product cannot overflow.
         groups = np.unique(groups * (column.max() + 1) + column, return_inverse=True)[1]
     return groups
 
@@ -127,7 +132,7 @@ def configurations_of(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pairs_within(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs (i, j), each once, of different members of one group, for group labels [n]; neighbours by group."""
+    """All pairs (i, j) of different members of one group, each once and group by group, for group labels [n]."""
     order = np.argsort(groups, kind="stable")
     sizes = np.unique(groups, return_counts=True)[1]
     places = np.arange(len(order))
@@ -138,34 +143,34 @@ def pairs_within(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def counted(lengths: np.ndarray) -> np.ndarray:
-    """0 .. length - 1 for every length, one after the other."""
+    """0 .. length - 1 for every length, concatenated."""
     return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
 def neighbour_sums(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Sums over the first axis of ``values``, of ``lengths`` neighbours each; no length is 0."""
+    """Sums of consecutive ``values`` along the first axis, ``lengths`` of them each; no length may be 0."""
     return np.add.reduceat(values, np.cumsum(lengths) - lengths)
 
 
 def configuration_weights(weights: np.ndarray, runs: np.ndarray) -> np.ndarray:
-    """The configurations' ``weights`` [C, D] from the models' [n, D]; ScoreError where runs of one are drawn apart."""
+    """The configurations' ``weights`` [C, D] from the models' [n, D]; ScoreError if they differ within one."""
     weights = checked_weights(weights, len(runs))
     _, some, runs = np.unique(runs, return_index=True, return_inverse=True)
     if (weights[some][runs] != weights).any():
         raise ScoreError(
-            "the runs of a configuration were drawn apart; give resample the configurations as clusters, so that it "
-            "draws them together"
+            "weights differ between the runs of a configuration; give resample the configurations as clusters, so that "
+            "it draws their runs together"
         )
     return weights[some]
 
 
 def conditioned_on(codes: np.ndarray, sets: Iterable[Set]) -> dict[Set, np.ndarray]:
-    """The sets of columns with the group [n] that each puts a model into, but for sets that put each into its own.
+    """Each set of columns with each model's group [n] by it, without the sets in which every model has its own group.
 
-    In these a cell is a single pair, which has no entropy.
+    In such sets a cell is a single pair, which has no entropy.
 
     Raises:
-        NoGrid: a set whose groups are so many that its cells hold next to nothing, and take all memory.
+        NoGrid: a set with so many groups that its cells hold few pairs and exhaust the memory.
     """
     groups = {each: labels(codes[:, each]) for each in sets}
     groups = {each: members for each, members in groups.items() if members.max(initial=0) + 1 < len(codes)}
@@ -173,7 +178,7 @@ def conditioned_on(codes: np.ndarray, sets: Iterable[Set]) -> dict[Set, np.ndarr
         if (count := members.max() + 1) > MOST_GROUPS:
             names = " and ".join(f"hyperparameter {column}" for column in each)
             raise NoGrid(
-                f"undefined: no grid; {names} put {len(codes)} models into {count} groups, at most {MOST_GROUPS} are "
-                "compared with each other; leave one out, or round it"
+                f"undefined: no grid; {names} put {len(codes)} models into {count} groups, of at most {MOST_GROUPS}; "
+                "leave one out, or round it"
             )
     return groups

@@ -1,4 +1,4 @@
-"""Kendall's tau-b in O(n log n), and the ties that limit it.
+"""Kendall's tau-b in O(n log n), and its limit from ties.
 
 Pairs of models i < j are concordant (prediction and target order them alike), discordant, or tied in one or both:
 
@@ -39,6 +39,9 @@ def kendall_tau(prediction: np.ndarray, target: np.ndarray) -> Tau:
 
     Raises:
         ScoreError: fewer than 2 models, different lengths, NaN or infinity, or a target without variation.
+
+    >>> kendall_tau(np.array([1, 2, 4, 3]), np.array([0.1, 0.2, 0.3, 0.4])).value
+    0.6666666666666666
     """
     prediction, target = finite_pair(prediction, target)
     n = len(target)
@@ -63,7 +66,7 @@ def tie_fraction(values: np.ndarray) -> float:
     """Share of the pairs of models with equal values [n], in [0, 1]."""
     values = finite(values, "values")
     if len(values) < 2:
-        raise ScoreError(f"ties are shares of pairs, and there are {len(values)} models; give at least 2")
+        raise ScoreError(f"ties are counted among pairs, and there are {len(values)} models; give at least 2")
     counts = np.unique(values, return_counts=True)[1]
     return _pairs_within(counts) / _pairs_within(np.array([len(values)]))
 
@@ -71,7 +74,7 @@ def tie_fraction(values: np.ndarray) -> float:
 def tie_ceiling(target: np.ndarray) -> float:
     """The largest tau-b that a prediction without ties can reach on ``target`` [n]: sqrt(1 - tie fraction).
 
-    A prediction that is tied where the target is can exceed it.
+    A prediction with the target's ties can exceed it.
     """
     return math.sqrt(1 - tie_fraction(target))
 
@@ -80,7 +83,8 @@ class PairOrder(NamedTuple):
     """Models sorted so that discordant pairs are inversions, and the sizes of the groups of tied models.
 
     Attributes:
-        rows: int64 [n], the models by target; those tied in the target by prediction, so that they form no inversion.
+        rows: int64 [n], the models by target; ties in the target are ordered by prediction, so that they form no
+            inversion.
         ranks: int64 [n], the prediction's rank of each of ``rows``, a permutation of 0 .. n-1. Models tied in the
             prediction are ranked in the order of ``rows``, so that they form no inversion either.
         target_sizes: models per distinct target, in the order of ``rows``.
@@ -99,7 +103,7 @@ class PairOrder(NamedTuple):
         n = len(target)
         _, target_level, target_sizes = np.unique(target, return_inverse=True, return_counts=True)
         _, prediction_level, prediction_sizes = np.unique(prediction, return_inverse=True, return_counts=True)
-        # One whole number per model sorts several times faster than np.lexsort does.
+        # Sorting one whole number per model is several times faster than np.lexsort.
         both_level = target_level * n + prediction_level
         rows = np.argsort(both_level)
         by_prediction = np.argsort(prediction_level[rows] * n + np.arange(n))
@@ -121,10 +125,10 @@ def inversions(ranks: np.ndarray) -> int:
     """Pairs i < j with ranks[i] > ranks[j], for a permutation of 0 .. n-1: a vectorized top-down merge count.
 
     At each level the ranks lie in groups, each a set of consecutive ranks in their original order. The lower half of a
-    group is moved in front of its upper half, order kept. Each lower rank moves one place for every upper one that
-    stood before it, so the places moved count the inversions that the level removes.
+    group moves in front of its upper half, and both keep their order. Each lower rank moves by one place for every
+    upper rank before it, so the distances sum to the number of inversions that the level removes.
     """
-    # Filled up to a power of two with ranks that are in place already, so that all groups are full.
+    # Padded to a power of two with ranks that are in place already, so that all groups are full.
     size = 1 << (len(ranks) - 1).bit_length()
     places = np.arange(size)
     ranks = np.concatenate([ranks, places[len(ranks) :]])

@@ -1,9 +1,9 @@
-"""Pairs of models, counted by how prediction and target order them: what ``pgdl`` and ``conditional_mi`` share.
+"""Counts of pairs of models by how prediction and target order them, for ``pgdl`` and ``conditional_mi``.
 
 A set of hyperparameters puts the models into G groups; a cell [a, b] of the set holds the ordered pairs (i, j), i in
-group a and j in group b. Only cells with a <= b are looked at: of two different groups, [b, a] holds the same pairs the
-other way round, with both signs turned. All nine orders of a pair follow from the pairs that are greater in both
-vectors and from the models' orders in one (``_table``).
+group a and j in group b. Only cells with a <= b are counted: for different groups, [b, a] holds the reversed pairs,
+with both signs negated. All nine orders of a pair follow from the pairs that are greater in both vectors and from the
+models' order in each vector (``_table``).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -15,10 +15,10 @@ from benchmark.scoring.bootstrap import CHUNK, discordant_partners, levels_of
 from benchmark.scoring.grid import Set, labels
 from benchmark.scoring.kendall import PairOrder
 
-# Weights of models, and counts by cell, that are held at once.
+# How many weights of models, and counts by cell, are held at once.
 _WEIGHTS = 1 << 21
 _COUNTS = 1 << 22
-# Sets share what is counted where the groups of all their columns are no more than this.
+# Sets share their counts if all their columns together make at most this many groups.
 _SHARED_GROUPS = 64
 
 
@@ -40,15 +40,15 @@ class Table(NamedTuple):
 
 
 class PairCounts:
-    """Tables of the models as they are, d = 1.
+    """Tables of the models without resampling, d = 1.
 
-    Each model's partners are counted by their group, for all groups of all sets at once, as ``bootstrap_tau`` counts
-    them by draw: O(n log n sum G) operations and O(n sum G + sum G^2) memory.
+    Each model's partners are counted by group, for all groups of all sets at once, as ``bootstrap_tau`` counts them by
+    draw: O(n log n sum G) operations and O(n sum G + sum G^2) memory.
 
     Args:
         target: [n].
-        sets: group labels int64 [n], 0 .. G-1, for each set.
-        themselves: whether a model makes a pair with itself.
+        sets: group labels int64 [n], 0 .. G-1, of each set.
+        themselves: whether a model forms a pair with itself.
     """
 
     def __init__(self, target: np.ndarray, sets: Iterable[np.ndarray], themselves: bool) -> None:
@@ -114,17 +114,19 @@ def minima(
     weights: np.ndarray,
     themselves: bool,
 ) -> np.ndarray:
-    """The least ``fraction`` over the sets, of every method in every draw: float64 [E, D].
+    """The smallest ``fraction`` over the sets, of every method in every draw: float64 [E, D].
 
     A pair of models that were drawn w_i and w_j times counts w_i w_j times. All pairs are visited for each method and
-    draw, and for about every third set: O(E n^2 S D) operations, of which most are products of matrices, for S sets.
+    draw, and for about every third set: O(E n^2 S D) operations for S sets, most of them in matrix products.
 
     Args:
-        fraction: of a table [3, 3, B, C, d], the score [B, d]; a set for which it is NaN is left out.
-        predictions: [E, n]. target: [n]. codes: int64 [n, K], the hyperparameters.
-        sets: columns of ``codes``, at most two, with the groups int64 [n], 0 .. G-1, that they put the models into.
+        fraction: from a table [3, 3, B, C, d], the score [B, d] of a set; sets for which it is NaN are left out.
+        predictions: [E, n].
+        target: [n].
+        codes: int64 [n, K], the hyperparameters.
+        sets: columns of ``codes``, at most two, with the models' groups int64 [n], 0 .. G-1.
         weights: [n, D], how often each model is in each draw.
-        themselves: whether a model makes a pair with itself and with its copies.
+        themselves: whether a model forms a pair with itself and with its copies.
     """
     n, draws = weights.shape
     values = np.full((len(predictions), draws), np.nan)
@@ -154,7 +156,7 @@ def minima(
 
 
 def _shared(codes: np.ndarray, sets: dict[Set, np.ndarray]) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """Groups [n] by up to three columns, with the coarser groups of the sets of some of these; each set comes once."""
+    """Groups [n] by up to three columns, with the coarser groups by the sets of some of these; yields each set once."""
     left = dict(sets)
     values = codes.max(axis=0) + 1
 
@@ -182,7 +184,7 @@ def _united(unions: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 class _Drawn:
-    """Resampled models, sorted by group, with their draws in B chunks of d; the last one is filled up with empty draws.
+    """Resampled models, sorted by group, with their draws in B chunks of d; the last chunk is padded with empty draws.
 
     Attributes:
         weights: [B, n, d], float32 where that is exact for all sums.
@@ -201,7 +203,7 @@ class _Drawn:
         filled.reshape(n, -1)[:, :draws] = weights[self._order]
         self.weights = np.ascontiguousarray(filled.swapaxes(0, 1))
         self.sizes = self.sums(np.ones_like(self.weights))
-        # Room for what is held for each model, by rows in whole chunks: to take it anew costs more than to fill it.
+        # Buffers for values per model, padded to whole chunks of rows: allocating them costs more than filling them.
         self._partners, self._product = np.empty((2, chunks, -(-n // CHUNK) * CHUNK, filled.shape[2]), dtype=exact)
 
     def sums(self, partners: np.ndarray) -> np.ndarray:
@@ -222,7 +224,7 @@ class _Drawn:
             rising = np.argsort(ranks[group])
             smaller = np.zeros((chunks, len(rising) + 1, d), dtype=pairs.dtype)
             np.cumsum(self.weights[:, group][:, rising], axis=1, out=smaller[:, 1:])
-            # Of two groups without ties, the pairs that are not greater one way are greater the other way.
+            # For two groups without ties, the pairs that are not greater in one direction are greater in the other.
             rows = len(ranks) if tied else group.stop
             places = np.searchsorted(ranks[group][rising], ranks[:rows])
             sums = self.sums(np.take(smaller, places, axis=1, out=self._partners[:, :rows], mode="clip"))
@@ -258,7 +260,7 @@ class _Drawn:
                 both &= target[:rows] > target.reshape(-1)[some]
                 partners += np.matmul(both.astype(product.dtype), self.weights[:, None, some], out=product)
             pairs[:, : number + 1, number] = self.sums(self._partners[:, : group.stop])
-        # Those of [b, a] are smaller in both in [a, b]: smaller in the target, but for those that are so in it alone.
+        # Pairs of [b, a] are smaller in both vectors in [a, b]: smaller in the target, less those smaller only there.
         first, second = np.triu_indices(len(self._groups), k=1)
         there, back = (slice(None), first, second), (slice(None), second, first)
         alone = greater[there] - pairs[there] - (target_or_tied[there] - target_greater[there])
@@ -267,7 +269,7 @@ class _Drawn:
         return pairs
 
     def _chunks(self, ranks: np.ndarray) -> np.ndarray:
-        """In the order of the groups, int32 [chunks, CHUNK, 1]; what fills the last chunk is greater than nothing."""
+        """In the order of the groups, int32 [chunks, CHUNK, 1]; the last chunk is padded with -1, below all ranks."""
         chunks = np.full((-(-len(ranks) // CHUNK), CHUNK, 1), -1, dtype=np.int32)
         chunks.reshape(-1)[: len(ranks)] = ranks[self._order]
         return chunks
@@ -282,14 +284,16 @@ def _table(
     target_greater: np.ndarray,
     target_or_tied: np.ndarray,
 ) -> Table:
-    """From what is counted, in all cells [a, b].
+    """The table of all cells [a, b], from counts of pairs.
 
     Args:
-        sizes: [..., G, d], models per group. own: [..., G, d], their pairs with themselves that are left out.
-        both: [..., G, G, d], pairs that are greater in both.
-        greater: [..., G, G, d], greater in the prediction. or_tied: the same and, where the prediction is tied, greater
-            in the target. Both are one array where nothing is tied.
-        target_greater, target_or_tied: the same for the target.
+        sizes: [..., G, d], models per group.
+        own: [..., G, d], pairs of models with themselves that are left out.
+        both: [..., G, G, d], pairs that are greater in both vectors.
+        greater: [..., G, G, d], pairs that are greater in the prediction.
+        or_tied: ``greater`` plus the pairs that are tied in the prediction and greater in the target; the same array as
+            ``greater`` if nothing is tied.
+        target_greater, target_or_tied: likewise for the target.
     """
     second, first = np.tril_indices(sizes.shape[-2])
     within = first == second
@@ -325,15 +329,15 @@ def _tied(ranks: np.ndarray) -> bool:
 
 
 def _ties_in_order_of(other: np.ndarray, ranks: np.ndarray) -> np.ndarray:
-    """``ranks`` with the ties in the order of the ``other`` ranks; the same array where there are none."""
+    """``ranks`` with ties in the order of the ``other`` ranks; the same array if there are no ties."""
     return _ranks(ranks * len(ranks) + other) if _tied(ranks) else ranks
 
 
 def nats(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Information that the first two axes of ``counts`` [A, B, ...] have of each other, and the entropy of the second.
+    """Mutual information of the first two axes of ``counts`` [A, B, ...], and the entropy of the second axis.
 
-    Both [...] are in nats, times the sum of the counts, which are whole numbers. They are exactly 0 where an axis is
-    constant: such a cell must not keep a rest of rounding.
+    Both [...] are in nats times the sum of the counts, which are whole numbers. They are exactly 0 if an axis is
+    constant: rounding must not leave such a cell a remainder.
     """
     total = _times_log(counts.sum(axis=0).sum(axis=0))
     first = total - _times_log(counts.sum(axis=1)).sum(axis=0)

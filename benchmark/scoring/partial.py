@@ -1,13 +1,13 @@
-"""Partial tau: what a measure knows of the target's order beyond the hyperparameters.
+"""Partial tau: how well a measure predicts the target's order beyond the hyperparameters.
 
 Prediction and target are both residualized on the hyperparameters, out of fold: the caller's regressor is fitted on all
 folds but one and predicts that one. Partial tau is Kendall's tau-b of the two residuals.
 
-- The regressor is the caller's, so that no learning library is needed here; name it, and its settings, in the record.
-- Folds are of configurations: runs that differ in their seed share one. They are drawn from the seed alone, and are the
+- The caller supplies the regressor, so that no learning library is needed here; records name it and its settings.
+- Folds are of configurations: runs that differ only in their seed share one. They depend only on the seed, and are the
   same for the target and all predictions.
-- A residual of at most 1e-9 of its vector's range is rounding and counts as 0: a prediction that the regressor explains
-  in full has residuals that are all tied, and scores 0 with the flag "constant", as a constant prediction does.
+- A residual of at most 1e-9 of its vector's range is rounding and counts as 0. A prediction that the regressor explains
+  completely therefore has tied residuals, and scores 0 with the flag "constant", like a constant prediction.
 
 Tau-b is that of ``kendall``. Residualizing both out of fold follows Chernozhukov et al., "Double/debiased machine
 learning for treatment and structural parameters", Econometrics Journal 21 (2018).
@@ -51,18 +51,19 @@ def residuals(
     folds: int = FOLDS,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the hyperparameters leave of the predictions, [E, n], and of the target, [n].
+    """Residuals on the hyperparameters, of the predictions [E, n] and of the target [n].
 
-    ``bootstrap_tau`` of the two is partial tau's: folds and fits stay as they are in every draw, so that the interval
-    holds how far other models would move the score, and not how far other folds would.
+    ``bootstrap_tau`` of the two gives the draws of partial tau. Folds and fits are the same in every draw, so the
+    interval shows the effect of other models and not of other folds.
 
     Args:
-        predictions: [E, n]. target: [n]. hyperparameters: float [n, F], encoded as the regressor wants them; equal rows
-            are runs of one configuration.
+        predictions: [E, n].
+        target: [n].
+        hyperparameters: float [n, F], encoded for the regressor; equal rows are runs of one configuration.
 
     Raises:
         ScoreError: wrong shapes, NaN or infinity, fewer configurations than folds, a regressor that does not return one
-            finite value per row, or a target without variation, as it is or beyond the hyperparameters.
+            finite value per row, or a target without variation, before or after the residualization.
     """
     target = finite(target, "target")
     hyperparameters = design(hyperparameters, len(target), "hyperparameters")
@@ -78,7 +79,7 @@ def residuals(
     fold = folds_of(configurations, folds, seed)
     beyond = _residuals(target, hyperparameters, fold, regressor)
     if np.ptp(beyond) == 0:
-        raise ScoreError("the regressor explains the target in full, so there is no order left to predict")
+        raise ScoreError("the regressor explains the target completely, so there is no order left to predict")
     rest = [
         _residuals(finite_pair(prediction, target)[0], hyperparameters, fold, regressor) for prediction in predictions
     ]
@@ -86,10 +87,12 @@ def residuals(
 
 
 def out_of_fold(values: np.ndarray, features: np.ndarray, fold: np.ndarray, regressor: Regressor) -> np.ndarray:
-    """What ``regressor`` says of each fold when it is fitted on the others: float64 [n].
+    """The predictions of ``regressor`` for each fold when it is fitted on the other folds: float64 [n].
 
     Args:
-        values: float64 [n]. features: float64 [n, F]. fold: [n] labels.
+        values: float64 [n].
+        features: float64 [n, F].
+        fold: [n] labels.
 
     Raises:
         ScoreError: the regressor does not return one finite value per row.

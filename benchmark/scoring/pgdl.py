@@ -1,18 +1,18 @@
 """The score of the competition "Predicting Generalization in Deep Learning" (PGDL, 2020), as its program computes it.
 
-It differs from the conditional mutual information of Jiang et al. on purpose (``conditional_mi``):
+It deliberately differs from the conditional mutual information of Jiang et al. (``conditional_mi``):
 
 - Pairs of models (i, j) are ordered and include i = j.
-- V = 1 where the first is greater, and 0 otherwise: ties and i = j count as "not greater". A measure and its negation
-  therefore have different scores, and larger has to mean a larger gap.
-- Exactly two distinct hyperparameters are conditioned on. A one-valued one counts, and such a set conditions on the
-  other one alone.
-- A cell is the ordered pair's values of both. Cells are not weighted by their pairs: the score of a set is the sum of
-  the cells' mutual informations I(V_mu; V_g) over the sum of the cells' entropies H(V_g). Empty cells add nothing.
-- The score is the minimum over all sets, a fraction in [0, 1]; the leaderboard of the competition shows 100 times it.
+- V = 1 if the first model is greater, and 0 otherwise: ties and i = j count as "not greater". A measure and its
+  negation therefore have different scores, and a larger measure must mean a larger gap.
+- A set has exactly two distinct hyperparameters. One-valued hyperparameters count: a set with one of them conditions on
+  the other alone.
+- A cell holds the ordered pairs with the same values of both hyperparameters. Cells are not weighted by their pairs:
+  the score of a set is the sum of the cells' mutual informations I(V_mu; V_g) over the sum of their entropies H(V_g).
+- The score is the minimum over all sets, a fraction in [0, 1]; the competition's leaderboard shows 100 times the score.
 
-Chosen here: a set in which no cell has any entropy is 0/0 and left out; of equal sets the first is reported. Runs that
-differ in their seed are models like any others.
+Choices made here: a set in which no cell has entropy gives 0/0 and is left out; of equal sets the first is reported.
+Runs that differ only in their seed count as models.
 
 Source: Jiang et al., "NeurIPS 2020 Competition: Predicting Generalization in Deep Learning", arXiv:2012.07976, and the
 scoring program of its starting kit.
@@ -49,7 +49,9 @@ def pgdl_score(predictions: np.ndarray, target: np.ndarray, hyperparameters: np.
     """The competition's score of every method.
 
     Args:
-        predictions: [E, n]. target: [n]. hyperparameters: [n, K], K >= 2, one-valued ones included.
+        predictions: [E, n].
+        target: [n].
+        hyperparameters: [n, K], K >= 2, one-valued ones included.
 
     Raises:
         ScoreError: wrong shapes, NaN or infinity, fewer than 2 models, a target without variation, or one
@@ -67,11 +69,10 @@ def bootstrap_pgdl(
 ) -> np.ndarray:
     """The competition's score of every method in every draw: float64 [E, D].
 
-    A model that was drawn w_i times is w_i models, which the score cannot tell apart: w_i w_j pairs with another, and
-    w_i^2 with itself and its copies, all of them "not greater". The minimum is taken anew in each draw; one in which no
-    cell has entropy is NaN.
+    A model that was drawn w_i times counts as w_i models: it has w_i w_j pairs with another model, and w_i^2 with
+    itself and its copies, all of them "not greater". Each draw has its own minimum, and is NaN if no cell has entropy.
 
-    Costs, arguments and errors are those of ``bootstrap_conditional_mi``, and so is the bias of the draws.
+    Arguments, errors, cost and the bias of the draws are those of ``bootstrap_conditional_mi``.
     """
     predictions, target, codes = checked(predictions, target, hyperparameters)
     weights = checked_weights(weights, len(target))
@@ -79,9 +80,11 @@ def bootstrap_pgdl(
 
 
 def _sets(codes: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
-    """The pairs of hyperparameters that are conditioned on, and the group [n] that each puts a model into."""
+    """The pairs of hyperparameters to condition on, and each model's group [n] by each pair."""
     if codes.shape[1] < 2:
-        raise ScoreError("the score conditions on two hyperparameters, and there is one; a one-valued one would count")
+        raise ScoreError(
+            "the score conditions on two hyperparameters, and there is one; give another, which may be one-valued"
+        )
     sets = conditioned_on(codes, combinations(range(codes.shape[1]), 2))
     if not sets:
         raise NoGrid(NO_ENTROPY)

@@ -1,10 +1,10 @@
-"""Scores of predictions on the target's own scale, and of features by the linear fit of the target on them.
+"""Errors of predictions on the target's own scale, and linear fits of the target.
 
-- R^2 = 1 - (sum of squared errors) / (sum of squares about the target's mean), at most 1; a fit that is worse than the
-  mean is below 0. The linear fit is ordinary least squares with an intercept; collinear features count once.
+- R^2 = 1 - (sum of squared errors) / (sum of squares about the target's mean), at most 1, and below 0 for a fit that is
+  worse than the mean. The linear fit is ordinary least squares with an intercept; collinear features count once.
 - Adjusted R^2 = 1 - (1 - R^2) (n - 1) / (n - r), r the rank of features and intercept.
-- k-fold R^2 takes the errors of all models out of fold and pools them into one R^2, with the mean over all models. (The
-  mean of the folds' own R^2 is another reading; it is unstable in folds of few models.) Folds are of configurations.
+- k-fold R^2 pools the out-of-fold errors of all models into one R^2, with the mean over all models. (The mean of the
+  R^2 of each fold is another definition; it is unstable for folds of few models.) Folds are of configurations.
 
 Source: Jiang et al., "Predicting the Generalization Gap in Deep Networks with Margin Distributions", arXiv:1810.00113.
 """
@@ -19,7 +19,7 @@ from benchmark.scoring.bootstrap import checked_weights, stacked
 POINTS = 100  # accuracies and gaps are fractions; errors are reported in accuracy points
 
 FOLDS = 10
-# Variances below this share of the table's own are the rounding of a draw without variation.
+# A smaller variance relative to the table's is the rounding of a draw without variation.
 _ROUNDING = 1e-12
 
 
@@ -39,7 +39,7 @@ def mean_absolute_error(prediction: np.ndarray, target: np.ndarray) -> float:
 def bootstrap_mae(predictions: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean absolute error of every method in every draw: float64 [E, D], in accuracy points.
 
-    Arguments and errors are those of ``bootstrap_tau``. A draw without a model that has a prediction is NaN.
+    Arguments and errors are those of ``bootstrap_tau``. MAE is NaN in a draw of models without a prediction.
     """
     target = finite(target, "target")
     predictions = stacked(predictions, len(target))
@@ -58,7 +58,7 @@ def bootstrap_r2(predictions: np.ndarray, target: np.ndarray, weights: np.ndarra
     """R^2 of the linear fit of the target on one prediction, of every method in every draw: float64 [E, D].
 
     Each draw has its own fit, whose R^2 is the squared correlation, and 0 where the prediction is constant. Arguments
-    and errors are those of ``bootstrap_tau``. A draw in which all targets are tied is NaN.
+    and errors are those of ``bootstrap_tau``. R^2 is NaN in a draw in which all targets are tied.
     """
     target = finite(target, "target")
     predictions = stacked(predictions, len(target))
@@ -72,7 +72,7 @@ def bootstrap_r2(predictions: np.ndarray, target: np.ndarray, weights: np.ndarra
 
 
 def squared_correlation(prediction: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """[draws], from weighted sums about the mean of all models, which keeps them small beside no large mean."""
+    """R^2 [D] of weighted models; sums are about the mean of all models, so that a large mean costs no precision."""
     total = np.maximum(weights.sum(axis=0), 1)
     prediction, target = (_standardized(values) for values in (prediction, target))
     means = prediction @ weights / total, target @ weights / total
@@ -85,7 +85,7 @@ def squared_correlation(prediction: np.ndarray, target: np.ndarray, weights: np.
 
 
 def _standardized(values: np.ndarray) -> np.ndarray:
-    values = values / max(np.abs(values).max(), np.finfo(float).tiny)  # the squares of what is huge are infinite
+    values = values / max(np.abs(values).max(), np.finfo(float).tiny)  # squares of huge values are infinite
     spread = values.std()
     return (values - values.mean()) / spread if spread > 1e-12 * np.abs(values).max() else np.zeros(len(values))
 
@@ -95,8 +95,9 @@ class LinearFit:
     """How well features explain a target linearly.
 
     Attributes:
-        r2: in [0, 1], on the models that were fitted. adjusted_r2: at most that.
-        fold_r2: out of fold; below 0 where the fit predicts new models worse than the mean does.
+        r2: in [0, 1], on the models of the fit.
+        adjusted_r2: at most ``r2``.
+        fold_r2: out of fold; below 0 if the fit predicts new models worse than the mean.
     """
 
     r2: float
@@ -110,7 +111,9 @@ def linear_fit(
     """R^2, adjusted and k-fold R^2 of the least-squares fit of the target on the features.
 
     Args:
-        features: [n, F]. target: [n]. clusters: [n] labels of the configurations; None for one run per configuration.
+        features: [n, F].
+        target: [n].
+        clusters: [n] labels of the configurations; None for one run per configuration.
 
     Raises:
         ScoreError: wrong shapes, NaN or infinity, a target without variation, no more models than coefficients, or
@@ -120,13 +123,15 @@ def linear_fit(
     features = design(features, len(target), "features")
     n = len(target)
     if n < 2 or np.ptp(target) == 0:
-        raise ScoreError(f"a fit explains the target's variation, and {n} models have none; give at least 2 targets")
+        raise ScoreError(
+            f"a fit explains the target's variation, and {n} models have none; give at least 2 distinct targets"
+        )
     fold = folds_of(np.arange(n) if clusters is None else clusters, folds, seed)
     if len(fold) != n:
         raise ScoreError(f"{len(fold)} cluster labels for {n} models; give one label per model")
     fitted, rank = _least_squares(features, target, features)
     if n <= rank:
-        raise ScoreError(f"{n} models are fitted exactly by {rank} coefficients; give more models or fewer features")
+        raise ScoreError(f"{rank} coefficients fit {n} models exactly; give more models or fewer features")
     held_out = np.empty(n)
     for number in range(folds):
         test = fold == number
@@ -136,7 +141,7 @@ def linear_fit(
 
 
 def folds_of(clusters: np.ndarray, folds: int = FOLDS, seed: int = 0) -> np.ndarray:
-    """A fold 0 .. folds - 1 for every model [n], at random, equal for equal labels; none is empty.
+    """A random fold 0 .. folds - 1 for every model [n], the same for equal labels; no fold is empty.
 
     Raises:
         ScoreError: fewer than 2 folds, or fewer clusters than folds.
@@ -144,13 +149,13 @@ def folds_of(clusters: np.ndarray, folds: int = FOLDS, seed: int = 0) -> np.ndar
     labels, clusters = np.unique(clusters, return_inverse=True)
     if not 2 <= folds <= len(labels):
         raise ScoreError(
-            f"{len(labels)} configurations in {folds} folds: it takes at least 2 folds, and a configuration for each"
+            f"{len(labels)} configurations in {folds} folds: give at least 2 folds, and a configuration for each"
         )
     return np.random.default_rng(seed).permutation(np.arange(len(labels)) % folds)[clusters]
 
 
 def design(features: np.ndarray, n: int, name: str) -> np.ndarray:
-    """``features`` as float64 [n, F]; ScoreError where they have another shape or are not finite."""
+    """``features`` as float64 [n, F]; ScoreError if they have another shape or are not finite."""
     features = np.asarray(features, dtype=np.float64)
     if features.ndim != 2 or len(features) != n:
         raise ScoreError(f"{name} of {n} models have shape [{n}, F], got {list(features.shape)}")
@@ -161,7 +166,7 @@ def design(features: np.ndarray, n: int, name: str) -> np.ndarray:
 
 def _least_squares(features: np.ndarray, target: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, int]:
     """Predictions for ``new`` features, and the rank of the fit, the intercept included."""
-    # Features of very different sizes (norms, counts) would hide each other from the rank.
+    # Without scaling, features of very different sizes (norms, counts) would distort the rank.
     mean, size = features.mean(axis=0), np.abs(features - features.mean(axis=0)).max(axis=0)
     size[size <= 1e-12 * np.abs(mean)] = np.inf
     coefficients, _, rank, _ = np.linalg.lstsq((features - mean) / size, target - target.mean(), rcond=None)

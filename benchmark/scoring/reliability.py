@@ -1,7 +1,7 @@
-"""The reliability ceiling: what tau a prediction without any error could reach against a target that is itself noisy.
+"""The reliability ceiling: the tau of a prediction without error against a target that is itself noisy.
 
-A target that was measured on a test set holds the noise of that test set. Two disjoint halves of it give two targets of
-the same models, and tau between these says how much of the models' order is more than noise. From there:
+A target that was measured on a test set contains the noise of that test set. Two disjoint halves of the test set give
+two targets of the same models, and tau between them shows how much of the models' order is more than noise. From there:
 
 1. tau is averaged over random splits.
 2. r = sin(pi tau / 2) is the correlation of two normal variables with that tau: the reliability of half the test set.
@@ -9,10 +9,10 @@ the same models, and tau between these says how much of the models' order is mor
 4. sqrt(R) is the correlation of the whole's target with the true one, the target on infinitely many test examples.
 5. The ceiling is the tau of that correlation, 2 / pi asin(sqrt(R)).
 
-It is the expected tau of the true values. A prediction that knows the noise of this very test set can exceed it, and so
-can any by chance. Steps 2 and 5 take true values and noise for normal: on exponential true values the ceiling came out
-up to .02 too high. The ceiling is an estimate itself, and a square root: on 800 models its standard error was .008 at
-.7, .03 at .4 and .06 at .1. A train accuracy that the target is the distance from is taken for exact.
+The ceiling is the expected tau of the true values. A prediction that knows the noise of this test set can exceed it,
+and any prediction can by chance. Steps 2 and 5 assume normal true values and noise: for exponential true values the
+ceiling was up to .02 too high. The ceiling is itself an estimate, and a square root: on 800 models its standard error
+was .008 at .7, .03 at .4 and .06 at .1. For the gap, the train accuracy is assumed to be exact.
 
 Source: Spearman, "Correlation calculated from faulty data", British Journal of Psychology 3 (1910); the relation of tau
 to the normal correlation is Greiner's (1909).
@@ -27,13 +27,13 @@ from benchmark.scoring import ScoreError, finite
 from benchmark.scoring.kendall import kendall_tau
 
 SPLITS = 20
-# Models whose correctness is held as float32 at a time.
+# Models whose correctness is held as float32 at once.
 _CHUNK = 256
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """How far a target can be trusted.
+    """How reliable a target is.
 
     Attributes:
         halves: tau-b between the targets of two halves of the test set, averaged over splits.
@@ -50,13 +50,13 @@ def reliability(
     """The reliability ceiling of test accuracy, or of the gap between train and test accuracy.
 
     Args:
-        correct: [n, examples], bool or 0 and 1: which test examples each model classifies rightly.
+        correct: [n, examples], bool or 0 and 1: which test examples each model classifies correctly.
         train_accuracy: [n] as fractions, for the gap; None for test accuracy.
-        splits: random halves to average over. With an odd number of examples one is left out of each split.
+        splits: number of random splits to average over. Each leaves one example out if the number of examples is odd.
 
     Raises:
-        ScoreError: another shape, other values than 0 and 1, fewer than 2 models or examples, no splits, or all models
-            alike in one half.
+        ScoreError: another shape, other values than 0 and 1, fewer than 2 models or examples, no splits, or a half in
+            which all models are equal.
     """
     correct = np.asarray(correct)
     if correct.ndim != 2:
@@ -88,7 +88,11 @@ def reliability(
 
 
 def ceiling_of_halves(tau: float) -> float:
-    """The ceiling in [0, 1] from tau between the targets of two halves of the test set, in [-1, 1]."""
+    """The ceiling in [0, 1] from tau between the targets of two halves of the test set, in [-1, 1].
+
+    >>> round(ceiling_of_halves(0.5), 3)
+    0.728
+    """
     if tau <= 0:
         return 0.0
     r = math.sin(math.pi / 2 * tau)

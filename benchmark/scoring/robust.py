@@ -1,18 +1,19 @@
-"""Robust sign error: how often does a measure err on a single change of hyperparameters, in the worst case?
+"""Robust sign error: how often does a measure err on a change of one hyperparameter, in the worst case?
 
 - Runs with equal hyperparameters are the seeds of one configuration. An *environment* is a pair of configurations that
-  differ in exactly one hyperparameter, whichever values it has. Its pairs of models are the seeds of one against the
-  seeds of the other.
+  differ in exactly one hyperparameter, by any change of its value. Its pairs of models combine the seeds of one with
+  the seeds of the other.
 - The sign error of a pair is (1 - sign(mu_i - mu_j) sign(g_i - g_j)) / 2: 0 right, 1 wrong, 1/2 for a tied prediction.
-- A pair weighs max(0, h - 1/2) with h = max(0, 1 - 2 exp(-2 n (|g_i - g_j| / 2)^2))^2, n the size of the test set:
-  differences that n test examples cannot tell from noise do not count. Targets are fractions, not percentages.
+- The weight of a pair is max(0, h - 1/2) with h = max(0, 1 - 2 exp(-2 n (|g_i - g_j| / 2)^2))^2, n the size of the test
+  set: differences that n test examples cannot distinguish from noise do not count. Targets are fractions, not
+  percentages.
 - An environment's error is the weighted mean over its pairs. Environments with an effective sample size
   (sum of weights)^2 / (sum of squared weights) below 12 are left out; no environment of fewer than 12 pairs of seeds
   is kept, so 4 seeds each are needed for every environment to have a chance.
-- Over the environments: mean, 90th percentile (linear between two) and maximum. Lower is better; 1/2 is chance.
+- Over the environments: mean, 90th percentile (with linear interpolation) and maximum. Lower is better; 1/2 is chance.
 
-Chosen here: environments weigh equally, those of a hyperparameter with many values included. Without environments the
-score is undefined and raises NoGrid; as for psi, each varied hyperparameter must have one.
+Choices made here: all environments have the same weight, including those of a hyperparameter with many values. As for
+psi, every varied hyperparameter must have an environment; otherwise the score is undefined and raises NoGrid.
 
 Source: Dziugaite et al., "In Search of Robust Measures of Generalization", arXiv:2010.11924, section 4.
 """
@@ -37,9 +38,9 @@ from benchmark.scoring.grid import (
 )
 
 MINIMUM_SAMPLE = 12
-# Weights that are equal in theory may sum to a hair less.
+# Sums of weights that are equal in theory may differ by rounding.
 _ROUNDING = 1e-9
-# Pairs of models that are looked at together.
+# Pairs of models that are processed at once.
 _PAIR_CHUNK = 1 << 20
 
 
@@ -49,8 +50,8 @@ class RobustSignError:
 
     Attributes:
         mean, p90, maximum: in [0, 1]; all 1/2 for a constant prediction.
-        environments: how many were kept.
-        candidates: pairs of configurations that differ in one hyperparameter, kept or not.
+        environments: number of environments that were kept.
+        candidates: number of pairs of configurations that differ in one hyperparameter, kept or not.
     """
 
     mean: float
@@ -66,8 +67,10 @@ def robust_sign_error(
     """The robust sign error of every method.
 
     Args:
-        predictions: [E, n]. target: [n], gaps or accuracies as fractions. hyperparameters: [n, K], equal rows for runs
-            that differ in their seed. test_examples: how many examples the target was measured on.
+        predictions: [E, n].
+        target: [n], gaps or accuracies as fractions.
+        hyperparameters: [n, K], equal rows for runs that differ only in their seed.
+        test_examples: how many examples the target was measured on.
 
     Raises:
         ScoreError: wrong shapes, NaN or infinity, fewer than 2 models, a target without variation or above 1 in size,
@@ -93,9 +96,9 @@ def bootstrap_robust(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and 90th percentile of every method's errors in every draw: float64 [E, D] each.
 
-    An environment is in a draw as often as both its configurations are, w_i w_j times; its seeds are drawn whole, so
-    that its own error stays as it is. A draw without an environment is NaN. The maximum over a draw never exceeds the
-    one over the table, so that no interval of it can be had from draws.
+    An environment is w_i w_j times in a draw, as often as both its configurations; its error is fixed, because a
+    configuration is drawn with all of its seeds. A draw without environments is NaN. The maximum over a draw never
+    exceeds the maximum over the table, so draws give no interval for the maximum.
 
     Args:
         predictions, target, hyperparameters, test_examples: as in ``robust_sign_error``.
@@ -103,8 +106,8 @@ def bootstrap_robust(
             ``bootstrap.resample``.
 
     Raises:
-        As ``robust_sign_error``; ScoreError also for weights that are not whole numbers of this shape, or that draw the
-            runs of a configuration apart.
+        As ``robust_sign_error``; ScoreError also if the weights are not whole numbers of this shape, or differ between
+            the runs of a configuration.
     """
     predictions, target, codes = checked(predictions, target, hyperparameters)
     drawn = configuration_weights(weights, configurations_of(codes)[1])
@@ -133,10 +136,12 @@ def _percentile(values: np.ndarray, copies: np.ndarray, share: float) -> np.ndar
 
 
 class _Environments(NamedTuple):
-    """Those with a sufficient effective sample size.
+    """The environments with a sufficient effective sample size.
 
     Attributes:
-        errors: [E, environments]. first, second: their configurations. candidates: how many there were.
+        errors: [E, environments].
+        first, second: [environments], their configurations.
+        candidates: number of environments of any sample size.
     """
 
     errors: np.ndarray
@@ -190,9 +195,9 @@ def _environments(configurations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _seed_pairs(
     first: np.ndarray, second: np.ndarray, runs: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """Environments in chunks: their numbers, models i and j of all their pairs, and how many pairs each has.
+    """Environments in chunks: their numbers, models i and j of all their pairs, and the number of pairs of each.
 
-    Environments with too few pairs for the effective sample size, which they bound, are skipped; unless all are.
+    The number of pairs bounds the effective sample size. Environments with too few pairs are skipped, unless all have.
     """
     members = np.argsort(runs, kind="stable")
     seeds = np.bincount(runs)
@@ -211,7 +216,7 @@ def _seed_pairs(
 
 
 def _effective_sample_sizes(weights: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    # Relative to the largest weight of an environment, so that no square of a small weight vanishes.
+    # Relative to the largest weight of an environment, so that squares of small weights do not underflow.
     largest = np.repeat(np.maximum.reduceat(weights, np.cumsum(sizes) - sizes), sizes)
     weights = np.divide(weights, largest, out=np.zeros_like(weights), where=largest > 0)
     squares = neighbour_sums(weights**2, sizes)

@@ -83,7 +83,7 @@ def test_a_draw_without_a_pair_along_a_hyperparameter_has_no_psi():
 
 
 def test_runs_of_a_configuration_are_drawn_together():
-    with pytest.raises(ScoreError, match="were drawn apart"):
+    with pytest.raises(ScoreError, match="weights differ between the runs"):
         bootstrap_granulated(np.arange(3)[None], np.arange(3), np.array([[0], [0], [1]]), np.array([[1], [2], [1]]))
 
 

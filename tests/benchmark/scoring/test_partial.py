@@ -116,7 +116,7 @@ GRID = np.arange(4.0)[:, None]
         ([[1, 2, 3, 4]], [1, 2, 3, 5], GRID[:3], linear, r"hyperparameters of 4 models have shape \[4, F\]"),
         ([[1, 2, 3, 4]], [1, 2, 3, 5], 0 * GRID, linear, "1 configurations in 2 folds"),
         ([[1, 2, 3, 4]], [1, 2, 3, 5], np.nan * GRID, linear, "hyperparameters, column 0: 4 of 4"),
-        ([[1, 2, 3, 4]], [1, 2, 3, 4], GRID, linear, "explains the target in full"),
+        ([[1, 2, 3, 4]], [1, 2, 3, 4], GRID, linear, "explains the target completely"),
         ([[1, 2, 3, 4]], [1, 2, 3, 5], GRID, lambda f, v, new: v[:1], "returned 1 predictions for 2 models"),
         ([[1, 2, 3, 4]], [1, 2, 3, 5], GRID, lambda f, v, new: new[:, 0] * np.nan, "regressor's predictions: 2 of 2"),
     ],

@@ -116,7 +116,7 @@ def test_folds_are_of_configurations():
         ([1, 2], [1, 2], {}, r"have shape \[2, F\], got \[2\]"),
         ([[1], [2]], [1, 2], {}, "2 configurations in 10 folds"),
         ([[1], [2]], [1, 2], {"folds": 1}, "2 configurations in 1 folds"),
-        ([[1], [2]], [1, 2], {"folds": 2}, "2 models are fitted exactly by 2 coefficients"),
+        ([[1], [2]], [1, 2], {"folds": 2}, "2 coefficients fit 2 models exactly"),
         ([[1], [2], [3]], [1, 2, 1], {"folds": 2, "clusters": [0, 1]}, "2 cluster labels for 3 models"),
     ],
 )

@@ -125,7 +125,7 @@ def test_environments_need_twelve_effective_pairs():
         ([[1, 2]], [1, 2], [[4], [4]], 100, "no grid; all hyperparameters have one value"),
         ([[1, 2]], [1, 2], [[0], [1]], 0, "measured on 0 test examples; give at least 1"),
         ([[1, 2]], [0.1, 0.9], [[0], [1]], 100, "the largest is 1; it takes 4 seeds each"),
-        ([[1, 2]], [0.5, -26.7], [[0], [1]], 100, "up to 26.7 in size are no .* fractions; divide percentages by 100"),
+        ([[1, 2]], [0.5, -26.7], [[0], [1]], 100, "up to 26.7 in size are not .* fractions; divide percentages by 100"),
     ],
 )
 def test_what_has_no_score_is_an_error(predictions, target, hyperparameters, examples, words):

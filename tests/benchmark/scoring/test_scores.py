@@ -93,7 +93,7 @@ def test_a_regressor_sees_numbers_as_they_are_and_one_column_for_each_other_valu
     assert {tuple(row) for row in seen[0]} == {(2**v, *one_hot) for v in range(6) for one_hot in ((1, 0), (0, 1))}
 
 
-def test_large_tables_take_fewer_draws_of_the_dear_scores(zoo, card, monkeypatch):
+def test_large_tables_take_fewer_draws_of_the_expensive_scores(zoo, card, monkeypatch):
     monkeypatch.setattr(scores, "MANY_MODELS", 47)
     monkeypatch.setattr(scores, "FEWER_DRAWS", 7)
     predictions = zoo.predictions.copy()
@@ -149,13 +149,13 @@ def test_a_hyperparameter_that_every_model_has_another_value_of_is_not_condition
         np.testing.assert_array_equal(with_it.draws, without.draws)
 
 
-def test_percentages_leave_undefined_what_thinks_in_fractions(zoo):
+def test_percentages_leave_undefined_what_needs_fractions(zoo):
     percent = scorecard(
         zoo.predictions, 100 * zoo.target, zoo.hyperparameters, test_examples=zoo.examples, draws=30, random_measures=20
     )
     for name, score in percent.items():
         if name in ("robust", "mae"):
-            assert score.undefined.endswith("are no accuracies or gaps as fractions; divide percentages by 100")
+            assert score.undefined.endswith("are not accuracies or gaps as fractions; divide percentages by 100")
             assert score.floor is None
         elif name != "partial":
             assert score.undefined is None
