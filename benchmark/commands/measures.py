@@ -7,8 +7,8 @@ from benchmark.commands.common import add_command, columns, show
 
 LEGEND = """\
 cost   free: recorded during training; weights: arithmetic on the weights; pass: one forward pass over the training
-       images; multi-pass: several passes, or gradients; search: a perturbation search, many passes over the first
-       1,000 images. "fast" stands for all up to pass
+       images; multi-pass: several passes, or gradients; search: a perturbation search, or another iteration of many
+       passes over the first 1,000 images. "fast" stands for all up to pass
 needs  the access level: weights (also at epoch 0), train-data (weights and the training images), or trajectory (also
        what training recorded)
 

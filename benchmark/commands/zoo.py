@@ -52,15 +52,21 @@ def add(commands: Any) -> None:
             help="compute engine: compiled C++ for this CPU, PyTorch, or the faster one (auto, the default)",
         )
     build.add_argument("--out", required=True, type=not_empty, metavar="DIR", help="the folder of the zoo")
-    build.add_argument("--seed", type=int, metavar="S", help="train another population of the same recipe")
+    build.add_argument("--seed", type=int, metavar="S", help="the seed of another population of this recipe")
     build.add_argument(
-        "--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: a GPU if there is one"
+        "--device", default="auto", choices=["auto", "cpu", "cuda"], help="auto, the default, is a GPU if there is one"
     )
     build.add_argument(
-        "--runner", default="local", choices=["local", "ray"], help="processes of this machine, or a Ray cluster"
+        "--runner",
+        default="local",
+        choices=["local", "ray"],
+        help="processes of this machine (the default), or a Ray cluster",
     )
     build.add_argument(
-        "--address", type=not_empty, metavar="HOST:PORT", help="the head of a Ray cluster (default: start one here)"
+        "--address",
+        type=not_empty,
+        metavar="HOST:PORT",
+        help="the head of a Ray cluster (default: $RAY_ADDRESS, or a cluster of this machine)",
     )
     build.add_argument("--yes", action="store_true", help=f"build even more than {MODELS_WITHOUT_YES:,} models")
     add_zoo(info)

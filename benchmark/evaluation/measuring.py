@@ -253,7 +253,7 @@ def _measure_part(
 
 def _rows(runs: pd.DataFrame, measure: Measure, result: MeasureResult) -> pd.DataFrame:
     """One measure of the models in ``runs``, without the column ``weights``."""
-    said = [result.reasons.get(model, result.remarks.get(model)) for model in range(len(runs))]
+    reasons = [result.reasons.get(model, result.remarks.get(model)) for model in range(len(runs))]
     status = np.full(len(runs), "ok", dtype=object)
     status[list(result.remarks)] = "qualified"
     status[list(result.reasons)] = "undefined"
@@ -265,7 +265,7 @@ def _rows(runs: pd.DataFrame, measure: Measure, result: MeasureResult) -> pd.Dat
             "version": measure.version,
             "value": result.values,
             "status": status,
-            "reason": pd.Series(said, dtype=object).to_numpy(),
+            "reason": pd.Series(reasons, dtype=object).to_numpy(),
             "seconds": result.seconds / len(runs),
         }
     )

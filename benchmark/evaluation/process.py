@@ -61,8 +61,8 @@ def answers_of(job: Job, view: Path, models: ScoredModels, closed: Sequence[Path
         result = _work(folder, content, timeout)
         seconds, memory = time.perf_counter() - started, result.get("peak_memory_mib", 0.0)
         if result["status"] != "ok":
-            said = {name: result[name] for name in ("status", "reason", "log")}
-            return [Answer(method=m, **said, seconds=seconds, peak_memory_mib=memory) for m in job.methods]
+            outcome = {name: result[name] for name in ("status", "reason", "log")}
+            return [Answer(method=m, **outcome, seconds=seconds, peak_memory_mib=memory) for m in job.methods]
         predictions = pd.read_parquet(folder / "predictions.parquet")
         answers = []
         for number, (method, outcome) in enumerate(zip(job.methods, result["methods"], strict=True)):

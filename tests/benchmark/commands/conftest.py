@@ -11,7 +11,7 @@ from benchmark.commands.main import main
 
 
 @pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def gengap(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Runs a command and returns its exit code, stdout and stderr."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
@@ -23,11 +23,11 @@ def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, st
 
 
 @pytest.fixture
-def refused(said) -> Callable[..., str]:
+def refused(gengap) -> Callable[..., str]:
     """Runs a command that must end with one error, and returns that error."""
 
     def run(*arguments: object) -> str:
-        code, out, err = said(*arguments)
+        code, out, err = gengap(*arguments)
         assert code == 2
         assert out == ""
         assert err.startswith("gengap: error: ")

@@ -94,13 +94,13 @@ def test_wrong_arguments_show_the_usage_of_their_own_command(
     assert words in capsys.readouterr().err
 
 
-def test_errors_of_the_library_name_the_flag_of_an_argument(said, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_the_library_name_the_flag_of_an_argument(gengap, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path):
         raise InputError("choose another `out`, or the folder as `data_root`; run `gengap zoo` with a `name`")
 
     monkeypatch.setattr("zoo_builder.store.zoo.Zoo.open", refuse)
     error = "choose another --out, or the folder as --data; run `gengap zoo` with a `name`"
-    assert said("zoo", "info", "x") == (2, "", f"gengap: error: {error}\n")
+    assert gengap("zoo", "info", "x") == (2, "", f"gengap: error: {error}\n")
 
 
 def test_every_flag_that_stands_for_an_argument_exists(capsys: pytest.CaptureFixture[str]) -> None:

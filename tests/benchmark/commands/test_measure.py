@@ -5,10 +5,10 @@ from pathlib import Path
 from zoo_builder.store.zoo import Zoo
 
 
-def test_a_line_per_measure(said, refused, small_zoo: Zoo, tmp_path: Path) -> None:
+def test_a_line_per_measure(gengap, refused, small_zoo: Zoo, tmp_path: Path) -> None:
     zoo = tmp_path / "zoo"
     shutil.copytree(small_zoo.root, zoo)
-    code, out, _ = said("measure", zoo, "--measures", "norms", "inverse-margin", "--workers", "1")
+    code, out, _ = gengap("measure", zoo, "--measures", "norms", "inverse-margin", "--workers", "1")
     assert code == 0
     assert re.search(r"weight-norm +64/64 +\d", out)
     assert "the 10th percentile of the training margins is not positive" in out

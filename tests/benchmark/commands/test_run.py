@@ -16,9 +16,9 @@ def quick_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def run(said, small_zoo: Zoo, tmp_path: Path):
+def run(gengap, small_zoo: Zoo, tmp_path: Path):
     """Runs methods on a task of the small zoo and returns the exit code, stdout and stderr."""
-    return lambda *arguments: said("run", *arguments, "--zoo", small_zoo.root, "--results", tmp_path / "results")
+    return lambda *arguments: gengap("run", *arguments, "--zoo", small_zoo.root, "--results", tmp_path / "results")
 
 
 @pytest.fixture

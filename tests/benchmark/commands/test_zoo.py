@@ -11,24 +11,24 @@ from pathlib import Path
 import pytest
 
 
-def test_build_info_and_verify_agree(said, tmp_path: Path) -> None:
+def test_build_info_and_verify_agree(gengap, tmp_path: Path) -> None:
     out = tmp_path / "zoo"
     build = ("zoo", "build", "digits", "--out", out, "--models", 4, "--epochs", 1, "--workers", 1)
-    code, text, bar = said(*build, "--json")
+    code, text, bar = gengap(*build, "--json")
     assert code == 0
     assert "4/4 models" in bar
     assert "model-epochs/s" in bar.replace(" model-epochs", "model-epochs")
     built = json.loads(text)
     assert built["models"] == 4
-    assert json.loads(said("zoo", "info", out, "--json")[1]) == built
-    assert "4 in 1 configuration: 4 ok" in said("zoo", "info", out)[1]
-    assert said("zoo", "verify", out)[:2] == (0, f"{out}: no problems found\n")
-    again = said(*build)
+    assert json.loads(gengap("zoo", "info", out, "--json")[1]) == built
+    assert "4 in 1 configuration: 4 ok" in gengap("zoo", "info", out)[1]
+    assert gengap("zoo", "verify", out)[:2] == (0, f"{out}: no problems found\n")
+    again = gengap(*build)
     assert again[0] == 0
     assert "nothing to do" in again[2]
     part = next((out / "weights").iterdir())
     part.write_bytes(part.read_bytes()[:-1] + b"!")
-    code, text, err = said("zoo", "verify", out)
+    code, text, err = gengap("zoo", "verify", out)
     assert (code, text) == (2, "weights/part-00000.safetensors: altered, its sha256 is not the manifest's\n")
     assert "1 problem; rerun `gengap zoo build` to rebuild damaged parts" in err
 
@@ -72,7 +72,7 @@ def test_a_recipe_that_cannot_be_built_is_one_clear_error(refused, tmp_path: Pat
     assert not (tmp_path / "zoo").exists()
 
 
-def test_a_file_in_a_folders_place_is_one_clear_error(said, refused, tmp_path: Path) -> None:
+def test_a_file_in_a_folders_place_is_one_clear_error(gengap, refused, tmp_path: Path) -> None:
     """Also where it is met only after the bar has begun."""
     build = ("zoo", "build", "digits", "--models", 2, "--epochs", 1, "--workers", 1, "--out")
     (tmp_path / "manifest" / "zoo.json").mkdir(parents=True)
@@ -87,18 +87,18 @@ def test_a_file_in_a_folders_place_is_one_clear_error(said, refused, tmp_path: P
     ):
         root.mkdir(exist_ok=True)
         (root / name).write_text("a file")
-        code, out, err = said(*build, root)
+        code, out, err = gengap(*build, root)
         assert (code, out) == (2, "")
         assert err.splitlines()[-1].startswith(f"gengap: error: {root}/{words}")
         (root / name).unlink()
         (root / "parts").mkdir(exist_ok=True)
-    assert said(*build, root)[0] == 0
+    assert gengap(*build, root)[0] == 0
     assert "File name too long" in refused(*build, tmp_path / ("a" * 300))
 
 
-def test_a_plan_estimates_a_recipe(said, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_estimates_a_recipe(gengap, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zoo_builder.building.estimate.CALIBRATION_SECONDS", 0)
-    code, text, _ = said("zoo", "plan", "digits", "--models", 64, "--epochs", 5, "--workers", 2)
+    code, text, _ = gengap("zoo", "plan", "digits", "--models", 64, "--epochs", 5, "--workers", 2)
     assert code == 0
     for words in (
         r"models +64 in 16 configurations",
@@ -110,21 +110,21 @@ def test_a_plan_estimates_a_recipe(said, monkeypatch: pytest.MonkeyPatch) -> Non
         r"time +[\d.]+ (seconds|minutes) with 2 workers of this machine",
     ):
         assert re.search(words, text), words
-    made = json.loads(said("zoo", "plan", "digits", "--models", 64, "--json")[1])
+    made = json.loads(gengap("zoo", "plan", "digits", "--models", 64, "--json")[1])
     assert made["needs"]["parameters"] == [4970, 4970, 4970]
 
 
-def test_a_plan_without_the_data_has_the_models_alone(said, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_without_the_data_has_the_models_alone(gengap, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")  # nothing is downloaded
-    code, text, _ = said("zoo", "plan", "mnist-gs")
+    code, text, _ = gengap("zoo", "plan", "mnist-gs")
     assert code == 0
     assert "3,000 in 3,000 configurations" in text
     assert "need the data, which is not available: mnist could not be downloaded" in text
 
 
-def test_a_plan_with_too_little_memory_has_no_time(said, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_with_too_little_memory_has_no_time(gengap, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zoo_builder.building.memory.available", lambda: 2**20)
-    code, text, warning = said("zoo", "plan", "digits")
+    code, text, warning = gengap("zoo", "plan", "digits")
     assert code == 0
     assert "memory            at least 14.6 MiB for each worker, plus the images" in text
     assert "time              unknown: this machine has too little memory for a trial" in text
