@@ -7,16 +7,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from zoo_builder.building.build import Progress, build
 from zoo_builder.building.resume import PART_RUNS
 from zoo_builder.datasets.dataset import Dataset
 from zoo_builder.datasets.loading import load
+from zoo_builder.files import sha256
 from zoo_builder.networks.architecture import Architecture
 from zoo_builder.networks.families import small_cnn
 from zoo_builder.recipes.recipe import Recipe, load_recipe
+from zoo_builder.store.format import Part, read_manifest, write_manifest
 from zoo_builder.store.zoo import Zoo
+from zoo_builder.training.settings import STATISTICS
 
 
 @pytest.fixture(scope="session")
@@ -96,6 +101,38 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
 def copied(zoo: Zoo, tmp_path: Path) -> Path:
     """The folder of a copy of ``zoo``."""
     return shutil.copytree(zoo.root, tmp_path / "copy")
+
+
+@pytest.fixture
+def imported(copied: Path) -> Path:
+    """A zoo as an importer may write it: final checkpoints only, without recipe, outputs and what training used."""
+    manifest = read_manifest(copied)
+    unknown = ["twin", "varied", "train_fraction", "train_loss", "train_accuracy", *STATISTICS]
+    parts = []
+    for part in (Part.from_json(value) for value in manifest["parts"]):
+        checkpoints, weights = (copied / part.file(kind) for kind in ("checkpoints", "weights"))
+        table = pd.read_parquet(checkpoints)
+        last = (table["epoch"] > 0).to_numpy()
+        table[last].drop(columns=unknown).to_parquet(checkpoints, index=False)
+        tensors = load_file(weights)
+        for key in {name.split("/")[0] for name in tensors}:
+            rows = tensors[f"{key}/rows"].numpy()
+            kept = torch.as_tensor(last[rows])
+            for name in [name for name in tensors if name.startswith(f"{key}/")]:
+                tensors[name] = tensors[name][kept].contiguous()
+            tensors[f"{key}/rows"] = torch.as_tensor(np.cumsum(last)[rows[last[rows]]] - 1)
+        save_file(tensors, weights)
+        files = {
+            str(path.relative_to(copied)): {"sha256": sha256(path), "bytes": path.stat().st_size}
+            for path in (checkpoints, weights)
+        }
+        value = {"name": part.name, "first_run": part.first_run, "runs": part.runs, "rows": part.runs, "files": files}
+        parts.append(value)
+    source = {"description": "Somebody's networks", "url": "https://example.org/zoo"}
+    kept = ("schema", "complete", "architectures", "data")
+    new = {name: manifest[name] for name in kept} | {"name": "theirs", "source": source, "parts": parts, "plan": []}
+    write_manifest(copied, new)
+    return copied
 
 
 @pytest.fixture

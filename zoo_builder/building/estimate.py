@@ -25,7 +25,7 @@ from zoo_builder.training.engine import Engine
 
 # An estimate looks at this many runs at most, and scales up.
 LIMIT = 10_000
-_CALIBRATION_SECONDS = 5.0
+CALIBRATION_SECONDS = 5.0
 # This many networks of a group are tried first.
 _FEW = 8
 
@@ -175,7 +175,7 @@ def _calibrated(engines: dict[str, Engine], population: Population) -> tuple[flo
         for count in sorted({1, min(_FEW, stack), stack}):
             before = time.perf_counter()
             cost = problem.cost(engines[key], population.architectures[key], _spread(group, count))
-            if time.perf_counter() - before > _CALIBRATION_SECONDS / 10:
+            if time.perf_counter() - before > CALIBRATION_SECONDS / 10:
                 break
         samples = own[group.index].sum()
         evaluations = recipe.epochs + 1 if recipe.stop_cross_entropy else 1
@@ -183,7 +183,7 @@ def _calibrated(engines: dict[str, Engine], population: Population) -> tuple[flo
         training += recipe.epochs * samples * cost.sample
         seconds += len(group) * cost.model + (evaluations * samples + tested) * cost.example
         done += work[group.index].sum()
-        if time.perf_counter() - started > _CALIBRATION_SECONDS:
+        if time.perf_counter() - started > CALIBRATION_SECONDS:
             break
     share = done / work.sum()
     return (seconds + training) / share / len(runs), recipe.epochs * own.sum() * share / training

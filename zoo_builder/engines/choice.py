@@ -17,7 +17,7 @@ from zoo_builder.training.engine import Engine
 ENGINES = ("auto", "native", "torch")
 # Compiling an architecture takes a core 2 to 7 s. Compiled code saves about that much time over torch on this many
 # multiplications (forward and backward): "auto" compiles from there on.
-_WORTH_COMPILING = 1e11
+WORTH_COMPILING = 1e11
 
 
 def engines(
@@ -46,7 +46,7 @@ def engines(
         if name == "native":
             raise InputError("the native engine computes on the CPU only: set `device` to 'cpu', or `engine` to 'auto'")
         return chosen
-    wanted = [key for key, needed in work.items() if name == "native" or needed >= _WORTH_COMPILING]
+    wanted = [key for key, needed in work.items() if name == "native" or needed >= WORTH_COMPILING]
     reasons = _prepare([architectures[key] for key in wanted], note)
     for key in wanted:
         reason = reasons.get(architectures[key])

@@ -10,10 +10,35 @@ import torch
 
 from zoo_builder.building import memory
 from zoo_builder.building.build import build
+from zoo_builder.engines.native.compiler import CompilerError
 from zoo_builder.errors import InputError
 from zoo_builder.recipes.recipe import Recipe, load_recipe
 from zoo_builder.store.format import read_manifest
 from zoo_builder.store.zoo import Zoo
+
+# Of the same zoo, built by gengap 0.1.0 at commit e59388e.
+GOLDEN_MODELS = (
+    *("42ac29e68da2e3fa", "6a9072c41797837d", "f683cfbf460c18d9", "661254473c0b8163"),
+    *("781c45a853302a66", "e5ed2a9e964fd967", "008e563fc33254c6", "d7a416bedbb294e4"),
+)
+GOLDEN_WEIGHTS = {"native (AVX512)": "5e1e16d90e06cda36ba3c743f29eed6ea2d5baa59668a72653472f75c7cd6fed"}
+
+
+def test_a_zoo_has_the_ids_and_the_bytes_it_always_had(tmp_path: Path) -> None:
+    recipe = load_recipe("digits").cut(models=8, epochs=2)
+    assert recipe.digest == "c501078828693c50486f6b5db9ff6805b3884de825de4ac647fb658e4b15468d"
+    try:
+        zoo = build(recipe, tmp_path / "zoo", device="cpu", engine="native")
+    except CompilerError as error:
+        zoo = build(recipe, tmp_path / "zoo", device="cpu", engine="torch")
+        reason = str(error)
+    else:
+        reason = f"no golden weights for {zoo.parts[0].engines[0]}"
+    assert zoo.parts[0].population == "4bcc3a4f650ce09c1f00a95cd9b341619a9ab6faba105ad40d6a92e7ae35cf60"
+    assert tuple(zoo.final["model_id"]) == GOLDEN_MODELS
+    if zoo.parts[0].engines[0] not in GOLDEN_WEIGHTS:
+        pytest.skip(reason)
+    assert zoo.weights_hash == GOLDEN_WEIGHTS[zoo.parts[0].engines[0]]
 
 
 def test_the_manifest_says_what_the_zoo_is_made_of(zoo: Zoo, tiny) -> None:

@@ -1,5 +1,7 @@
 """Verification finds faults that checksums cannot find, and skips what an imported zoo lacks."""
 
+from pathlib import Path
+
 import pandas as pd
 from safetensors.torch import load_file, save_file
 
@@ -49,3 +51,30 @@ def _checked_in_order(zoo: Zoo, models: int) -> list[str]:
     rows = [row for stack in zoo.weights(chosen.index) for row in stack.rows]
     first = set(zoo.final["model_id"].iloc[:models])
     return [model_id for model_id in zoo.table.loc[rows, "model_id"] if model_id in first]
+
+
+def test_an_imported_zoo_is_checked_as_far_as_possible(imported: Path) -> None:
+    notes: list[str] = []
+    assert list(faults(imported, note=notes.append)) == []
+    assert notes == ["skipped: the zoo has no stored outputs to compare with"]
+    manifest = read_manifest(imported)
+    del manifest["data"]
+    write_manifest(imported, manifest)
+    notes.clear()
+    assert list(faults(imported, note=notes.append)) == []
+    assert len(notes) == 1
+    assert notes[0].startswith("skipped: outputs and results are not recomputed without the data (the zoo ")
+
+
+def test_wrong_accuracies_of_an_imported_zoo_are_found(imported: Path) -> None:
+    manifest = read_manifest(imported)
+    name = "checkpoints/part-00002.parquet"
+    pd.read_parquet(imported / name).assign(test_accuracy=0.5).to_parquet(imported / name, index=False)
+    manifest["parts"][2]["files"][name] = {
+        "sha256": files.sha256(imported / name),
+        "bytes": (imported / name).stat().st_size,
+    }
+    write_manifest(imported, manifest)
+    found = list(faults(imported))
+    assert len(found) == 2
+    assert all("its weights have test accuracy" in line for line in found)

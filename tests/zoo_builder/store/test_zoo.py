@@ -1,4 +1,6 @@
-"""A zoo's table, networks and outputs agree; what is damaged or unknown is named."""
+"""The table, networks and outputs of a zoo agree, and an imported zoo opens without a recipe."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,7 +8,9 @@ import torch
 
 from zoo_builder.datasets.dataset import scaled
 from zoo_builder.errors import InputError
+from zoo_builder.store.format import read_manifest, write_manifest
 from zoo_builder.store.zoo import Zoo
+from zoo_builder.training.settings import subset_seeds
 
 
 def test_the_table_has_a_row_per_checkpoint_and_the_runs_settings(zoo: Zoo) -> None:
@@ -56,3 +60,35 @@ def test_unknown_models_and_epochs_are_named(zoo: Zoo) -> None:
         zoo.module("nobody")
     with pytest.raises(InputError, match=r"has no checkpoint of epoch 1, only \[0, 2\]"):
         zoo.module(zoo.final["model_id"].iloc[0], epoch=1)
+
+
+def test_axes_are_the_hyperparameters_that_vary(zoo: Zoo) -> None:
+    assert zoo.provenance == "built"
+    assert zoo.axes == ["optimizer", "train_fraction", "activation"]
+    assert "learning_rate" in zoo.recipe.grid, "its first ten runs have one learning rate"
+
+
+def test_an_imported_zoo_opens_without_a_recipe(zoo: Zoo, imported: Path) -> None:
+    opened = Zoo.open(imported)
+    assert (opened.name, opened.provenance, opened.recipe) == ("theirs", "imported", None)
+    assert opened.description == "Somebody's networks"
+    assert opened.problem == "classification"
+    assert [part.runs for part in opened.parts] == [4, 4, 2]
+    assert opened.axes == ["optimizer", "activation"]
+    assert opened.final["model_id"].tolist() == zoo.final["model_id"].tolist()
+    for ours, theirs in zip(zoo.weights(zoo.final.index), opened.weights(opened.final.index), strict=True):
+        assert torch.equal(ours.parameters["conv1.weight"], theirs.parameters["conv1.weight"])
+    assert opened.data().fingerprint == zoo.data().fingerprint
+    assert not opened.has_outputs
+    with pytest.raises(InputError, match=r"part-00000 of the zoo .* has no outputs: use only what needs none"):
+        opened.outputs(opened.final.index)
+    with pytest.raises(InputError, match="the table has no column twin, varied, train_fraction"):
+        subset_seeds(opened.final)
+
+
+def test_a_zoo_of_unknown_data_opens(imported: Path) -> None:
+    manifest = read_manifest(imported)
+    del manifest["data"]
+    write_manifest(imported, manifest)
+    with pytest.raises(InputError, match="does not name its data set: use only what needs no data"):
+        Zoo.open(imported).data()
