@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from time import process_time
 from typing import Any, TypeVar, cast
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from baselines.access import View
-from baselines.fields import TrainData
+from baselines.fields import Train, TrainData
 from baselines.methods import NotApplicable, without_norms
 from zoo_builder.datasets.dataset import scaled
 from zoo_builder.engines.torch_engine import TorchEngine
@@ -85,7 +85,7 @@ class MeasureContext:
     def once(self, compute: "Callable[..., Value]", *settings: Hashable) -> Value:
         """``compute(context, *settings)``, computed at the first call with these arguments.
 
-        Every call returns a copy, so that a measure that writes to the value spoils no other measure. When the value is
+        Every call returns a copy, so that a measure that writes to the value does not affect others. When the value is
         read again, its cost is added to ``borrowed``, so that the time of a measure does not depend on the order of the
         measures.
         """
@@ -158,9 +158,7 @@ class MeasureContext:
         Raises:
             NotApplicable: the zoo does not record on which images its models were trained.
         """
-        train = self._view.train
-        per_model = ("subset_size", "subset_seed", "loss", "accuracy")
-        return replace(train, **{name: getattr(train, name).copy() for name in per_model})
+        return Train().take(self._view.train, np.arange(len(self)))
 
     def statistic(self, name: str) -> Tensor:
         """One of ``STATISTICS`` (``zoo_builder.training.settings``) as it was recorded, with inf and NaN: float64 [M].

@@ -1,4 +1,4 @@
-"""All measures: golden values of one network, and what must not change a value."""
+"""All measures: golden values of one network, and changes that must not affect a value."""
 
 from dataclasses import replace
 from itertools import pairwise, product
@@ -33,7 +33,7 @@ PARK = [
     park((1, 8, 8), 3, width=4, depth=3, residual="add"),
     park((1, 8, 8), 3, width=2, depth=2, kernel=5, activation="silu"),
 ]
-# A linear network whose numbers can be read off: W1 = diag(3, 4), W2 = diag(1, 2), biases 0.
+# A linear network whose measures can be read off: W1 = diag(3, 4), W2 = diag(1, 2), biases 0.
 DIAGONAL = Architecture((2, 1, 1), (Linear(2), Linear(2)))
 
 
@@ -93,7 +93,7 @@ GOLDEN = {
     "path-norm-identity": 9 * 1 + 16 * 4,
     "path-norm-over-margin": (9 * 1 + 16 * 4) / GAMMA**2,
     "path-norm-identity-over-margin": (9 * 1 + 16 * 4) / GAMMA**2,
-    # One label, of which everything is classified as such.
+    # There is one label, and everything is classified as it.
     "penultimate-label-variation": 0,
     "mixup-error": 0,
     "gi-score-intra-input": 0,
@@ -131,7 +131,7 @@ def test_golden_values_of_a_diagonal_network(name):
 
 
 def permuted(stack: Stack, seed: int) -> Stack:
-    """The same networks with their hidden units in another order; the layer after a unit follows it."""
+    """The same networks with their hidden units in another order."""
     random = np.random.default_rng(seed)
     parameters = {name: value.clone() for name, value in stack.parameters.items()}
     places = stack.architecture.weighted
@@ -154,7 +154,7 @@ def rescaled(stack: Stack) -> Stack:
     return replace(stack, parameters=parameters)
 
 
-# Measures that the rescaling of adjacent ReLU layers leaves unchanged. The products of layer norms do not see biases.
+# Measures that the rescaling of adjacent ReLU layers leaves unchanged. The products of layer norms exclude biases.
 RESCALING_INVARIANT = {
     "parameter-count": True,
     "vc-dim": True,
@@ -217,7 +217,7 @@ RESCALING_INVARIANT = {
     "input-jacobian-norm": True,
     "input-jacobian-norm-softmax": True,
     **{
-        f"{measure}-{kind}": (measure, kind) == ("pac-bayes-mag", "flatness")  # but for the noise of weights near 0
+        f"{measure}-{kind}": (measure, kind) == ("pac-bayes-mag", "flatness")  # except for the noise of weights near 0
         for measure, kind in product(
             ("pac-bayes", "sharpness", "pac-bayes-mag", "sharpness-mag"), ("init", "orig", "flatness")
         )
@@ -233,7 +233,7 @@ RESCALING_INVARIANT = {
 }
 
 
-# Measures of noise that a permutation deals to other weights: what 16 draws on up to 40 images leave open.
+# Relative errors. A permutation assigns noise to other weights: 16 draws on up to 40 images leave this much open.
 DRAWN = {name: 0.5 for name in ALL if name.startswith("pac-bayes")}
 
 
@@ -244,19 +244,19 @@ DRAWN |= {name: 1.0 for name in ALL if name.endswith("-trace") or name.startswit
 DRAWN["hessian-top-eigenvalue"] = 0.01  # from a random start
 
 
-# Measures that have no value where all images have one label, and those that have none on grey images.
+# Measures that are undefined where all images have one label, and those that are undefined on grey images.
 OF_SEVERAL_LABELS = {"davies-bouldin", "davies-bouldin-mixup", *(name for name in ALL if "-inter-" in name)}
 
 
 OF_COLOURS = {f"{alteration}-penalty" for alteration in COLOURED}
 
 
-# Measures that are all but 0 where the softmax is saturated, as it is by a large bias.
+# Measures that almost vanish where a large bias saturates the softmax.
 OF_CURVATURE = {measure.name for measure in (*curvature.MEASURES, *adaptive_sharpness.MEASURES)}
 
 
 def invariance_view(name: str, stack: Stack, initial: Stack, make_view) -> View:
-    """All images are of class 0, which a large bias makes right for half of the models: margins of both signs."""
+    """All images have label 0, which a large bias predicts for half of the models: margins of both signs."""
     stack.parameters["linear1.bias"][::2, 0] += 5 if name in OF_CURVATURE else 100
     initial.parameters["linear1.bias"][::2, 0] += 100
     labels = None if name in OF_SEVERAL_LABELS else torch.zeros(40, dtype=torch.int64)
@@ -295,7 +295,7 @@ def test_rescaling_of_adjacent_relu_layers(relu_network, draw_stack, make_view, 
         assert same[defined].all()
     else:
         bounds = [model for found in (before, after) for model, text in found.remarks.items() if "bound" in text]
-        defined[bounds] = False  # a bound stays where it is
+        defined[bounds] = False  # a bound does not change
         assert defined.any()
         assert not same[defined].any()
 

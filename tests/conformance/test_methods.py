@@ -1,4 +1,4 @@
-"""What every built-in method keeps: one test over all of them, on one small population."""
+"""The rules for methods: one test over all built-in methods, on one small population."""
 
 import re
 from collections.abc import Callable
@@ -27,7 +27,7 @@ NAMES = [kind()[position].name for kind, position in ROWS]
 
 
 def population(access: str, models: int = CONFIGURATIONS * SEEDS) -> View:
-    """Random networks of two activations, interleaved, with what ``access`` may read of them. A new copy every time."""
+    """Random networks of two activations, interleaved, with the fields of ``access``; a new copy per call."""
     random, stream = np.random.default_rng(0), torch.Generator().manual_seed(0)
     images = torch.from_numpy(random.integers(0, 256, (IMAGES, 1, 8, 8), dtype=np.uint8))
 
@@ -67,20 +67,20 @@ def population(access: str, models: int = CONFIGURATIONS * SEEDS) -> View:
 
 
 def answer(method: Measure | Predictor | Estimator, view: View) -> Prediction:
-    """What a method says of the models of ``view``; a predictor is fitted on the first half of them."""
+    """The prediction of a method for the models of ``view``; a predictor is fitted on the first half of them."""
     if isinstance(method, Measure):
         result = compute(view, [method])[method.name]
         assert result.log == ""
         return result
     if isinstance(method, Estimator):
-        said = method.estimate(view)
+        found = method.estimate(view)
     else:
         target = np.linspace(0.1, 0.9, view.size)
         train, validation = np.arange(view.size // 2), np.arange(view.size // 2, view.size)
         fitted = method.fit(view.take(train), target[train], view.take(validation), target[validation])
         assert fitted is method
-        said = method.predict(view)
-    return said if isinstance(said, Prediction) else Prediction(said)
+        found = method.predict(view)
+    return found if isinstance(found, Prediction) else Prediction(found)
 
 
 def contents(view: View) -> dict[str, np.ndarray]:
@@ -115,7 +115,7 @@ def test_a_method(kind, position):
     assert method.citation.strip()
     assert isinstance(method, {measures: Measure, predictors: Predictor, estimators: Estimator}[kind])
 
-    # It reads what its own level allows and changes nothing there.
+    # It reads what its own level allows, and changes nothing.
     view = population(method.access)
     before = contents(view)
     prediction = answer(method, view)
@@ -124,7 +124,7 @@ def test_a_method(kind, position):
     for name, value in before.items():
         np.testing.assert_array_equal(value, after[name], err_msg=name)
 
-    # One float64 per model, and a reason where it is not defined.
+    # One float64 per model, and a reason for every NaN.
     values = prediction.values
     assert values.dtype == np.float64
     assert values.shape == (view.size,)

@@ -63,7 +63,7 @@ def test_penalties_against_single_modules(channels, relu_network, draw_stack, ma
         for name in COLOURED:
             assert results[f"{name}-penalty"].reasons == dict.fromkeys(range(5), "the images have no colours")
             assert results[f"{name}-penalty"].log == ""
-        # A changed prediction costs 6 more when saturation is altered too.
+        # The penalty of a changed prediction is 6 larger when saturation is altered, too.
         shares = (total - sum(truth[name] for name in PENALTIES) - flip) / 6
         counts = shares * view.train.subset_size
         np.testing.assert_allclose(counts, counts.round(), atol=1e-3)
@@ -75,7 +75,7 @@ def test_penalties_against_single_modules(channels, relu_network, draw_stack, ma
         np.testing.assert_allclose(total, sum(truth.values()), rtol=1e-4)
 
 
-def test_a_constant_network_pays_nothing(relu_network, draw_stack, make_view):
+def test_a_constant_network_has_no_penalty(relu_network, draw_stack, make_view):
     stack = draw_stack(relu_network, 2)
     stack.parameters["linear1.weight"][0] = 0
     values = compute(make_view([stack]), [ALL["always-generalize"]])["always-generalize"].values
@@ -89,7 +89,7 @@ def test_images_of_one_pixel_have_no_edges(draw_stack, make_view):
 
 
 def test_augmentations_are_those_of_the_source():
-    """Flip, hue, saturation, brightness, contrast, zoom, and at the end of their ranges what they say."""
+    """Flip, hue, saturation, brightness, contrast, zoom, and the ends of their ranges."""
     ramp = torch.linspace(-1, 1, 8).expand(1, 1, 8, 8)
     still = torch.tensor([[0.9, 0.5, 0.5, 0.5, 1, 0.1, 0]])
 

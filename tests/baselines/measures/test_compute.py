@@ -1,4 +1,4 @@
-"""Measures computed for a view: none spoils another, and every model has a value or a reason."""
+"""Measures computed for a view: none affects another, and every model has a value or a reason."""
 
 import numpy as np
 import pytest
@@ -99,7 +99,9 @@ def not_here(context):
         (infinite, {0, 1, 2}, "the measure failed: it returned inf and gave no reason"),
     ],
 )
-def test_a_failing_measure_says_so_and_hurts_no_other(relu_network, draw_stack, make_view, function, lost, words):
+def test_a_failing_measure_is_reported_and_does_not_affect_others(
+    relu_network, draw_stack, make_view, function, lost, words
+):
     view = make_view([draw_stack(relu_network, 3)])
     truth = compute(view, FIVE)
     results = compute(view, [measure(function), *FIVE])
@@ -111,7 +113,7 @@ def test_a_failing_measure_says_so_and_hurts_no_other(relu_network, draw_stack, 
 
 
 @pytest.mark.parametrize("function", [writes_to_everything, not_here])
-def test_a_measure_that_writes_or_does_not_apply_hurts_no_other(relu_network, draw_stack, make_view, function):
+def test_a_measure_that_writes_or_does_not_apply_does_not_affect_others(relu_network, draw_stack, make_view, function):
     stack = draw_stack(relu_network, 3)
     view = make_view([stack])
     truth = compute(view, FIVE)
@@ -148,10 +150,10 @@ def test_a_measure_needs_a_view_of_its_level(relu_network, draw_stack, make_view
 
 
 def test_a_measure_that_reads_more_than_it_declares_fails(relu_network, draw_stack, make_view):
-    def sly(context):
+    def greedy(context):
         return torch.tensor(context.train.accuracy)
 
-    result = compute(make_view([draw_stack(relu_network, 2)], access="weights"), [measure(sly, "weights")])["sly"]
+    result = compute(make_view([draw_stack(relu_network, 2)], access="weights"), [measure(greedy, "weights")])["greedy"]
     assert AccessError.__name__ in result.log
     assert "view.train is not part of access level 'weights'" in result.reasons[0]
 

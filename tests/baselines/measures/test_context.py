@@ -28,9 +28,9 @@ def test_a_shared_value_is_computed_once_and_charged_to_every_reader(relu_networ
     assert context.base == [1]
     borrowed = context.borrowed
     assert borrowed >= 0.02
-    assert context.derived == 2  # computed now, from what the first reader of base paid for
+    assert context.derived == 2  # computed now, from the cached value of base
     assert context.borrowed - borrowed == pytest.approx(borrowed, rel=0.5)
     borrowed = context.borrowed
-    assert context.derived == 2  # borrowed whole, base included
+    assert context.derived == 2  # borrowed entirely, with base
     assert context.borrowed - borrowed >= 0.02
     assert calls == [context]

@@ -44,7 +44,7 @@ def test_top_eigenvalue_against_exact_hessians(unsaturated_view, hessian):
     assert result.remarks == {}
 
 
-def test_top_eigenvalue_is_the_largest_where_a_negative_one_is_larger_in_size(
+def test_top_eigenvalue_is_the_largest_where_a_negative_one_is_larger_in_magnitude(
     draw_stack, make_view, tanh_network, hessian
 ):
     """Wrong labels for a confident network."""
@@ -55,14 +55,14 @@ def test_top_eigenvalue_is_the_largest_where_a_negative_one_is_larger_in_size(
     np.testing.assert_allclose(result.values, [spectrum[-1].item() for spectrum in spectra], rtol=2e-2)
 
 
-def test_an_iteration_that_is_cut_short_says_so(unsaturated_view, monkeypatch):
+def test_an_iteration_that_is_cut_short_leaves_a_remark(unsaturated_view, monkeypatch):
     monkeypatch.setattr(curvature, "LANCZOS_STEPS", 1)
     result = run("hessian-top-eigenvalue", unsaturated_view)
     assert result.remarks == dict.fromkeys(range(6), "Lanczos iteration did not converge to 2 % in 1 steps")
 
 
-def test_hessian_trace_is_as_far_from_exact_traces_as_theory_says(unsaturated_view, monkeypatch, hessian):
-    """The variance of v^T H v is twice the squared sum of what is off the diagonal of H."""
+def test_the_error_of_the_hessian_trace_has_its_theoretical_variance(unsaturated_view, monkeypatch, hessian):
+    """The variance of v^T H v is twice the sum of the squared off-diagonal entries of H."""
     monkeypatch.setattr(curvature, "PROBES", 200)
     monkeypatch.setattr(curvature, "PROBE_CHUNK", 40)
     exact_ones = torch.stack([hessian(unsaturated_view, row) for row in range(6)])
@@ -92,7 +92,7 @@ def test_fisher_traces_converge_to_sums_over_images_and_classes(unsaturated_view
 
 @pytest.mark.parametrize("name", ["hessian-trace", "fisher-trace", "empirical-fisher-trace"])
 def test_traces_of_softmax_regression(draw_stack, make_view, monkeypatch, name):
-    """The Hessian is mean (diag p - p p^T) x (1, x)(1, x)^T, whatever the labels, and so is the Fisher matrix."""
+    """The Hessian is mean (diag p - p p^T) x (1, x)(1, x)^T, for any labels, and so is the Fisher matrix."""
     monkeypatch.setattr(curvature, "PROBES", 2000)
     view, truth = make_view([draw_stack(SOFTMAX_REGRESSION, 5)]), []
     for row in range(5):
@@ -106,7 +106,7 @@ def test_traces_of_softmax_regression(draw_stack, make_view, monkeypatch, name):
     np.testing.assert_allclose(run(name, view).values, truth, rtol=0.05)
 
 
-def test_a_trace_of_few_probes_says_so(unsaturated_view, monkeypatch):
+def test_a_trace_of_few_probes_has_a_remark(unsaturated_view, monkeypatch):
     monkeypatch.setattr(curvature, "PROBES", 4)
     remarks = run("hessian-trace", unsaturated_view).remarks
     assert set(remarks.values()) == {"the standard error of the estimate is above 20 % of the value"}

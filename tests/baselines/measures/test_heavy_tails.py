@@ -1,4 +1,4 @@
-"""Power-law exponents against a slow fit, known exponents and spectra that are known; which layers are left out."""
+"""Power-law exponents against a slow fit, known exponents and known spectra; layers that are excluded."""
 
 import numpy as np
 import pytest
@@ -14,40 +14,40 @@ ALL = {measure.name: measure for measure in measures()}
 
 
 def slow_exponent(sample: np.ndarray) -> float:
-    """One tail after the other, its likelihood maximized by search."""
+    """Each tail in turn, with the likelihood maximized numerically."""
     fits = []
     for start in np.unique(sample)[:-1]:
         tail = np.sort(sample[sample >= start])
 
-        def minus_log_likelihood(log_slope: float, tail=tail, start=start) -> float:
-            slope = np.exp(log_slope)
-            return -(np.log(slope / start) - (slope + 1) * np.log(tail / start)).sum()
+        def minus_log_likelihood(log_decay: float, tail=tail, start=start) -> float:
+            decay = np.exp(log_decay)
+            return -(np.log(decay / start) - (decay + 1) * np.log(tail / start)).sum()
 
-        log_slope = optimize.minimize_scalar(minus_log_likelihood, bounds=(-9, 20), options={"xatol": 1e-10}).x
-        exponent = 1 + np.exp(log_slope)
+        log_decay = optimize.minimize_scalar(minus_log_likelihood, bounds=(-9, 20), options={"xatol": 1e-10}).x
+        exponent = 1 + np.exp(log_decay)
         share_below = np.array([(tail < value).mean() for value in tail])
         distance = np.abs(stats.pareto.cdf(tail, exponent - 1, scale=start) - share_below).max()
         fits.append((distance, exponent))
     return min(fits)[1]
 
 
-@pytest.mark.parametrize("law", ["pareto", "lognormal", "exponential", "spectrum"])
+@pytest.mark.parametrize("distribution", ["pareto", "lognormal", "exponential", "spectrum"])
 @pytest.mark.parametrize("size", [10, 25])
-def test_the_exponent_against_a_slow_fit(law, size):
+def test_the_exponent_against_a_slow_fit(distribution, size):
     random = np.random.default_rng(3)
     samples = {
         "pareto": random.pareto(1.5, (4, size)) + 1,
         "lognormal": random.lognormal(size=(4, size)),
         "exponential": random.exponential(size=(4, size)),
         "spectrum": np.linalg.svd(random.normal(size=(4, size, 2 * size)))[1] ** 2,
-    }[law]
+    }[distribution]
     found = power_law_exponent(torch.from_numpy(samples))
     np.testing.assert_allclose(found, [slow_exponent(sample) for sample in samples], rtol=1e-5)
 
 
 @pytest.mark.parametrize("exponent", [1.5, 2.5, 4.0])
 @pytest.mark.parametrize("scale", [1.0, 1e-6])
-def test_a_known_exponent_is_found_again(exponent, scale):
+def test_a_known_exponent_is_recovered(exponent, scale):
     """2,000 values of a power law above the scale and 1,000 below it, where the density is flat."""
     random = np.random.default_rng(5)
     tail = scale * (random.pareto(exponent - 1, (6, 2000)) + 1)
@@ -70,15 +70,15 @@ def test_samples_without_two_different_values_have_no_exponent():
     assert power_law_exponent(samples).isnan().all()
 
 
-def test_the_layers_against_their_slices(draw_stack, make_view):
-    """A convolution has one matrix per kernel position; the first one, of 9 eigenvalues, is left out."""
+def test_convolutions_against_their_kernel_positions(draw_stack, make_view):
+    """A convolution has one matrix per kernel position; the first one, of 9 eigenvalues, is excluded."""
     architecture = Architecture((1, 7, 7), (Conv(4), Conv(6), Linear(12)))
     stack = draw_stack(architecture, 3)
     exponents, weighted = np.zeros((2, 3)), np.zeros((2, 3))
     for model in range(3):
         w = {name: value[model].double().numpy() for name, value in stack.parameters.items()}
-        slices = [w["conv2.weight"][:, :, row, column] for row in range(3) for column in range(3)]
-        for layer, matrices in enumerate((slices, [w["linear1.weight"]])):
+        positions = [w["conv2.weight"][:, :, row, column] for row in range(3) for column in range(3)]
+        for layer, matrices in enumerate((positions, [w["linear1.weight"]])):
             eigenvalues = np.concatenate([np.linalg.eigvalsh(a @ a.T)[-min(a.shape) :] for a in matrices])
             exponents[layer, model] = slow_exponent(eigenvalues)
             weighted[layer, model] = exponents[layer, model] * np.log10(eigenvalues.max())
@@ -97,7 +97,7 @@ def test_a_network_of_small_layers_has_no_exponent(draw_stack, make_view):
         assert (result.remarks, result.log) == ({}, "")
 
 
-def test_what_rounding_leaves_of_a_zero_is_no_eigenvalue(draw_stack, make_view):
+def test_rounding_errors_are_no_eigenvalues(draw_stack, make_view):
     """Model 1 has a layer of rank 10 among 20, model 2 one of rank 9, model 3 a layer of zeros."""
     stack = draw_stack(Architecture((20, 1, 1), (Linear(20),)), 4)
     weight = stack.parameters["linear1.weight"]

@@ -44,7 +44,7 @@ def test_the_first_cut_is_after_the_first_activation(positive):
     assert (hidden >= 0).all()
 
 
-def test_networks_that_cannot_be_cut_say_so():
+def test_networks_that_cannot_be_cut():
     with pytest.raises(NotApplicable, match="no hidden layer"):
         at_first_hidden_layer(Architecture((2, 1, 1), (Linear(2),)))
     with pytest.raises(NotApplicable, match="no hidden layer"):

@@ -126,11 +126,11 @@ def test_a_network_with_norms_is_the_same_as_with_its_norms_folded(draw_stack, m
         (Architecture((1, 4, 4), (Linear(5), Linear(3))), (0, 1, 1, 1, 1, 2)),
     ],
 )
-def test_where_layers_are(architecture, rows):
+def test_positions_of_layers(architecture, rows):
     assert tuple(layer_rows(architecture).values()) == rows
 
 
-def test_no_shortcut_passes_by_a_hidden_layer():
+def test_no_shortcut_bypasses_a_hidden_layer():
     """A residual network of three blocks: the activations inside a block are not layers."""
     architecture = resnet((1, 8, 8), 3, width=2, depth=8, norm="none")
     chosen = layer_rows(architecture)
@@ -252,7 +252,7 @@ def test_k_variances_need_two_images_of_a_label(draw_stack, make_view):
         assert result.log == ""
 
 
-def test_values_too_large_for_their_numbers_hurt_no_other_model(draw_stack, make_view):
+def test_overflow_in_one_model_does_not_affect_others(draw_stack, make_view):
     stack = draw_stack(FAMILIES["small-cnn"], 3)
     sound = compute(make_view([stack]), margins.MEASURES)
     stack.parameters["conv2.weight"][1] *= 1e30

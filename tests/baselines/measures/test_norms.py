@@ -1,4 +1,4 @@
-"""Sums and products of Frobenius norms, and path norms over the margin, against loops over layers."""
+"""Sums and products of Frobenius norms against loops over layers."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,6 @@ from baselines.measures import measures
 from baselines.measures.compute import compute
 from baselines.measures.output import NO_POSITIVE_MARGIN
 from zoo_builder.networks.architecture import Activation, Architecture, Conv, Linear
-from zoo_builder.networks.module import to_module
 
 ALL = {measure.name: measure for measure in measures()}
 NETWORK = Architecture((2, 6, 5), (Conv(3, 3, 2, padding=1), Activation("relu"), Conv(4, 2), Linear(3)))
@@ -16,7 +15,7 @@ NETWORK = Architecture((2, 6, 5), (Conv(3, 3, 2, padding=1), Activation("relu"),
 
 @pytest.fixture
 def stack(draw_stack):
-    """Four networks, of which a large bias gives the first two a positive margin."""
+    """Four networks; a large bias gives the first two a positive margin."""
     stack = draw_stack(NETWORK, 4)
     stack.parameters["linear1.bias"][:2, 0] += 1e4
     return stack
@@ -25,14 +24,12 @@ def stack(draw_stack):
 @pytest.mark.parametrize(
     ("name", "slow"),
     [
-        ("log-prod-of-fro", lambda f, f0, path, gamma: np.log(np.prod(f))),
-        ("log-prod-of-fro-over-margin", lambda f, f0, path, gamma: np.log(np.prod(f) / gamma**2)),
-        ("log-sum-of-fro", lambda f, f0, path, gamma: np.log(3 * np.prod(f) ** (1 / 3))),
-        ("log-sum-of-fro-over-margin", lambda f, f0, path, gamma: np.log(3 * (np.prod(f) / gamma**2) ** (1 / 3))),
-        ("frob-distance", lambda f, f0, path, gamma: np.sum(f0)),
-        ("param-norm", lambda f, f0, path, gamma: np.sum(f)),
-        ("path-norm-over-margin", lambda f, f0, path, gamma: path / gamma**2),
-        ("path-norm-identity-over-margin", lambda f, f0, path, gamma: path / gamma**2),
+        ("log-prod-of-fro", lambda f, f0, gamma: np.log(np.prod(f))),
+        ("log-prod-of-fro-over-margin", lambda f, f0, gamma: np.log(np.prod(f) / gamma**2)),
+        ("log-sum-of-fro", lambda f, f0, gamma: np.log(3 * np.prod(f) ** (1 / 3))),
+        ("log-sum-of-fro-over-margin", lambda f, f0, gamma: np.log(3 * (np.prod(f) / gamma**2) ** (1 / 3))),
+        ("frob-distance", lambda f, f0, gamma: np.sum(f0)),
+        ("param-norm", lambda f, f0, gamma: np.sum(f)),
     ],
 )
 def test_against_a_loop_over_layers(stack, draw_stack, make_view, name, slow):
@@ -45,34 +42,19 @@ def test_against_a_loop_over_layers(stack, draw_stack, make_view, name, slow):
         layers = [key for key in w if key.endswith("weight")]
         f = [float((w[key].numpy() ** 2).sum()) for key in layers]
         f0 = [float(((w[key] - w0[key]).numpy() ** 2).sum()) for key in layers]
-        squared = to_module(NETWORK, {key: value.square() for key, value in w.items()})
-        path = squared(torch.ones(1, *NETWORK.input_shape, dtype=torch.float64)).sum().item()
-        truth.append(slow(f, f0, path, gamma[model]) if gamma[model] > 0 or "margin" not in name else np.nan)
+        truth.append(slow(f, f0, gamma[model]) if gamma[model] > 0 or "margin" not in name else np.nan)
     result = compute(view, [ALL[name]])[name]
     np.testing.assert_allclose(result.values, truth, rtol=1e-9)
     assert result.reasons == (dict.fromkeys([2, 3], NO_POSITIVE_MARGIN) if "margin" in name else {})
 
 
-def test_the_frobenius_distance_needs_the_initialization(stack, make_view):
-    result = compute(make_view([stack]), [ALL["frob-distance"]])["frob-distance"]
-    assert set(result.reasons.values()) == {"the zoo has no epoch-0 checkpoints, so the initialization is unknown"}
-
-
-def test_the_path_norm_over_the_margin_is_that_of_relu_networks(tanh_network, draw_stack, make_view):
-    view = make_view([draw_stack(tanh_network, 2)])
-    result = compute(view, [ALL["path-norm-over-margin"]])["path-norm-over-margin"]
-    assert result.reasons == dict.fromkeys(range(2), "defined for ReLU networks, and this one has tanh")
-
-
-@pytest.mark.parametrize("name", ["log-prod-of-spec", "log-prod-of-fro", "weight-norm", "distance-from-initialization"])
+@pytest.mark.parametrize("name", ["log-prod-of-fro", "weight-norm", "distance-from-initialization"])
 def test_norms_against_numpy(relu_network, draw_stack, make_view, name):
     stack, initial = draw_stack(relu_network, 5), draw_stack(relu_network, 5, seed=1)
 
     def slow(w: dict[str, np.ndarray], w0: dict[str, np.ndarray]) -> float:
         matrices = [value.reshape(len(value), -1) for key, value in w.items() if key.endswith("weight")]
         match name:
-            case "log-prod-of-spec":
-                return sum(np.log(np.linalg.eigvalsh(matrix @ matrix.T)[-1]) for matrix in matrices)
             case "log-prod-of-fro":
                 return sum(np.log((matrix**2).sum()) for matrix in matrices)
             case "weight-norm":
@@ -91,14 +73,14 @@ def test_norms_against_numpy(relu_network, draw_stack, make_view, name):
 def test_a_layer_of_zeros_has_no_log_product(relu_network, draw_stack, make_view):
     stack = draw_stack(relu_network, 3)
     stack.parameters["conv2.weight"][1] = 0
-    results = compute(make_view([stack]), [ALL["log-prod-of-spec"], ALL["log-prod-of-fro"]])
-    for result in results.values():
-        assert result.reasons == {1: "all weights of a layer are zero"}
-        assert np.isfinite(result.values).tolist() == [True, False, True]
+    result = compute(make_view([stack]), [ALL["log-prod-of-fro"]])["log-prod-of-fro"]
+    assert result.reasons == {1: "all weights of a layer are zero"}
+    assert np.isfinite(result.values).tolist() == [True, False, True]
 
 
-def test_a_zoo_without_initializations_says_so(relu_network, draw_stack, make_view):
-    result = compute(make_view([draw_stack(relu_network, 2)]), measures())["distance-from-initialization"]
+@pytest.mark.parametrize("name", ["distance-from-initialization", "frob-distance"])
+def test_distances_need_the_initialization(stack, make_view, name):
+    result = compute(make_view([stack]), [ALL[name]])[name]
     assert np.isnan(result.values).all()
     assert set(result.reasons.values()) == {"the zoo has no epoch-0 checkpoints, so the initialization is unknown"}
     assert result.log == ""

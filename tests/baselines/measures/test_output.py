@@ -4,24 +4,26 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.access import View
 from baselines.measures import measures
 from baselines.measures.compute import compute
-from zoo_builder.datasets.dataset import scaled
-from zoo_builder.networks.module import to_module
-from zoo_builder.training.settings import training_subset
 
 ALL = {measure.name: measure for measure in measures()}
 
 
-def slow_outputs(view: View, model: int) -> tuple[np.ndarray, np.ndarray]:
-    """One model's outputs on its own training images, and their labels."""
-    (stack,), train = view.stacks, view.train
-    assert train is not None
-    network = to_module(stack.architecture, {name: value[model].double() for name, value in stack.parameters.items()})
-    indices = training_subset(int(train.subset_seed[model]), int(train.subset_size[model]), len(train.images))
-    with torch.no_grad():
-        return network(scaled(train.images[indices], torch.float64)).numpy(), train.labels[indices].numpy()
+@pytest.fixture
+def slow_outputs(single):
+    """slow_outputs(view, row): one model's outputs on its own training images, and their labels, as arrays."""
+
+    @torch.no_grad()
+    def get(view, row: int) -> tuple[np.ndarray, np.ndarray]:
+        network, images, labels = single(view, row)
+        return network(images).numpy(), labels.numpy()
+
+    return get
+
+
+def slow_margins(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return np.array([row[y] - np.delete(row, y).max() for row, y in zip(outputs, labels, strict=True)])
 
 
 @pytest.mark.parametrize(
@@ -33,21 +35,20 @@ def slow_outputs(view: View, model: int) -> tuple[np.ndarray, np.ndarray]:
         ("negative-margin-mean", np.mean),
     ],
 )
-def test_summaries_of_margins(relu_network, draw_stack, make_view, name, summary):
+def test_summaries_of_margins(relu_network, draw_stack, make_view, name, summary, slow_outputs):
     view = make_view([draw_stack(relu_network, 6)])
     truth = []
     for model in range(6):
-        outputs, labels = slow_outputs(view, model)
-        truth.append(summary([row[y] - np.delete(row, y).max() for row, y in zip(outputs, labels, strict=True)]))
+        truth.append(summary(slow_margins(*slow_outputs(view, model))))
     result = compute(view, [ALL[name]])[name]
     np.testing.assert_allclose(-result.values, truth, rtol=1e-4, atol=1e-5)
     assert result.reasons == {}
 
 
-def test_the_entropy_of_softmax_outputs(relu_network, draw_stack, make_view):
+def test_the_entropy_of_softmax_outputs(relu_network, draw_stack, make_view, slow_outputs):
     stack = draw_stack(relu_network, 6)
     for value in stack.parameters.values():
-        value.mul_(0.4)  # outputs that are not all certain
+        value.mul_(0.4)  # so that not all outputs are certain
     view = make_view([stack])
     truth = []
     for model in range(6):
@@ -68,24 +69,11 @@ def test_the_entropy_of_outputs_that_are_all_equal_and_of_certain_ones(relu_netw
     np.testing.assert_allclose(result.values, [-np.log(3), 0], rtol=1e-12)
 
 
-def slow_margins(view: View, model: int) -> np.ndarray:
-    """One model's training margins from one nn.Module in float64."""
-    train = view.train
-    (stack,) = (stack for stack in view.stacks if model in stack.rows)
-    position = list(stack.rows).index(model)
-    network = to_module(stack.architecture, {k: v[position].double() for k, v in stack.parameters.items()})
-    indices = training_subset(int(train.subset_seed[model]), int(train.subset_size[model]), len(train.images))
-    with torch.no_grad():
-        logits = network(scaled(train.images[indices], torch.float64)).numpy()
-    labels = train.labels[indices].numpy()
-    return np.array([row[y] - np.delete(row, y).max() for row, y in zip(logits, labels, strict=True)])
-
-
-def test_margins_against_single_modules(relu_network, tanh_network, draw_stack, make_view):
+def test_margins_against_single_modules(relu_network, tanh_network, draw_stack, make_view, slow_outputs):
     """Each model on its own subset, with subsets of three sizes in one stack."""
     view = make_view([draw_stack(relu_network, 6), draw_stack(tanh_network, 5, first_row=6)])
     assert len(np.unique(view.train.subset_size)) == 3
-    truth = [np.percentile(slow_margins(view, model), 10) for model in range(11)]
+    truth = [np.percentile(slow_margins(*slow_outputs(view, model)), 10) for model in range(11)]
     result = compute(view, [ALL["negative-margin"]])["negative-margin"]
     np.testing.assert_allclose(-result.values, truth, rtol=1e-4)
 
@@ -95,8 +83,9 @@ def test_measures_with_margins_are_undefined_where_the_margin_is_not_positive(re
     stack = draw_stack(relu_network, 4)
     stack.parameters["linear1.bias"][2, 0] = 1e3
     view = make_view([stack], labels=torch.zeros(40, dtype=torch.int64))
-    results = compute(view, measures())
-    for name in ("inverse-margin", "log-prod-of-spec-over-margin"):
+    names = ("inverse-margin", "log-prod-of-spec-over-margin", "negative-margin")
+    results = compute(view, [ALL[name] for name in names])
+    for name in names[:2]:
         defined = np.isfinite(results[name].values)
         assert defined[2]
         assert set(results[name].reasons) == set(np.flatnonzero(~defined))

@@ -47,7 +47,7 @@ def test_davies_bouldin_index_by_hand():
 
 @pytest.mark.parametrize(("side", "pool"), [(20, 4), (6, 3)])
 def test_davies_bouldin_against_features_of_single_modules(side, pool, draw_stack, make_view, single):
-    """The first layer gives 10 x 10, or 3 x 3, which is less than what is pooled."""
+    """The first layer has outputs of 10 x 10, or of 3 x 3, smaller than a pooling window."""
     first, other = (
         small_cnn((1, side, side), 3, width=5, depth=2, padding=1, activation=kind) for kind in ("relu", "tanh")
     )
@@ -97,7 +97,7 @@ def test_label_variation_by_hand():
     assert label_variation(points, clear).item() == 0
     moved = torch.eye(2, dtype=torch.float64)[[0, 1, 1, 1]][None]
     assert label_variation(points, moved).item() == 0.5
-    # A tie: every other point is as near, 1 of 3 has the same label.
+    # A tie: all other points are equally near, and 1 of 3 has the same label.
     assert label_variation(torch.ones(1, 4, 2), clear).item() == pytest.approx(2 / 3)
 
 

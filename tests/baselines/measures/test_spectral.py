@@ -170,3 +170,15 @@ def test_where_the_spectral_measures_are_undefined(draw_stack, make_view, readin
     without = compute(make_view([stack]), [ALL[f"spec-init-main{reading}"], ALL[f"dist-spec-init{reading}"]])
     for result in without.values():
         assert set(result.reasons.values()) == {"the zoo has no epoch-0 checkpoints, so the initialization is unknown"}
+
+
+def test_log_products_against_numpy(relu_network, draw_stack, make_view):
+    stack, truth = draw_stack(relu_network, 3), []
+    stack.parameters["conv2.weight"][1] = 0
+    for model in (0, 2):
+        weights = [value[model].double().numpy() for key, value in stack.parameters.items() if key.endswith("weight")]
+        matrices = [weight.reshape(len(weight), -1) for weight in weights]
+        truth.append(sum(np.log(np.linalg.eigvalsh(matrix @ matrix.T)[-1]) for matrix in matrices))
+    result = compute(make_view([stack]), [ALL["log-prod-of-spec"]])["log-prod-of-spec"]
+    np.testing.assert_allclose(result.values[[0, 2]], truth, rtol=1e-12)
+    assert result.reasons == {1: "all weights of a layer are zero"}

@@ -1,4 +1,4 @@
-"""Margin signatures against sorted lists, and the regression on them where the answer is known."""
+"""Margin signatures against sorted lists, and the regression on them with a known answer."""
 
 from dataclasses import replace
 from itertools import product
@@ -75,7 +75,7 @@ def test_signatures_are_of_positive_distances(relu_network, tanh_network, draw_s
 
 @pytest.fixture(scope="module")
 def population(relu_network, draw_stack, make_view):
-    """120 networks whose images are mostly classified correctly, by a bias."""
+    """120 networks that classify most images correctly because of a bias."""
     stack = draw_stack(relu_network, 120)
     stack.parameters["linear1.bias"][:, 0] += 100 + 100 * torch.rand(120, generator=torch.Generator().manual_seed(3))
     return make_view([stack], labels=torch.zeros(40, dtype=torch.int64))
@@ -96,7 +96,7 @@ def test_the_regression_is_ordinary_least_squares(population, name):
     found = predictor.predict(population.take(TEST)).values
     truth = LinearRegression().fit(features.loc[TRAIN], target[TRAIN]).predict(features.loc[TEST])
     np.testing.assert_allclose(found, truth, rtol=1e-4, atol=1e-4)
-    # What is linear in the signature is predicted.
+    # A target that is linear in the signature is predicted.
     target = features.to_numpy() @ np.linspace(-1, 1, features.shape[1])
     predictor.fit(population.take(TRAIN), target[TRAIN], population.take(TEST[:3]), np.full(3, np.nan))
     np.testing.assert_allclose(predictor.predict(population.take(TEST)).values, target[TEST], rtol=1e-3, atol=1e-3)
@@ -130,7 +130,7 @@ def test_models_without_a_signature_have_a_reason(relu_network, draw_stack, make
     assert set(on_input.fit(view, np.arange(9.0), view, np.arange(9.0)).predict(view).reasons) == {2, 7}
 
 
-def test_a_zoo_of_which_nothing_is_classified_correctly_has_none(relu_network, draw_stack, make_view):
+def test_without_a_correctly_classified_image_there_is_no_signature(relu_network, draw_stack, make_view):
     stack = draw_stack(relu_network, 3)
     stack.parameters["linear1.bias"][:, 0] = -1000
     view = make_view([stack], labels=torch.zeros(40, dtype=torch.int64))

@@ -25,7 +25,7 @@ PARK = [
 
 
 def random_view(n, seed, width=4, activations=("relu", "tanh")):
-    """A view of n networks, activations taking turns, and sigmoid(log norm of the second convolution)."""
+    """A view of n networks with alternating activations, and sigmoid(log norm of the second convolution)."""
     generator = torch.Generator().manual_seed(seed)
     target, stacks = np.empty(n), []
     for i, activation in enumerate(activations):

@@ -1,4 +1,4 @@
-"""Weight statistics against numpy, and predictors on them where the answer is known."""
+"""Weight statistics against numpy, and predictors on them with a known answer."""
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ def test_a_constant_target_is_predicted(population, predictor):
 
 
 @pytest.mark.parametrize("predictor", PREDICTORS)
-def test_models_with_broken_weights_are_left_out(population, predictor):
+def test_models_with_weights_that_are_not_finite_are_excluded(population, predictor):
     view, accuracy = population
     stack = view.stacks[0]
     broken = {name: value.clone() for name, value in stack.parameters.items()}
