@@ -45,7 +45,8 @@ def add(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from benchmark.reports.table import score_table
-    from benchmark.reports.table_text import format_text, to_json
+    from benchmark.reports.table_json import to_json
+    from benchmark.reports.table_text import format_text
 
     if options.html:
         # Scores may take minutes, so the page's folder is checked first.

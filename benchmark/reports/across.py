@@ -78,5 +78,6 @@ def _cell(record: Record | None, score: str, floor: dict | None) -> str:
     if floor is None:
         return text
     sign = -1 if SCORES[score].lower_is_better else 1
-    beyond = any(found[way] is not None and sign * (found[way] - floor["p95"]) > 0 for way in ("value", "flipped"))
+    values = [found["value"], found.get("flipped")]  # records of schema 1 have no flip
+    beyond = any(value is not None and sign * (value - floor["p95"]) > 0 for value in values)
     return text if beyond else f"({text})"

@@ -16,6 +16,7 @@ from benchmark.reports.columns import (
     refuse_repeated_runs,
     require_column,
 )
+from benchmark.reports.words import by_reason, caveats
 from benchmark.scoring.comparison import MINIMUM_COVERAGE
 from benchmark.scoring.floors import RANDOM_MEASURES
 from benchmark.scoring.grid import with_names
@@ -67,6 +68,22 @@ class ScoredTable:
     def defined(self) -> list[Score]:
         """The scores that at least one prediction has."""
         return [score for score in self.card.values() if score.undefined is None]
+
+    @property
+    def undefined_scores(self) -> dict[str, list[str]]:
+        """Why a score is undefined for all predictions -> the titles of such scores."""
+        return by_reason((name, self.undefined(name)) for name in self.card)
+
+    @property
+    def regressed(self) -> list[str]:
+        """The titles of the defined scores that use a regressor."""
+        return [score.definition.title for score in self.defined if "regressor" in score.definition.needs]
+
+    @property
+    def caveats(self) -> list[str]:
+        """See ``words.caveats``."""
+        scores = ((name, vars(entry)) for name, score in self.card.items() for entry in score.entries)
+        return caveats(self.coverage, scores)
 
     def place(self, name: str, e: int) -> str:
         """ "best", "tie" (a statistical tie with the best), "behind" or "unranked" (low coverage or undefined)."""

@@ -12,15 +12,7 @@ from baselines.predictors.boosting import PLAIN_WORDS
 from benchmark.reports.axis import Axis
 from benchmark.reports.pages import style, template
 from benchmark.reports.table import ScoredTable
-from benchmark.reports.table_text import (
-    finite,
-    flip_differs,
-    regressed,
-    shortened,
-    table_caveats,
-    undefined_scores,
-)
-from benchmark.reports.words import number, percent
+from benchmark.reports.words import finite, number, percent, shortened
 from benchmark.scoring.comparison import POWER
 from benchmark.scoring.scorecard import Score
 
@@ -34,10 +26,10 @@ def render_page(scored: ScoredTable) -> str:
         scored=scored,
         names=shortened(scored.predictions)[1],
         columns=[_column(scored, score) for score in scored.defined],
-        caveats=table_caveats(scored),
-        undefined=undefined_scores(scored),
+        caveats=scored.caveats,
+        undefined=scored.undefined_scores,
         power=POWER,
-        regressed=regressed(scored),
+        regressed=scored.regressed,
         regressor=PLAIN_WORDS,
         style=style(),
     )
@@ -80,7 +72,7 @@ def _cell(scored: ScoredTable, score: Score, e: int) -> dict[str, Any]:
     if score.definition.conditioned:
         given = [shortened(scored.hyperparameters)[1][column] for column in entry.detail["hyperparameters"]]
         facts.append(f"given {', '.join(given) or 'nothing'}")
-    if flip_differs(entry) and entry.flipped is not None:
+    if entry.flip_differs and entry.flipped is not None:
         facts.append(f"negated {_number(entry.flipped)}")
     place = scored.place(name, e)
     return {

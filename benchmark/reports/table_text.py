@@ -1,73 +1,16 @@
-"""A scored table as text, with all scores on one screen, and as JSON."""
+"""A scored table as text, with all scores on one screen."""
 
-import math
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from baselines.predictors.boosting import PLAIN_WORDS
 from benchmark.reports.table import ScoredTable
-from benchmark.reports.words import by_reason, caveats
+from benchmark.reports.words import finite, shortened
 from benchmark.scoring.comparison import MINIMUM_COVERAGE, POWER
 from benchmark.scoring.scorecard import Entry, Score
 
 MARKS = {"best": "*", "tie": "=", "behind": " ", "unranked": "-"}
-
-
-def to_json(scored: ScoredTable) -> dict[str, Any]:
-    """Everything but the draws, in plain values: null where there is none."""
-    return {
-        "table": str(scored.path),
-        "target": scored.target,
-        "models": scored.models,
-        "configurations": scored.configurations,
-        "hyperparameters": list(scored.hyperparameters),
-        "test_examples": scored.test_examples,
-        "regressor": PLAIN_WORDS
-        if any("regressor" in score.definition.needs for score in scored.card.values())
-        else None,
-        "reference": {"tie_ceiling": scored.tie_ceiling, "tie_fraction": scored.tie_fraction},
-        "scores": {name: _score_json(scored, name, score) for name, score in scored.card.items()},
-        "rows": [_row_json(scored, e) for e in scored.order],
-    }
-
-
-def _score_json(scored: ScoredTable, name: str, score: Score) -> dict[str, Any]:
-    ranking = scored.rankings[name]
-    return {
-        "lower_is_better": score.definition.lower_is_better,
-        "undefined": scored.undefined(name),
-        "noise_floor": score.floor and vars(score.floor),
-        "best_two": [scored.predictions[e] for e in ranking.best_two or ()],
-        "models_needed": ranking.models_needed,
-    }
-
-
-def _row_json(scored: ScoredTable, e: int) -> dict[str, Any]:
-    return {
-        "prediction": scored.predictions[e],
-        "coverage": scored.coverage[e],
-        "scores": {name: _entry_json(scored, name, score.entries[e], e) for name, score in scored.card.items()},
-    }
-
-
-def _entry_json(scored: ScoredTable, name: str, entry: Entry, e: int) -> dict[str, Any]:
-    return {
-        "value": entry.value,
-        "low": finite(entry.low),
-        "high": finite(entry.high),
-        "place": scored.place(name, e),
-        "ranks": scored.ranks(name, e),
-        "flipped": entry.flipped,
-        "undefined": scored.reason(entry.undefined),
-        **entry.named_detail(scored.hyperparameters),
-    }
-
-
-def finite(value: float | None) -> float | None:
-    """None for an end of an interval that is infinite, because the score exists in no draw."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def format_text(scored: ScoredTable, width: int) -> str:
@@ -93,18 +36,6 @@ def format_text(scored: ScoredTable, width: int) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def shortened(names: Sequence[str]) -> tuple[str, list[str]]:
-    """The prefix that all names share up to a dot ("measure."), and the rest of each name."""
-    prefixes = {name[: name.rfind(".") + 1] for name in names}
-    prefix = prefixes.pop() if len(prefixes) == 1 < len(names) else ""
-    return printable(prefix), [printable(name.removeprefix(prefix)) or "(empty)" for name in names]
-
-
-def printable(name: str) -> str:
-    """``name`` with a question mark for every character that would control a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name)
-
-
 def _column(scored: ScoredTable, score: Score) -> list[str]:
     """The lines of one score: its title, its cells in the table's order, and its noise floor."""
     definition = score.definition
@@ -125,7 +56,7 @@ def _column(scored: ScoredTable, score: Score) -> list[str]:
         extras[beside.title] = figures(entry.detail.get(beside.key) for entry in entries)
     if definition.conditioned:
         extras["set"] = [_set(entry) for entry in entries]
-    if any(map(flip_differs, entries)):
+    if any(entry.flip_differs for entry in entries):
         extras["flip"] = figures(entry.flipped for entry in entries)
     for extra in extras.values():
         cells = _joined(_left(cells), extra, " ")
@@ -145,14 +76,6 @@ def _letter(hyperparameter: int) -> str:
 def _span(ranks: tuple[int, int] | None) -> str:
     """ "2-5", or "2" """
     return "-".join(map(str, sorted(set(ranks)))) if ranks else "-"
-
-
-def flip_differs(entry: Entry) -> bool:
-    """Whether the negated prediction's score does not follow from the score itself, as -v, v or 1 - v do."""
-    value, flipped = entry.value, entry.flipped
-    if value is None or flipped is None:
-        return False
-    return min(abs(flipped + value), abs(flipped - value), abs(flipped - (1 - value))) > 1e-9
 
 
 def _figure(value: float | None, digits: int) -> str:
@@ -202,15 +125,15 @@ def _notes(scored: ScoredTable, names: list[str]) -> Iterator[str]:
     if any(score.definition.conditioned for score in scored.defined):
         axes = shortened(scored.hyperparameters)[1]
         yield "set: " + ", ".join(f"{_letter(number)} {axis}" for number, axis in enumerate(axes))
-        flips = any(flip_differs(entry) for score in scored.defined for entry in score.entries)
+        flips = any(entry.flip_differs for score in scored.defined for entry in score.entries)
         yield "set: the hyperparameters that attain the minimum" + (
             "; flip: the score of the negated prediction" if flips else ""
         )
-    if titles := regressed(scored):
+    if titles := scored.regressed:
         yield f"{', '.join(titles)}: by {PLAIN_WORDS}"
     if needed := list(_models_needed(scored)):
         yield f"models needed to separate the best two ({POWER:.0%} power): {'; '.join(needed)}"
-    yield from table_caveats(scored)
+    yield from scored.caveats
     for score in scored.defined:
         if beside := score.definition.beside:
             yield f"{beside.title}: {beside.meaning}"
@@ -225,7 +148,7 @@ def _notes(scored: ScoredTable, names: list[str]) -> Iterator[str]:
 
 
 def _undefined_notes(scored: ScoredTable, names: list[str]) -> Iterator[str]:
-    for reason, titles in undefined_scores(scored).items():
+    for reason, titles in scored.undefined_scores.items():
         yield f"{', '.join(titles)}: undefined: {reason}"
     for score in scored.defined:
         for e in scored.order:
@@ -239,18 +162,3 @@ def _models_needed(scored: ScoredTable) -> Iterator[str]:
         if ranking.best_two:
             needed = f"{ranking.models_needed:,}" if ranking.models_needed else "none, they are equal"
             yield f"{score.definition.title} {needed}"
-
-
-def regressed(scored: ScoredTable) -> list[str]:
-    """The titles of the scores that use a regressor."""
-    return [score.definition.title for score in scored.defined if "regressor" in score.definition.needs]
-
-
-def table_caveats(scored: ScoredTable) -> list[str]:
-    scores = ((name, vars(entry)) for name, score in scored.card.items() for entry in score.entries)
-    return caveats(scored.coverage, scores)
-
-
-def undefined_scores(scored: ScoredTable) -> dict[str, list[str]]:
-    """Why a score is undefined for all predictions -> the titles of such scores."""
-    return by_reason((name, scored.undefined(name)) for name in scored.card)

@@ -1,5 +1,6 @@
 """How boards and scored tables write names and numbers."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from benchmark.records import Record
@@ -16,6 +17,23 @@ def title(score: str) -> str:
 
 def capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def finite(value: float | None) -> float | None:
+    """None for an end of an interval that is infinite, because the score exists in no draw."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def shortened(names: Sequence[str]) -> tuple[str, list[str]]:
+    """The prefix that all names share up to a dot ("measure."), and the rest of each name."""
+    prefixes = {name[: name.rfind(".") + 1] for name in names}
+    prefix = prefixes.pop() if len(prefixes) == 1 < len(names) else ""
+    return printable(prefix), [printable(name.removeprefix(prefix)) or "(empty)" for name in names]
+
+
+def printable(name: str) -> str:
+    """``name`` with a question mark for every character that would control a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
 def number(value: float) -> str:

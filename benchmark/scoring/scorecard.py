@@ -45,6 +45,14 @@ class Entry:
     detail: dict[str, Any]
     undefined: str | None = None
 
+    @property
+    def flip_differs(self) -> bool:
+        """Whether ``flipped`` is another number than -v, v or 1 - v of the value v, from which it would be known."""
+        value, flipped = self.value, self.flipped
+        if value is None or flipped is None:
+            return False
+        return min(abs(flipped + value), abs(flipped - value), abs(flipped - (1 - value))) > 1e-9
+
     def named_detail(self, hyperparameters: Sequence[str]) -> dict[str, Any]:
         """``detail`` with the names of the hyperparameters in place of their columns."""
         named = dict(self.detail)

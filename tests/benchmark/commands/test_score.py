@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -121,3 +122,10 @@ def test_the_competition_table(gengap_tables, capsys, tmp_path):
     assert opposite["tau"]["value"] == -wcv["tau"]["value"]
     assert abs(opposite["pgdl"]["value"] - wcv["pgdl"]["value"]) > 0.01
     assert opposite["pgdl"]["value"] == wcv["pgdl"]["flipped"]
+
+
+def test_the_help_names_every_score(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["score", "--help"])
+    words = re.split(r"[^a-z0-9]+", capsys.readouterr().out)
+    assert set(SCORES) <= set(words)

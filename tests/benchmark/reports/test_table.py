@@ -1,9 +1,6 @@
-import numpy as np
-import pandas as pd
 import pytest
 
 from benchmark.reports.table import score_table
-from benchmark.reports.table_text import format_text, to_json
 from benchmark.scoring import ScoreError
 from benchmark.scoring.bootstrap import bootstrap_tau, interval, resample
 from benchmark.scoring.kendall import kendall_tau
@@ -63,24 +60,6 @@ def test_a_score_that_is_named_twice_is_one(table, write_table):
 
 def test_all_scores_are_all_that_need_no_common_scale(grid, write_table):
     assert "mae" not in score_table(write_table(grid), "gap", ["measure.good"], ["hp.*"], scores="all").card
-
-
-def test_what_forms_no_grid_is_named(table, write_table):
-    table["hp.rate"] = np.random.default_rng(3).random(40)
-    scored = score_table(write_table(table), "gap", ["measure.good"], ["hp.rate", "hp.optimizer"], scores="psi")
-    assert "no two configurations differ in hp.optimizer alone" in to_json(scored)["scores"]["psi"]["undefined"]
-
-
-def test_too_few_configurations_for_any_draw_to_have_a_psi(write_table):
-    """One configuration changed in each of 12 hyperparameters: a draw has a psi where it has all 13."""
-    table = pd.DataFrame(np.vstack([np.zeros(12), np.eye(12)]), columns=[f"hp.{number}" for number in range(12)])
-    table["gap"] = np.arange(13.0)
-    table["mine"], table["other"] = table["gap"], -table["gap"]
-    scored = score_table(write_table(table), "gap", ["mine", "other"], ["hp.*"], scores="psi")
-    psi = to_json(scored)["rows"][1]["scores"]["psi"]
-    assert (psi["value"], psi["low"], psi["ranks"], psi["place"]) == (None, None, None, "unranked")
-    assert psi["undefined"] == "it exists in 0 of 2000 bootstrap draws alone"
-    assert "it exists in 0 of 2000 bootstrap draws alone" in format_text(scored, 110)
 
 
 def test_the_order_is_that_of_the_first_score_with_the_unranked_last(table, write_table):

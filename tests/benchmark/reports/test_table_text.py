@@ -2,7 +2,8 @@ import re
 from dataclasses import replace
 
 from benchmark.reports.table import score_table
-from benchmark.reports.table_text import _letter, format_text, to_json
+from benchmark.reports.table_json import to_json
+from benchmark.reports.table_text import _letter, format_text
 
 
 def test_text(table, write_table):

@@ -1,6 +1,8 @@
+import math
+
 import pytest
 
-from benchmark.reports.words import duration, number, percent, signed
+from benchmark.reports.words import duration, finite, number, percent, shortened, signed, title
 
 
 @pytest.mark.parametrize(
@@ -22,3 +24,18 @@ from benchmark.reports.words import duration, number, percent, signed
 )
 def test_numbers_are_written_for_readers(written, expected):
     assert written == expected
+
+
+def test_names_are_shortened_by_their_common_prefix_and_printable():
+    assert shortened(["measure.a.x", "measure.a.y"]) == ("measure.a.", ["x", "y"])
+    assert shortened(["measure.a", "mine"]) == ("", ["measure.a", "mine"])
+    assert shortened(["measure.a"]) == ("", ["measure.a"])
+    assert shortened(["m.", "m.\x1b"]) == ("m.", ["(empty)", "?"])
+
+
+def test_a_score_of_another_version_is_called_by_its_name():
+    assert (title("mae"), title("a-later-score")) == ("MAE, points", "a-later-score")
+
+
+def test_an_infinite_end_of_an_interval_is_none():
+    assert [finite(value) for value in (0.5, math.inf, -math.inf, None)] == [0.5, None, None, None]

@@ -114,3 +114,18 @@ def test_numbers_too_large_to_be_summed_are_undefined():
     huge = np.linspace(1e306, 1.7e308, 20)[None]
     card = scorecard.scorecard(huge, target, scores=["mae"], draws=20, random_measures=0)
     assert card["mae"].undefined == "the predictions are too large to be squared or summed"
+
+
+@pytest.mark.parametrize(
+    ("value", "flipped", "differs"),
+    [
+        (0.3, -0.3, False),
+        (0.3, 0.3, False),
+        (0.3, 0.7, False),
+        (0.3, 0.31, True),
+        (0.3, None, False),
+        (None, None, False),
+    ],
+)
+def test_a_flip_differs_where_it_does_not_follow_from_the_score(value, flipped, differs):
+    assert scorecard.Entry(value, None, None, flipped, 1.0, {}).flip_differs == differs
