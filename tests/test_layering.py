@@ -154,9 +154,11 @@ def test_tests_mirror_the_packages():
 
 
 def mirrored(test: Path) -> bool:
-    """Whether the module, or the folder of modules, that ``test`` is named after exists."""
-    path = ROOT / test.relative_to(ROOT / "tests").with_name(test.stem.removeprefix("test_"))
-    return path.with_suffix(".py").is_file() or path.is_dir()
+    """Whether a module or folder of the name exists; "test_<module>_<aspect>.py" is a second file of its tests."""
+    folder = ROOT / test.parent.relative_to(ROOT / "tests")
+    words = test.stem.split("_")[1:]
+    names = ["_".join(words[:count]) for count in range(1, len(words) + 1)]
+    return any((folder / name).is_dir() or (folder / f"{name}.py").is_file() for name in names)
 
 
 def test_the_packages_do_not_import_the_tests():

@@ -76,14 +76,25 @@ class Part:
     def bytes(self) -> int:
         return sum(file.bytes for file in self.files.values())
 
-    def file(self, kind: str) -> str | None:
-        """The path of the file of "checkpoints", "weights" or "outputs"; None if the part has none."""
-        return next((name for name in self.files if name.startswith(f"{kind}/")), None)
+    def has(self, kind: str) -> bool:
+        """Whether the part has a file of "checkpoints", "weights" or "outputs"."""
+        return any(name.startswith(f"{kind}/") for name in self.files)
+
+    def file(self, kind: str) -> str:
+        """The path of that file below the zoo's folder.
+
+        Raises:
+            InputError: the part has none.
+        """
+        for name in self.files:
+            if name.startswith(f"{kind}/"):
+                return name
+        raise InputError(f"{self.name} has no {kind}: use only what needs none")
 
     @property
     def weights_hash(self) -> str:
         """sha256 (hex) of the file of weights."""
-        return next(file.sha256 for name, file in self.files.items() if name.startswith("weights/"))
+        return self.files[self.file("weights")].sha256
 
     def to_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **asdict(self), "engines": list(self.engines)}

@@ -31,20 +31,16 @@ def part_faults(root: Path, part: Part) -> Iterator[str]:
 
 
 def _content_faults(root: Path, part: Part) -> Iterator[str]:
-    checkpoints, weights, outputs = (part.file(kind) for kind in ("checkpoints", "weights", "outputs"))
-    if checkpoints is None or weights is None:
-        yield "it has no file of checkpoints, or none of weights"
-        return
-    table = pd.read_parquet(root / checkpoints)
+    table = pd.read_parquet(root / part.file("checkpoints"))
     if missing := [name for name in ("model_id", "status", "architecture") if name not in table]:
         yield f"the table has no column {', '.join(missing)}"
         return
     if len(table) != part.rows or table["model_id"].nunique() != part.runs:
         yield f"the table has {len(table)} rows of {table['model_id'].nunique()} runs, the manifest says otherwise"
         return
-    yield from _weight_faults(root / weights, table)
-    if outputs is not None:
-        with safe_open(root / outputs, framework="pt") as tensors:
+    yield from _weight_faults(root / part.file("weights"), table)
+    if part.has("outputs"):
+        with safe_open(root / part.file("outputs"), framework="pt") as tensors:
             runs = tensors.get_slice("logits").get_shape()[0]
         if runs != part.runs:
             yield f"outputs of {runs} runs, expected {part.runs}"

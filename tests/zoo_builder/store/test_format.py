@@ -30,7 +30,7 @@ def test_a_part_of_an_importer_lacks_what_only_a_build_knows() -> None:
     files = {"weights/part-00000.safetensors": {"sha256": "ab", "bytes": 3}}
     part = Part.from_json({"name": "part-00000", "first_run": 0, "runs": 2, "rows": 2, "files": files})
     assert part.files == {"weights/part-00000.safetensors": File("ab", 3)}
-    assert (part.engines, part.population, part.file("outputs")) == ((), "", None)
+    assert (part.engines, part.population, part.has("outputs")) == ((), "", False)
     assert part.weights_hash == "ab"
 
 

@@ -80,7 +80,7 @@ def test_an_imported_zoo_opens_without_a_recipe(zoo: Zoo, imported: Path) -> Non
         assert torch.equal(ours.parameters["conv1.weight"], theirs.parameters["conv1.weight"])
     assert opened.data().fingerprint == zoo.data().fingerprint
     assert not opened.has_outputs
-    with pytest.raises(InputError, match=r"part-00000 of the zoo .* has no outputs: use only what needs none"):
+    with pytest.raises(InputError, match="part-00000 has no outputs: use only what needs none"):
         opened.outputs(opened.final.index)
     with pytest.raises(InputError, match="the table has no column twin, varied, train_fraction"):
         subset_seeds(opened.final)
