@@ -1,4 +1,4 @@
-"""Runs every bench_*.py beside this file, each in its own process: no one's memory or threads reach another.
+"""Runs every bench_*.py in this folder, each in its own process: memory and threads of one do not affect another.
 
 python tests/performance [PART OF A NAME ...]
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def main(wanted: list[str]) -> int:
-    """Returns how many of the benchmarks failed."""
+    """Returns the number of benchmarks that failed."""
     scripts = sorted(Path(__file__).parent.glob("bench_*.py"))
     if wanted:
         scripts = [script for script in scripts if any(part in script.name for part in wanted)]

@@ -1,7 +1,7 @@
-"""Which engine is faster for which networks: `python tests/performance/bench_engines.py [RECIPE ...]`.
+"""The faster engine for each kind of network: `python tests/performance/bench_engines.py [RECIPE ...]`.
 
-The smallest, the middle and the largest architecture of every recipe, on one thread, native code and torch stacks in
-turn. Where native code were slower, a build had better take torch: `auto` in zoo_builder/engines/choice.py.
+The smallest, the middle and the largest architecture of every recipe, on one thread, with native code and torch stacks
+in turn. If native code were slower, `auto` in zoo_builder/engines/choice.py should choose torch.
 """
 
 import sys
@@ -18,8 +18,8 @@ from zoo_builder.recipes import grid
 from zoo_builder.recipes.recipe import Recipe, builtin_recipes, load_recipe
 
 COPIES, ROUNDS, SECONDS = 4, 3, 0.5
-# A call takes at least so many batches, so that no more than a share of it is spent on getting ready, and no more
-# multiplications than take some seconds.
+# Least and most batches of a call, so that preparation is a small share of it, and its most multiplications, so that it
+# takes a few seconds at most.
 BATCHES, MULTIPLICATIONS = (2, 100), 1e11
 SIZES = {"mnist": 28, "fashion-mnist": 28, "digits": 8}
 
@@ -45,7 +45,7 @@ def main(names: list[str]) -> None:
             batch = min(int(runs["batch_size"].iloc[0]), 128)
             batches = MULTIPLICATIONS / (3 * architecture.multiplications * batch * COPIES)
             data = images_for(architecture, batch * int(np.clip(batches, *BATCHES)))
-            runs = runs.assign(batch_size=batch, learning_rate=1e-6)  # none must diverge
+            runs = runs.assign(batch_size=batch, learning_rate=1e-6)  # so that none diverges
             jobs = [WithEngine(one, [architecture] * COPIES, runs, data) for one in (NativeEngine(), TorchEngine())]
             rates: list[list[float]] = [[], []]
             for job in jobs:

@@ -1,6 +1,6 @@
-"""Does memory grow with the zoo, and how fast is a large one read? `python tests/performance/bench_store.py`.
+"""Memory of builds by size of the zoo, and the speed of reading: `python tests/performance/bench_store.py`.
 
-Zoos of 100, 1,000 and 10,000 networks of 30 parameters are built, each in a process of its own, and the last is read.
+Zoos of 100, 1,000 and 10,000 networks of 30 parameters are built, each in its own process, and the last is read.
 """
 
 import re
@@ -29,19 +29,19 @@ def recipe(models):
 
 
 def peak_memory():
-    """Of this process, in MiB. getrusage would count what the process had been before its exec."""
+    """Peak memory of this process in MiB. getrusage would include the process before its exec."""
     return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
 
 def built(models, folder):
-    """Builds a zoo in a process of its own: (its peak memory [MiB], seconds)."""
+    """Builds a zoo in its own process: (peak memory [MiB], seconds)."""
     command = [sys.executable, __file__, str(models), str(folder)]
     said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return tuple(map(float, said.split()))
 
 
 def median(work, repeats):
-    """Milliseconds."""
+    """The median time of ``work`` in milliseconds."""
     taken = []
     for _ in range(repeats):
         started = time.perf_counter()
@@ -51,7 +51,7 @@ def median(work, repeats):
 
 
 def reading(folder):
-    """{what: milliseconds}; medians, and the first reading of the table, which includes its checksums."""
+    """{what: milliseconds}: medians, and the first reading of the table, which includes its checksums."""
     opened = median(lambda: Zoo.open(folder), 5)
     zoo = Zoo.open(folder)
     table = median(lambda: zoo.table, 1)

@@ -1,11 +1,11 @@
-"""How fast networks are trained, one machine against itself: `python tests/performance/bench_training.py [ROUNDS]`.
+"""The speed of training on this machine: `python tests/performance/bench_training.py [ROUNDS]`.
 
-Every contestant uses both cores and trains the same runs on the same images; rounds are interleaved. The naive loop is
-what one writes without a zoo builder, arranged as well as we can: images scaled beforehand and kept in memory,
-channels-last, torch's fused optimizers, no data loader; its two arrangements are both shown, ratios are to the better.
+Every contestant uses both cores and trains the same runs on the same images, in interleaved rounds. The naive loop is a
+well-tuned one without a zoo builder: images scaled beforehand and kept in memory, channels-last, torch's fused
+optimizers, no data loader. It runs in two arrangements; ratios are to the better one.
 
-The arithmetic peak is that of a loop over registers alone (peak.cpp), measured between the others: no matrix product
-and no engine that computes in float32 can be faster, and torch's own matrix product stands beside it.
+The arithmetic peak is that of a loop over registers (peak.cpp), measured between the others: nothing in float32 can be
+faster. torch's own matrix product is shown for comparison.
 """
 
 import ctypes
