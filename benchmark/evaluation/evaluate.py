@@ -67,10 +67,10 @@ def _answers(
 ) -> Iterator[list[Answer]]:
     """The answers of all methods as they come, those of one source at a time."""
     zoo = models.zoo
-    stored = _stored(zoo, methods, models)
-    known = [answer.method for answer in stored]
+    stored = _stored(methods, models)
     controls = [method for method in methods if reads_targets(method, models.task)]
-    jobs = _jobs([method for method in methods if method not in (*known, *controls)])
+    answered = {answer.method for answer in stored} | set(controls)
+    jobs = _jobs([method for method in methods if method not in answered])
     with tempfile.TemporaryDirectory(prefix="gengap-") as folder:
         views = {job: Path(folder) / f"{job.access}-{'zoo' if job.trusted else 'copy'}" for job in jobs}
         for job, view in views.items():
@@ -82,19 +82,19 @@ def _answers(
         for method in controls:
             yield [answer_of_control(method, models)]
         with ThreadPoolExecutor(workers) as pool:
-            # The zoo holds the accuracies, and the records hold the targets.
+            # Both hold the targets.
             closed = [zoo.root, results]
             futures = [pool.submit(answers_of, job, view, models, closed, timeout) for job, view in views.items()]
             for future in as_completed(futures):
                 yield future.result()
 
 
-def _stored(zoo: Zoo, methods: Sequence[Method], models: ScoredModels) -> list[Answer]:
+def _stored(methods: Sequence[Method], models: ScoredModels) -> list[Answer]:
     """The answers of those measures whose values for all test models are stored beside the zoo."""
     measures = [method for method in methods if method.kind is MEASURE and method.builtin]
     if not measures:
         return []
-    table = measuring.read(zoo)
+    table = measuring.read(models.zoo)
     model_ids = models.rows["model_id"]
     answers = []
     for method in measures:

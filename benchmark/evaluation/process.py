@@ -74,10 +74,10 @@ def answers_of(job: Job, view: Path, models: ScoredModels, closed: Sequence[Path
         return answers
 
 
-def describe_all(references: Sequence[str]) -> dict[str, Method | InputError]:
+def describe_in_process(references: Sequence[str]) -> dict[str, Method | InputError]:
     """Loads users' methods of one file in a separate process; an error stands for what cannot be loaded."""
     with tempfile.TemporaryDirectory(prefix="gengap-") as folder:
-        content = {"action": "describe", "references": list(references), "trusted": False, "closed": [], "seed": SEED}
+        content = {"action": "describe", "references": list(references), "trusted": False, "closed": []}
         result = _work(Path(folder), content, DESCRIBE_SECONDS)
     if result["status"] == "ok":
         outcomes = dict(zip(references, result["methods"], strict=True))

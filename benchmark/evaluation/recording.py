@@ -4,6 +4,7 @@ import platform
 import subprocess
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
@@ -128,6 +129,7 @@ def _environment(zoo: Zoo) -> dict:
     }
 
 
+@cache
 def _commit() -> str | None:
     """The commit of a gengap that runs from a clone, with "-dirty" behind it where files differ from the commit."""
     here = Path(__file__).resolve().parents[2]

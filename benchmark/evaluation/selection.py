@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from baselines.access import ACCESS
 from benchmark.evaluation import measuring
 from benchmark.evaluation.methods import Method, builtin_methods, unknown
-from benchmark.evaluation.process import describe_all
+from benchmark.evaluation.process import describe_in_process
 from benchmark.tasks import Task
 from zoo_builder.errors import InputError
 
@@ -57,9 +57,7 @@ def find_methods(
             if problem := refusal(task, method):
                 raise WrongTask(method.name, f"{method.name} does not fit {task.name}: {problem}")
             if (other := chosen.setdefault(method.name, method)) is not method:
-                raise InputError(
-                    f"{reference} is called {method.name!r} like {other.reference}: give it another `name`"
-                )
+                raise _same_name(method, other.reference)
         except InputError as error:
             refused(error)
     return list(chosen.values())
@@ -92,5 +90,8 @@ def _described(references: Iterable[str], workers: int) -> dict[str, Method | In
     by_file: dict[str, list[str]] = {}
     for reference in references:
         by_file.setdefault(reference.rpartition(":")[0], []).append(reference)
+    found: dict[str, Method | InputError] = {}
     with ThreadPoolExecutor(workers) as pool:
-        return {name: method for found in pool.map(describe_all, by_file.values()) for name, method in found.items()}
+        for of_file in pool.map(describe_in_process, by_file.values()):
+            found |= of_file
+    return found

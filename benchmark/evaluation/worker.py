@@ -25,7 +25,7 @@ def main(folder: Path) -> None:
         # Before numpy or torch start threads: a process with several threads cannot change its namespaces.
         restrict(job["closed"])
     try:
-        methods = describe_all(job["references"]) if job["action"] == "describe" else run(job, folder)
+        methods = describe_methods(job["references"]) if job["action"] == "describe" else run(job, folder)
         result = {"status": "ok", "methods": methods}
     except Exception as error:  # noqa: BLE001 - a method may raise anything, and its record says what
         result = failure(error)
@@ -40,7 +40,7 @@ def failure(error: Exception) -> dict[str, Any]:
     return {"status": "failed", "reason": f"{type(error).__name__}: {error}", "log": traceback.format_exc()}
 
 
-def describe_all(references: list[str]) -> list[dict]:
+def describe_methods(references: list[str]) -> list[dict]:
     """The description of every method, or why it cannot be loaded."""
     from benchmark.evaluation.methods import describe, load_object
 

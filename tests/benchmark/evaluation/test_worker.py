@@ -9,7 +9,7 @@ import pytest
 
 from baselines.access import View
 from baselines.methods import NotApplicable, Prediction
-from benchmark.evaluation.worker import checked, describe_all, failure, run_one
+from benchmark.evaluation.worker import checked, describe_methods, failure, run_one
 from zoo_builder.errors import InputError
 
 NAN = float("nan")
@@ -85,7 +85,7 @@ def test_a_failure_has_a_log_unless_the_message_says_it_all() -> None:
 
 def test_each_method_of_a_file_is_described_or_its_error_told(tmp_path, write_method) -> None:
     file = write_method(tmp_path, "class Good(Base): pass\nclass Bad(Base): access = 'wieghts'\ndef own(context): 'w'")
-    good, bad, missing, own = describe_all([f"{file}:{name}" for name in ("Good", "Bad", "Godo", "own")])
+    good, bad, missing, own = describe_methods([f"{file}:{name}" for name in ("Good", "Bad", "Godo", "own")])
     assert (good["method"]["name"], good["method"]["kind"], good["method"]["control"]) == ("mine", "predictor", False)
     assert "did you mean 'weights'?" in bad["reason"]
     assert "has no 'Godo' (did you mean 'Good'?)" in missing["reason"]
