@@ -8,6 +8,7 @@ header.
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -18,6 +19,54 @@ from zoo_builder.errors import InputError, nearest
 
 # Errors and their squares are finite up to here.
 LARGEST = 1e150
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """The columns of a table that are scored.
+
+    Attributes:
+        target: float64 [n].
+        prediction_names, predictions: E names and float64 [E, n], NaN where a prediction is undefined.
+        hyperparameter_names, hyperparameters: K names and plain values [n, K], None where they are empty; no array
+            without names.
+        configurations: number of distinct rows of ``hyperparameters``; without them, of models.
+    """
+
+    target: np.ndarray
+    prediction_names: tuple[str, ...]
+    predictions: np.ndarray
+    hyperparameter_names: tuple[str, ...]
+    hyperparameters: np.ndarray | None
+    configurations: int
+
+
+def read_columns(
+    path: Path, target: str, predictions: Sequence[str], hyperparameters: Sequence[str] = (), seed: str | None = None
+) -> Columns:
+    """Reads columns of the table at ``path``, which are named as in ``table.score_table``.
+
+    Raises:
+        InputError: an unreadable file, a column that does not exist, a value that is not a number, a target that is
+            empty, or a run that is given twice.
+    """
+    if seed is not None and not hyperparameters:
+        raise InputError("seed tells the runs of one configuration apart; name its hyperparameters, too")
+    table = read_table(path)
+    for column in [target] if seed is None else [target, seed]:
+        require_column(column, table, path)
+    names = columns_of(predictions, table, path, leave_out={target})
+    axes = columns_of(hyperparameters, table, path, leave_out={target, seed})
+    truth = numbers_of(table, target, path)
+    if np.isnan(truth).any():
+        row = np.flatnonzero(np.isnan(truth))[0] + 1
+        raise InputError(f"{path}: {target} is empty in row {row}; leave out the models whose target is not known")
+    values = np.stack([numbers_of(table, name, path) for name in names])
+    settings = hyperparameters_of(table, axes, path) if axes else None
+    if axes:
+        refuse_repeated_runs(table, axes, [seed] if seed else [target, *names], path)
+    configurations = len(table[axes].drop_duplicates()) if axes else len(table)
+    return Columns(truth, tuple(names), values, tuple(axes), settings, configurations)
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -8,14 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from baselines.predictors.boosting import boosted_regression
-from benchmark.reports.columns import (
-    columns_of,
-    hyperparameters_of,
-    numbers_of,
-    read_table,
-    refuse_repeated_runs,
-    require_column,
-)
+from benchmark.reports.columns import Columns, read_columns
 from benchmark.reports.words import by_reason, caveats
 from benchmark.scoring.comparison import MINIMUM_COVERAGE
 from benchmark.scoring.floors import RANDOM_MEASURES
@@ -131,34 +124,20 @@ def score_table(
     names = _scores(scores)
     if test_examples is not None and test_examples < 1:
         raise InputError(f"test_examples is {test_examples}, expected a whole number of at least 1")
-    if seed is not None and not hyperparameters:
-        raise InputError("seed tells the runs of one configuration apart; name its hyperparameters, too")
-    table = read_table(path)
-    for column in [target] if seed is None else [target, seed]:
-        require_column(column, table, path)
-    columns = columns_of(predictions, table, path, leave_out={target})
-    axes = columns_of(hyperparameters, table, path, leave_out={target, seed})
-    truth = numbers_of(table, target, path)
-    if np.isnan(truth).any():
-        row = np.flatnonzero(np.isnan(truth))[0] + 1
-        raise InputError(f"{path}: {target} is empty in row {row}; leave out the models whose target is not known")
-    values = np.stack([numbers_of(table, column, path) for column in columns])
-    settings = hyperparameters_of(table, axes, path) if axes else None
-    if axes:
-        refuse_repeated_runs(table, axes, [seed] if seed else [target, *columns], path)
-    card, rankings = _scored(names, values, truth, settings, test_examples)
+    columns = read_columns(path, target, predictions, hyperparameters, seed)
+    card, rankings = _scored(names, columns, test_examples)
     return ScoredTable(
         path=path,
         target=target,
-        models=len(table),
-        configurations=len(table[axes].drop_duplicates()) if axes else len(table),
-        tie_fraction=tie_fraction(truth),
-        tie_ceiling=tie_ceiling(truth),
-        predictions=tuple(columns),
-        hyperparameters=tuple(axes),
+        models=len(columns.target),
+        configurations=columns.configurations,
+        tie_fraction=tie_fraction(columns.target),
+        tie_ceiling=tie_ceiling(columns.target),
+        predictions=columns.prediction_names,
+        hyperparameters=columns.hyperparameter_names,
         test_examples=test_examples,
-        coverage=tuple((~np.isnan(values)).mean(axis=1).tolist()),
-        constant=tuple(e for e, prediction in enumerate(values) if len(set(prediction[~np.isnan(prediction)])) == 1),
+        coverage=tuple((~np.isnan(columns.predictions)).mean(axis=1).tolist()),
+        constant=tuple(e for e, values in enumerate(columns.predictions) if len(set(values[~np.isnan(values)])) == 1),
         card=card,
         rankings=rankings,
         order=_order(card[names[0]], rankings[names[0]]),
@@ -179,13 +158,9 @@ def _scores(given: str) -> list[str]:
 
 
 def _scored(
-    names: list[str],
-    predictions: np.ndarray,
-    target: np.ndarray,
-    hyperparameters: np.ndarray | None,
-    test_examples: int | None,
+    names: list[str], columns: Columns, test_examples: int | None
 ) -> tuple[dict[str, Score], dict[str, Ranking]]:
-    """Scores of predictions [E, n] and the rankings by each of them."""
+    """The scores of the predictions and the rankings by each score, with a progress bar on a terminal."""
     with tqdm(total=0, unit=" predictions", dynamic_ncols=True, leave=False, disable=None) as bar:
 
         def progress(name: str, done: int) -> None:
@@ -196,8 +171,8 @@ def _scored(
             bar.total += len(names) * len(predictions)
             return scorecard(
                 predictions,
-                target,
-                hyperparameters,
+                columns.target,
+                columns.hyperparameters,
                 test_examples=test_examples,
                 regressor=boosted_regression,
                 scores=names,
@@ -205,14 +180,14 @@ def _scored(
                 random_measures=floors,
             )
 
-        card = scorer(predictions, names, floors=RANDOM_MEASURES)
+        card = scorer(columns.predictions, names, floors=RANDOM_MEASURES)
         rankings = {}
         for name, score in card.items():
 
             def rescore(predictions: np.ndarray, name: str = name) -> Score:
                 return scorer(predictions, [name], floors=0)[name]
 
-            paired = PairedScores(predictions, score, rescore)
+            paired = PairedScores(columns.predictions, score, rescore)
             eligible = [e for e, entry in enumerate(score.entries) if entry.coverage >= MINIMUM_COVERAGE]
             rankings[name] = rank(paired, [entry.value for entry in score.entries], eligible)
     return card, rankings
