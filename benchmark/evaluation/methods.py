@@ -52,6 +52,7 @@ class Method:
 
 def builtin_methods() -> dict[str, Method]:
     """Every built-in method by name."""
+    # Their "target" is no access level: they read the answers.
     oracles = {
         name: Method(name, name, ORACLE, "target", "control", oracle.formula, control=True)
         for name, oracle in ORACLES.items()
