@@ -26,7 +26,7 @@ from zoo_builder.training.settings import STATISTICS
 
 MEASURES = measures()
 ALL = {measure.name: measure for measure in MEASURES}
-NIN = nin((1, 6, 6), 3, width=4, depth=2)
+NIN = nin((1, 6, 6), 3, width=4, depth=1)
 RESNET = resnet((1, 8, 8), 3, width=2, depth=8)
 UNFOLDABLE = Architecture((1, 6, 6), (Conv(4), Activation("relu"), Norm(), Conv(3, kernel=1), GlobalAveragePool()))
 PARK = [
@@ -354,7 +354,7 @@ def test_measures_of_a_zoo_with_and_without_norms(zoo: Zoo) -> None:
 
 @pytest.mark.parametrize("architecture", [NIN, RESNET], ids=["nin", "resnet"])
 def test_measures_are_those_of_the_network_with_its_norms_folded(architecture, draw_stack, make_view) -> None:
-    stack, start = draw_stack(architecture, 3), draw_stack(architecture, 3, seed=5)
+    stack, start = draw_stack(architecture, 2), draw_stack(architecture, 2, seed=5)
     labels = torch.arange(40) % 3
     normed = compute(make_view([stack], labels=labels, initial=[start]), MEASURES)
     plain = compute(make_view([without_norms(stack)], labels=labels, initial=[without_norms(start)]), MEASURES)
