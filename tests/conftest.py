@@ -1,13 +1,13 @@
-"""What all tests share: one thread, reproducible draws in CI, checked tensor axes, and the folders of real data."""
+"""Settings of all tests: one thread, reproducible draws in CI, checked tensor axes, and the folders of real data."""
 
 import os
 import signal
 from pathlib import Path
 from unittest import mock
 
-os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start; in this one torch is told below
+os.environ["OMP_NUM_THREADS"] = "1"  # for child processes; see torch.set_num_threads below
 
-import beartype  # noqa: F401, imported here so that the TYPE_CHECKING below reaches the two modules alone
+import beartype  # noqa: F401, imported here so that the TYPE_CHECKING below affects only the stack module
 import pytest
 import torch
 from hypothesis import settings
@@ -16,17 +16,17 @@ from jaxtyping import install_import_hook
 import zoo_builder.networks.architecture
 import zoo_builder.networks.dropout
 
-# A shell that starts tests in the background lets their processes ignore Ctrl-C, which some tests send.
+# Processes of a background shell ignore Ctrl-C, which some tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 torch.set_num_threads(1)
 
-# A first example may compile or load something, so times say nothing. Failures outside CI are kept in .hypothesis/.
+# No deadline: a first example may compile or load something. Failures outside CI are kept in .hypothesis/.
 settings.register_profile("gengap", deadline=None, derandomize=os.environ.get("CI") == "true")
 settings.load_profile("gengap")
 
-# jaxtyping is no dependency of the package, so the stacked functions name their axes in annotations that only a type
-# checker imports. Here they are imported for real and every call is checked against them.
+# jaxtyping is not a dependency of the package, so only type checkers import the annotations of the stacked axes. Here
+# they are imported at runtime, and every call is checked against them.
 with mock.patch("typing.TYPE_CHECKING", True), install_import_hook("zoo_builder.networks.stack", "beartype.beartype"):
     import zoo_builder.networks.stack  # noqa: F401
 

@@ -8,7 +8,7 @@ Word = TypeVar("Word")
 
 
 class InputError(ValueError):
-    """Bad input. The message says what was given, what was expected, and what to do."""
+    """Bad input. The message has what was given, what was expected, and what to do."""
 
 
 def nearest(given: str, allowed: Iterable[str]) -> str:

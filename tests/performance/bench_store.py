@@ -36,8 +36,8 @@ def peak_memory():
 def built(models, folder):
     """Builds a zoo in its own process: (peak memory [MiB], seconds)."""
     command = [sys.executable, __file__, str(models), str(folder)]
-    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return tuple(map(float, said.split()))
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return tuple(map(float, printed.split()))
 
 
 def median(work, repeats):

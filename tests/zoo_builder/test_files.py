@@ -11,7 +11,7 @@ def test_numbers_that_json_has_not_are_refused_with_the_name_of_the_file(tmp_pat
     path = tmp_path / "record.json"
     path.write_text("as it was")
     with pytest.raises(
-        ValueError, match=r"record.json cannot be written: .* not JSON compliant.*; write null, or leave"
+        ValueError, match=r"record.json cannot be written: .* not JSON compliant.*; write null, or omit it"
     ):
         write_json(path, {"value": value})
     assert path.read_text() == "as it was"

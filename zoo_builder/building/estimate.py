@@ -37,7 +37,7 @@ class Estimate:
     Attributes:
         axes: every hyperparameter that varies, with its values or its distribution.
         workers: for which ``needs.seconds`` is estimated.
-        needs: what follows from the data; None if the data is not available, and ``reason`` says why.
+        needs: what follows from the data; None if the data is not available, for the ``reason`` given.
     """
 
     recipe: str

@@ -25,7 +25,7 @@ def needed(population: Population, part: pd.DataFrame, device: torch.device) -> 
         architecture = population.architectures[key]
         weights += architecture.size
         if device.type == "cpu":
-            # Only norms need a whole batch at once.
+            # Only norms need a whole batch.
             activations = max(activations, (batch if architecture.buffers else 1) * architecture.units)
     return _BYTES * (_COPIES * len(population.recipe.checkpoints) * weights + activations)
 

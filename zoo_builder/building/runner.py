@@ -1,6 +1,6 @@
 """Runs independent jobs: in this process, in worker processes that share their data, or as tasks of a Ray cluster.
 
-A job's result depends on the job alone, so neither the worker nor the order matters. Each worker uses one thread: on
+A job's result depends only on the job, so neither the worker nor the order matters. Each worker uses one thread: on
 small networks torch's own threads cost more time than they save.
 """
 

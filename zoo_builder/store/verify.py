@@ -36,7 +36,7 @@ def _content_faults(root: Path, part: Part) -> Iterator[str]:
         yield f"the table has no column {', '.join(missing)}"
         return
     if len(table) != part.rows or table["model_id"].nunique() != part.runs:
-        yield f"the table has {len(table)} rows of {table['model_id'].nunique()} runs, the manifest says otherwise"
+        yield f"the table has {len(table)} rows of {table['model_id'].nunique()} runs, unlike the manifest"
         return
     yield from _weight_faults(root / part.file("weights"), table)
     if part.has("outputs"):

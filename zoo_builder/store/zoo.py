@@ -68,7 +68,7 @@ class Zoo:
             for name, file in part.files.items():
                 zoo._refuse_unless((zoo.root / name).is_file(), name, "is missing")
                 size = (zoo.root / name).stat().st_size
-                zoo._refuse_unless(size == file.bytes, name, f"has {size} bytes, the manifest says {file.bytes}")
+                zoo._refuse_unless(size == file.bytes, name, f"has {size} bytes, the manifest {file.bytes}")
         return zoo
 
     @classmethod

@@ -35,7 +35,7 @@ def test_faults_that_checksums_cannot_find(zoo: Zoo, copied) -> None:
     assert all("its weights have test accuracy" in line and "the table has 0.5000" in line for line in found())
     assert len(found()) == 4
     table.iloc[:-1].to_parquet(copied / table_name, index=False)
-    assert found() == ["part-00000: the table has 7 rows of 4 runs, the manifest says otherwise"]
+    assert found() == ["part-00000: the table has 7 rows of 4 runs, unlike the manifest"]
 
 
 def test_models_in_two_parts_are_found(copied) -> None:

@@ -1,4 +1,4 @@
-"""Which engine is chosen, and what is said of it."""
+"""The choice of an engine, and the notes on it."""
 
 import pytest
 

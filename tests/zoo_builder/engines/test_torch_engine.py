@@ -54,7 +54,7 @@ def test_gradients_equal_autograd_on_single_modules(
     """With dropout, the module sees the same masks as factors on its hidden units."""
     engine = TorchEngine(dtype=torch.float64)
     runs = Runs.of(architecture, table(dropout=dropout), 100, torch.float64)
-    models, batch = len(runs), 90  # more than the engine computes at once
+    models, batch = len(runs), 90  # more than a chunk
     flat = torch.cat([v.flatten(1) for v in random_parameters(architecture, models).values()], dim=1)
     stream = torch.Generator().manual_seed(4)
     images = torch.randint(256, (200, 1, 8, 8), generator=stream).to(torch.uint8)
@@ -80,7 +80,7 @@ def test_gradients_equal_autograd_on_single_modules(
 
 @pytest.mark.parametrize("architecture", NORMED.values(), ids=NORMED)
 def test_gradients_through_norms_are_those_of_the_whole_batch(architecture: Architecture, relative) -> None:
-    models, batch = 3, 90  # more than the engine computes at once where examples are independent
+    models, batch = 3, 90  # more than a chunk of independent examples
     flat = torch.cat([v.flatten(1) for v in random_parameters(architecture, models).values()], dim=1)
     stream = torch.Generator().manual_seed(4)
     images = torch.randint(256, (200, 1, 8, 8), generator=stream).to(torch.uint8)

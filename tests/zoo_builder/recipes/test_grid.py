@@ -108,7 +108,7 @@ def test_every_row_is_complete():
     assert table["batch_size"].dtype == table["seed"].dtype == np.int64
 
 
-LAWS = {
+SAMPLED_DISTRIBUTIONS = {
     "learning_rate": stats.loguniform(5e-4, 5e-2),
     "l2": stats.loguniform(1e-8, 1e-2),
     "initialization_std": stats.loguniform(1e-3, 0.5),
@@ -116,25 +116,25 @@ LAWS = {
 }
 
 
-def test_sampled_axes_follow_their_laws_independently():
+def test_sampled_axes_follow_their_distributions_independently():
     table = runs(load_recipe("cifar10-gs"))
-    for name, law in LAWS.items():
-        assert stats.kstest(table[name], law.cdf).pvalue > 1e-3
+    for name, distribution in SAMPLED_DISTRIBUTIONS.items():
+        assert stats.kstest(table[name], distribution.cdf).pvalue > 1e-3
     for name in ("optimizer", "initialization", "train_fraction", "activation"):
         assert stats.chisquare(table[name].value_counts()).pvalue > 1e-3
-    ranks = stats.spearmanr(table[[*LAWS]]).statistic - np.eye(len(LAWS))
+    ranks = stats.spearmanr(table[[*SAMPLED_DISTRIBUTIONS]]).statistic - np.eye(len(SAMPLED_DISTRIBUTIONS))
     assert np.abs(ranks).max() < 4 / np.sqrt(len(table))
 
 
 def test_quantiles_are_the_inverse_distribution_functions():
     probability = np.linspace(0, 1, 1000, endpoint=False)
     for low, high in ((5e-4, 5e-2), (1e-8, 1e-2), (0.3, 0.30000001)):
-        for name, law in (
+        for name, distribution in (
             ("log_uniform", stats.loguniform),
             ("uniform", lambda low, high: stats.uniform(low, high - low)),
         ):
             value = quantile(Sampled(name, (low, high)), probability)
-            np.testing.assert_allclose(value, law(low, high).ppf(probability), rtol=1e-13)
+            np.testing.assert_allclose(value, distribution(low, high).ppf(probability), rtol=1e-13)
             assert value[0] == low
             assert (value < high).all()
     largest = np.array([0.0, 0.5, np.nextafter(1, 0)])

@@ -43,9 +43,9 @@ constexpr int padded(int channels) { return round_up(channels, LANES); }
 // compile-time constant.
 template <int TOTAL, int MOST, class Body>
 static ALWAYS_INLINE void in_chunks(Body body) {
-    constexpr int PIECES = (TOTAL + MOST - 1) / MOST, SIZE = TOTAL / PIECES, LARGER = TOTAL % PIECES;
+    constexpr int CHUNKS = (TOTAL + MOST - 1) / MOST, SIZE = TOTAL / CHUNKS, LARGER = TOTAL % CHUNKS;
     for (int i = 0; i < LARGER; i++) body(std::integral_constant<int, SIZE + 1>{}, i * (SIZE + 1));
-    for (int i = LARGER; i < PIECES; i++) body(std::integral_constant<int, SIZE>{}, i * SIZE + LARGER);
+    for (int i = LARGER; i < CHUNKS; i++) body(std::integral_constant<int, SIZE>{}, i * SIZE + LARGER);
 }
 
 // The largest divisor of n that is at most ``most``, or 1.

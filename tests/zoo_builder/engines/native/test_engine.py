@@ -151,7 +151,7 @@ def test_an_epoch_is_that_of_the_reference_engine(digits: Dataset, norm: bool) -
 
     assert torch.equal(flat(native)[::2], flat(single)[::2])  # epoch 0
     off = [(flat(trained) - flat(truth)).norm(dim=1)[1::2] for trained in (native, single)]
-    # Roundings grow along an epoch, most of all with RMSprop: torch in float32 says by how much.
+    # Rounding errors grow along an epoch, most of all with RMSprop; torch in float32 shows by how much.
     assert (off[0] <= 4 * off[1].clamp(min=1e-5)).all(), off
     pd.testing.assert_frame_equal(native.table, truth.table, rtol=1e-2, check_exact=False)
 
