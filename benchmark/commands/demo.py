@@ -18,7 +18,10 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from benchmark.reports.report import markdown, write_html
+    from benchmark.records import read_records
+    from benchmark.reports.board_markdown import render_markdown
+    from benchmark.reports.boards import populations
+    from benchmark.reports.report import write_html
     from zoo_builder import files
     from zoo_builder.building.build import build
     from zoo_builder.building.runner import Local
@@ -35,9 +38,10 @@ def _run(options: argparse.Namespace) -> int:
     # One process at a time: each imports torch, and the demo promises to stay under 2 GiB.
     records, _ = run_methods(zoo, "all", ["all"], results=results, workers=1, timeout=600)
     note("3/3 writing the leaderboard and the report")
-    text = markdown(results)
+    found = populations(read_records(results))
+    text = render_markdown(found)
     files.write_atomically(options.out / "LEADERBOARD.md", lambda path: path.write_text(text, encoding="utf-8"))
-    write_html(results, report, [zoo])
+    write_html(found, report, [zoo])
     seconds = time.perf_counter() - started
     closing = (
         f"{text}\nThe report is {report.resolve()}: open it in a browser.\n"

@@ -28,7 +28,10 @@ def add(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from benchmark.records import read_records
-    from benchmark.reports.report import markdown, write_html
+    from benchmark.reports.across import render_across
+    from benchmark.reports.board_markdown import render_markdown
+    from benchmark.reports.boards import populations
+    from benchmark.reports.report import write_html
     from zoo_builder import files
     from zoo_builder.store.zoo import Zoo
 
@@ -36,7 +39,9 @@ def _run(options: argparse.Namespace) -> int:
         raise InputError(f"there is no results folder {options.results}: make one with `gengap run TASK --zoo DIR`")
     if options.across and (options.html or options.json):
         raise InputError("--across makes a table in Markdown: omit --html and --json")
-    text = markdown(options.results, options.across)
+    records = read_records(options.results)
+    found = [] if options.across else populations(records)
+    text = render_across(records, options.across) if options.across else render_markdown(found)
     if options.check:
         current = options.check.read_text(encoding="utf-8") if options.check.is_file() else None
         if current != text:
@@ -45,13 +50,13 @@ def _run(options: argparse.Namespace) -> int:
             note(f"{options.check} does not match the records: run `{again}`")
             return 1
     if options.html:
-        write_html(options.results, options.html, [Zoo.open(path) for path in options.zoo])
+        write_html(found, options.html, [Zoo.open(path) for path in options.zoo])
         note(f"wrote {options.html}")
     if options.markdown:
         files.write_atomically(options.markdown, lambda path: path.write_text(text, encoding="utf-8"))
         note(f"wrote {options.markdown}")
     if options.json:
-        print(json.dumps([record.to_json() for record in read_records(options.results)], indent=2))
+        print(json.dumps([record.to_json() for record in records], indent=2))
     elif not (options.html or options.markdown or options.check):
         print(text, end="")
     return 0

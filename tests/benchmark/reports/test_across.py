@@ -32,3 +32,9 @@ def test_one_task_across_zoos_stands_in_one_table(blank, small, tmp_path):
     ]
     with pytest.raises(InputError, match=r"there are no scores on a task 'nothing'.*: the records are of"):
         render_across(found, "nothing")
+
+
+def test_records_without_a_flip_are_judged_by_the_score_alone(records):
+    table = render_across(records, "test-accuracy")
+    assert table.startswith("# Test-accuracy on all zoos")
+    assert "| random | (" in table

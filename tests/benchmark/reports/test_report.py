@@ -1,11 +1,11 @@
-from benchmark.reports.report import markdown, summary, write_html
+from benchmark.reports.report import summary, write_html
 
 
-def test_the_page_shows_the_zoos_it_is_given(results, small_zoo, tmp_path):
-    write_html(results, tmp_path / "page.html", [small_zoo])
+def test_the_page_shows_the_zoos_of_its_boards(found, small_zoo, tmp_path):
+    write_html(found, tmp_path / "page.html", [small_zoo])
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "cifar10-gs" in page
-    assert 'data-plot="accuracy"' not in page  # no record is of this zoo
+    assert 'data-plot="accuracy"' not in page  # no board is of this zoo
 
 
 def test_a_summary_is_of_the_runs_of_a_zoo(small_zoo):
@@ -15,8 +15,3 @@ def test_a_summary_is_of_the_runs_of_a_zoo(small_zoo):
     assert "64 runs" in found.description
     assert len(found.table) == 64
     assert set(found.axes) == {"learning_rate", "l2", "dropout", "train_fraction", "activation"}
-
-
-def test_one_task_of_all_zoos_or_the_whole_leaderboard(results):
-    assert markdown(results).startswith("# Leaderboard")
-    assert markdown(results, "test-accuracy").startswith("# Test-accuracy on all zoos")
