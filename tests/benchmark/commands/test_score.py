@@ -13,21 +13,16 @@ from benchmark.commands import main as cli
 from benchmark.scoring.scores import SCORES
 
 
-def command(capsys, *words):
-    """What `gengap score` prints, as JSON where that was asked for."""
-    assert cli.main(["score", *map(str, words)]) == 0
-    out = capsys.readouterr().out
-    return json.loads(out) if "--json" in words else out
+@pytest.fixture
+def score(gengap):
+    """Runs `gengap score` and returns its output, parsed if it is JSON."""
 
+    def run(*words):
+        code, out, err = gengap("score", *words)
+        assert (code, err) == (0, "")
+        return json.loads(out) if "--json" in words else out
 
-def refused(capsys, *words):
-    """Its one line of complaint."""
-    assert cli.main(["score", *map(str, words)]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("gengap: error: ")
-    assert err.count("\n") == 1
-    return err
+    return run
 
 
 def test_a_terminal_sees_progress_and_nobody_else(table, write_table, capsys, monkeypatch):
@@ -49,19 +44,19 @@ def test_a_terminal_sees_progress_and_nobody_else(table, write_table, capsys, mo
     assert said.endswith("\r"), "the bar is gone before the scores are printed"
 
 
-def test_all_scores(grid, write_table, capsys):
+def test_all_scores(grid, write_table, score):
     options = ["--target", "gap", "--prediction", "measure.*", "--hyperparameters", "hp.*", "--seed", "seed"]
     path = write_table(grid)
-    report = command(capsys, path, *options, "--scores", ",".join(SCORES), "--test-examples", 10_000, "--json")
+    report = score(path, *options, "--scores", ",".join(SCORES), "--test-examples", 10_000, "--json")
     assert (report["configurations"], report["test_examples"], report["regressor"]) == (12, 10_000, PLAIN_WORDS)
     assert list(report["scores"]) == list(SCORES)
-    for name, score in report["scores"].items():
-        assert score["undefined"] is None
-        assert score["lower_is_better"] == (name in ("robust", "mae"))
-        assert set(score["noise_floor"]) == {"median", "p95"}
+    for name, found in report["scores"].items():
+        assert found["undefined"] is None
+        assert found["lower_is_better"] == (name in ("robust", "mae"))
+        assert set(found["noise_floor"]) == {"median", "p95"}
         if name != "partial":  # there is hardly a gap beyond the hyperparameters
-            assert score["best_two"] == ["measure.good", "measure.poor"]
-            assert score["models_needed"] > 1
+            assert found["best_two"] == ["measure.good", "measure.poor"]
+            assert found["models_needed"] > 1
     good = report["rows"][0]["scores"]
     assert good["tau"]["place"] == "best"
     assert report["rows"][1]["scores"]["robust"]["place"] == "behind"
@@ -73,12 +68,12 @@ def test_all_scores(grid, write_table, capsys):
 
 
 @pytest.mark.parametrize("scores", ["tau,psi,k,pgdl", "psi,k,tau"])
-def test_constant_hyperparameters_leave_psi_and_k_undefined_and_tau_as_it_is(table, write_table, scores, capsys):
+def test_constant_hyperparameters_leave_psi_and_k_undefined_and_tau_as_it_is(table, write_table, scores, score):
     path = write_table(table.assign(**{"hp.width": 1, "hp.optimizer": "SGD"}))
     options = [path, "--target", "gap", "--prediction", "measure.*", "--scores", scores]
-    text = command(capsys, *options, "--hyperparameters", "hp.*")
+    text = score(*options, "--hyperparameters", "hp.*")
     assert text.count("undefined: no grid; all hyperparameters have one value") == 1
-    with_none, without = (command(capsys, *options, *given, "--json") for given in (["--hyperparameters", "hp.*"], []))
+    with_none, without = (score(*options, *given, "--json") for given in (["--hyperparameters", "hp.*"], []))
     assert with_none["scores"]["psi"]["undefined"] == "no grid; all hyperparameters have one value"
     taus = [[row["scores"]["tau"] for row in report["rows"]] for report in (with_none, without)]
     assert taus[0] == taus[1]
@@ -86,17 +81,19 @@ def test_constant_hyperparameters_leave_psi_and_k_undefined_and_tau_as_it_is(tab
     assert without["scores"]["k"]["undefined"] == "no hyperparameters were given"
 
 
-def test_errors_are_one_line_and_nothing_is_written(grid, write_table, capsys, tmp_path, monkeypatch):
+def test_errors_are_one_line_and_nothing_is_written(grid, write_table, refused, tmp_path, monkeypatch):
     options = [write_table(grid), "--target", "gap", "--prediction"]
     page = tmp_path / "page.html"
-    assert "no column matches 'none.*'" in refused(capsys, *options, "none.*", "--html", page)
+    error = refused("score", *options, "none.*", "--html", page)
+    assert "no column matches 'none.*'" in error
+    assert error.count("\n") == 1
     options += ["measure.*", "--html"]
-    assert "there is no score 'kk'" in refused(capsys, *options, page, "--scores", "kk")
-    assert f"{tmp_path}/none is not a writable folder" in refused(capsys, *options, tmp_path / "none" / "page.html")
-    assert "table.csv is not a writable folder" in refused(capsys, *options, tmp_path / "table.csv" / "page.html")
-    assert f"--html {tmp_path} is a folder" in refused(capsys, *options, tmp_path)
+    assert "there is no score 'kk'" in refused("score", *options, page, "--scores", "kk")
+    assert f"{tmp_path}/none is not a writable folder" in refused("score", *options, tmp_path / "none" / "page.html")
+    assert "table.csv is not a writable folder" in refused("score", *options, tmp_path / "table.csv" / "page.html")
+    assert f"--html {tmp_path} is a folder" in refused("score", *options, tmp_path)
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # permissions do not bind the superuser
-    assert f"{tmp_path} is not a writable folder" in refused(capsys, *options, page)
+    assert f"{tmp_path} is not a writable folder" in refused("score", *options, page)
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
 
 
@@ -106,18 +103,18 @@ def test_the_module_is_light_to_import():
     assert not {"torch", "pandas", "numpy", "scipy"} & set(loaded)
 
 
-def test_the_competition_table(gengap_tables, capsys, tmp_path):
+def test_the_competition_table(gengap_tables, score, tmp_path):
     path = gengap_tables / "pgdl_task1_measures.csv"
     official = json.loads((gengap_tables / "pgdl_task1_official_scores.json").read_text())["score"]
     options = ["--target", "gen_gap", "--prediction", "measure.*", "--hyperparameters", "hp.*", "--scores", "tau,pgdl"]
-    report = command(capsys, path, *options, "--json")
+    report = score(path, *options, "--json")
     rows = {row["prediction"].removeprefix("measure."): row["scores"] for row in report["rows"]}
     assert {name: rows[name]["pgdl"]["value"] for name in official} == pytest.approx(official, abs=1e-9, rel=0)
     table = pd.read_csv(path)
     turned = tmp_path / "turned.csv"
     table.assign(**{"measure.WCV": -table["measure.WCV"]}).to_csv(turned, index=False)
     options[3] = "measure.WCV"
-    (opposite,) = command(capsys, turned, *options, "--json")["rows"]
+    (opposite,) = score(turned, *options, "--json")["rows"]
     wcv, opposite = rows["WCV"], opposite["scores"]
     assert opposite["tau"]["value"] == -wcv["tau"]["value"]
     assert abs(opposite["pgdl"]["value"] - wcv["pgdl"]["value"]) > 0.01
