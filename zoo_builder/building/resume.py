@@ -34,11 +34,12 @@ def refuse_other_zoo(root: Path, recipe: Recipe) -> None:
         if "recipe" not in manifest:
             raise InputError(f"{root} holds an imported zoo, which cannot be extended: choose another `out`")
         held, wanted = manifest["recipe"], recipe.to_json()
-        if different := [name for name in without_size(wanted) if held.get(name) != wanted[name]]:
+        # Over both, because an optional section may be missing in either.
+        if different := [name for name in without_size(wanted | held) if held.get(name) != wanted.get(name)]:
             name = different[0]
             raise InputError(
                 f"{root} holds the zoo of another recipe: its {name} is {held.get(name)!r}, this recipe's is "
-                f"{wanted[name]!r}; choose another `out`, or give the arguments it was built with"
+                f"{wanted.get(name)!r}; choose another `out`, or give the arguments it was built with"
             )
 
 

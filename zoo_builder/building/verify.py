@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from zoo_builder.errors import InputError
+from zoo_builder.errors import InputError, one_of
 from zoo_builder.problems.interface import Problem
 from zoo_builder.problems.loading import PROBLEMS
 from zoo_builder.store.verify import part_faults
@@ -44,7 +44,7 @@ def faults(
 def _problem(zoo: Zoo, data_root: str | Path | None, note: Callable[[str], object]) -> Problem | None:
     """The problem of ``zoo`` with its data; None if an imported zoo's data is not available."""
     try:
-        return PROBLEMS[zoo.problem](zoo.data(data_root))
+        return PROBLEMS[one_of("problem", zoo.problem, PROBLEMS)](zoo.data(data_root))
     except InputError as error:
         if zoo.provenance == "built" or data_root is not None:
             raise

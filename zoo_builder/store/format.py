@@ -52,7 +52,7 @@ class Part:
     """One slice of a zoo on disk: all checkpoints of ``runs`` runs.
 
     Attributes:
-        population: hash of what all parts of a built zoo share; see ``building.resume.population_of``.
+        population: hash of what all parts of a built zoo share; see ``building.population.Population.digest``.
         engines: the engines that trained it, with their instruction sets.
         seconds: training time of one worker.
         rows: checkpoints.

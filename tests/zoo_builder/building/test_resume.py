@@ -16,8 +16,8 @@ from zoo_builder.building.verify import faults
 from zoo_builder.engines import choice
 from zoo_builder.errors import InputError
 from zoo_builder.recipes import grid
-from zoo_builder.recipes.recipe import load_recipe
-from zoo_builder.store.format import read_manifest
+from zoo_builder.recipes.recipe import Recipe, load_recipe
+from zoo_builder.store.format import read_manifest, write_manifest
 from zoo_builder.store.zoo import Zoo
 
 
@@ -138,6 +138,23 @@ def test_folders_that_hold_something_else_are_refused(zoo: Zoo, tmp_path: Path, 
     with pytest.raises(InputError, match=r"zoo.json is not the manifest of a zoo: choose another folder"):
         build(tiny(), tmp_path / "damaged", device="cpu")
     assert (tmp_path / "damaged" / "zoo.json").read_text() == '{"elephants": 2}'
+
+
+def test_a_stopping_rule_in_one_recipe_only_is_another_recipe(zoo: Zoo, copied: Path, files_of, tiny) -> None:
+    stopping = Recipe.from_json(tiny().to_json() | {"stop": {"cross_entropy": 0.5}})
+    with pytest.raises(InputError, match=r"its stop is None, this recipe's is {'cross_entropy': 0.5}"):
+        build(stopping, copied, device="cpu")
+    manifest = read_manifest(copied)
+    manifest["recipe"] = stopping.to_json()
+    write_manifest(copied, manifest)
+    with pytest.raises(InputError, match=r"its stop is {'cross_entropy': 0.5}, this recipe's is None"):
+        build(tiny(), copied, device="cpu")
+    assert files_of(copied) == files_of(zoo.root)
+
+
+def test_an_imported_zoo_is_not_extended(imported: Path, tiny) -> None:
+    with pytest.raises(InputError, match="holds an imported zoo, which cannot be extended: choose another `out`"):
+        build(tiny(), imported, device="cpu")
 
 
 def cut(content: bytes) -> bytes:

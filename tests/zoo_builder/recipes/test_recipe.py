@@ -118,6 +118,15 @@ def test_json_keeps_the_stop_rule(tmp_path):
     assert recipe.digest != load_recipe(write(tmp_path)).digest
 
 
+def test_the_default_problem_is_not_written_out():
+    """So the hashes of recipes are those from before recipes named a problem."""
+    value = load_recipe("digits").to_json()
+    assert "problem" not in value
+    assert Recipe.from_json(value | {"problem": "classification"}) == load_recipe("digits")
+    with pytest.raises(InputError, match=r"unknown problem 'control'.*: use one of classification"):
+        Recipe.from_json(value | {"problem": "control"})
+
+
 def test_digits_is_64_configurations_of_4_seeds():
     recipe = load_recipe("digits")
     assert (recipe.cells, recipe.seeds, recipe.models, recipe.sample) == (64, 4, 256, {})
