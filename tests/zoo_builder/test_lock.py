@@ -1,0 +1,44 @@
+"""A folder belongs to one process at a time, and is left as it was if nothing was written."""
+
+from pathlib import Path
+
+import pytest
+
+from zoo_builder.errors import InputError
+from zoo_builder.lock import LOCK, only_process
+
+
+def test_a_second_holder_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+    with only_process(tmp_path, "building", "choose another `out`"):
+        refused = r"another process holds .* \(building, pid \d+ on .* UTC\): wait for it, or choose another `out`"
+        with pytest.raises(InputError, match=refused), only_process(tmp_path, "measuring", "choose another `out`"):
+            pass
+    with only_process(tmp_path, "measuring", "choose another `out`"):
+        assert (tmp_path / LOCK).read_text().startswith("measuring, pid ")
+
+
+def test_temporary_files_go_and_others_stay(tmp_path: Path) -> None:
+    (tmp_path / ".weights.0badcafe.tmp").write_text("half")
+    (tmp_path / "notes.txt").write_text("mine")
+    with only_process(tmp_path, "building", "choose another"):
+        assert not (tmp_path / ".weights.0badcafe.tmp").exists()
+        (tmp_path / ".table.0badcafe.tmp").write_text("half")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LOCK, "notes.txt"]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_new_folder_stays_only_if_something_was_written(tmp_path: Path, fails: bool) -> None:
+    with pytest.raises(InputError), only_process(tmp_path / "zoo", "building", "choose another"):
+        if not fails:
+            (tmp_path / "zoo" / "zoo.json").write_text("{}")
+        raise InputError("too little memory")
+    assert (tmp_path / "zoo").exists() != fails
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(InputError, match=r"cannot write to .*file/zoo \(Not a directory\): choose another `out`"),
+        only_process(tmp_path / "file" / "zoo", "building", "choose another `out`"),
+    ):
+        pass
