@@ -10,7 +10,7 @@ TEMPLATES = files("benchmark.reports") / "templates"
 
 
 def template(name: str, **filters: Callable) -> jinja2.Template:
-    """A template that escapes what it is given, and whose names must all be given."""
+    """The template ``name``; it escapes all values and raises UndefinedError where one is missing."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("benchmark.reports"),
         autoescape=True,
