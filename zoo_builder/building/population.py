@@ -32,7 +32,8 @@ class Population:
 
     @classmethod
     def of(cls, recipe: Recipe, problem: Problem) -> "Population":
-        """
+        """Makes the runs and architectures of ``recipe``, and checks that they can be trained.
+
         Raises:
             InputError: an architecture that its inputs do not fit, or that its runs cannot train.
         """

@@ -28,7 +28,8 @@ class PlannedPart:
 
     @classmethod
     def numbered(cls, number: int, first_run: int, runs: int) -> "PlannedPart":
-        """
+        """The part of this number in a plan.
+
         >>> PlannedPart.numbered(3, first_run=96, runs=32).name
         'part-00003'
         """

@@ -10,10 +10,10 @@
 
 A part holds all checkpoints of its runs. Every file appears whole or not at all.
 
-A built zoo's manifest has its "recipe". An imported zoo's has a "source" instead, a mapping with a "description" and
-whatever else documents its origin. Its table has model_id, configuration, seed, epoch, architecture and status, with
-epoch the last checkpoint's if there is one row per run; it may lack twin, any hyperparameter and any other result. Its
-parts may lack outputs and sidecars.
+The manifest of a built zoo has its "recipe". That of an imported zoo has a "source" instead: a mapping with a
+"description" and anything else that documents its origin. Its table needs the columns model_id, configuration, seed,
+epoch, architecture and status; it may lack twin, hyperparameters, other results, and earlier checkpoints. Its parts may
+lack outputs and sidecars.
 """
 
 from collections.abc import Callable, Iterator, Sequence

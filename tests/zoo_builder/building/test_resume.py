@@ -177,7 +177,7 @@ def flip(content: bytes) -> bytes:
         "parts/part-00001.json",
     ],
 )
-def test_a_damaged_part_is_rebuilt_alone(
+def test_only_a_damaged_part_is_rebuilt(
     zoo: Zoo, small_parts: None, name: str, damage, copied, files_of, rebuilt
 ) -> None:
     (copied / name).write_bytes(damage((copied / name).read_bytes()))

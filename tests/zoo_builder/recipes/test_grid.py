@@ -142,7 +142,7 @@ def test_quantiles_are_the_inverse_distribution_functions():
         assert quantile(Sampled("choice", tuple(range(count))), largest).tolist() == [0, count // 2, count - 1]
 
 
-def test_ids_hash_the_science_alone():
+def test_ids_hash_only_the_science():
     base = recipe(["dropout"], ["learning_rate"], models=8, seeds=2)
     ids = runs(base)[["model_id", "configuration"]]
     same = [

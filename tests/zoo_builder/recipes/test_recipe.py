@@ -132,7 +132,7 @@ def test_digits_is_64_configurations_of_4_seeds():
     assert (recipe.cells, recipe.seeds, recipe.models, recipe.sample) == (64, 4, 256, {})
 
 
-def test_small_cnn_zoos_differ_in_name_and_data_alone():
+def test_small_cnn_zoos_differ_only_in_name_and_data():
     recipes = [load_recipe(f"{data}-gs").to_json() for data in ("cifar10", "fashion", "mnist", "svhn")]
     assert {recipe["data"]["name"] for recipe in recipes} == {"cifar10", "fashion-mnist", "mnist", "svhn"}
     own = {"name", "description", "data"}

@@ -17,7 +17,7 @@ def test_a_compiler_that_fails_is_quoted(fresh_compiler: pytest.MonkeyPatch, tmp
     assert "cannot find the moon" in notes[-1]
 
 
-def test_a_cache_folder_that_cannot_be_written_costs_time_alone(
+def test_a_cache_folder_that_cannot_be_written_only_costs_time(
     fresh_compiler: pytest.MonkeyPatch, tmp_path, choose
 ) -> None:
     (tmp_path / "file").write_text("")
