@@ -141,7 +141,7 @@ def _report(counts: Sequence[int], progress: Callable[[int], object], done: thre
 
 # A job whose worker or node is lost restarts elsewhere, at most this many times.
 _RETRIES = 3
-_ANSWER_SECONDS = 10
+ANSWER_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -210,9 +210,9 @@ def _refuse_silent(address: str) -> None:
     """Raises InputError if no cluster answers. ``ray.init`` would try for minutes and then end this process."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
     try:
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=False)
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        problem = f"nothing in {_ANSWER_SECONDS} s"
+        problem = f"nothing in {ANSWER_SECONDS} s"
     else:
         if asked.returncode == 0:
             return

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
+from zoo_builder.building import runner
 from zoo_builder.building.build import build
 from zoo_builder.building.runner import Local, Ray
 from zoo_builder.building.verify import faults
@@ -157,13 +158,12 @@ def test_ctrl_c_stops_ray_tasks(cluster: Cluster, tmp_path: Path, builder, tiny,
     assert not [name for name in files_of(tmp_path / "zoo") if name.endswith((".parquet", ".safetensors", ".tmp"))]
 
 
-def test_an_address_without_a_cluster_is_refused_within_20_seconds() -> None:
-    started = time.monotonic()
-    with pytest.raises(
-        InputError, match=r"no Ray cluster answers at 127\.0\.0\.1:1 \(nothing in 10 s\): expected the host:"
-    ):
+def test_an_address_without_a_cluster_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert runner.ANSWER_SECONDS <= 10
+    monkeypatch.setattr(runner, "ANSWER_SECONDS", 1)
+    refused = r"no Ray cluster answers at 127\.0\.0\.1:1 \(nothing in 1 s\): expected the host:port"
+    with pytest.raises(InputError, match=refused):
         Ray("127.0.0.1:1")
-    assert time.monotonic() - started < 20
 
 
 def test_without_ray_the_command_to_install_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
