@@ -11,12 +11,17 @@ from types import ModuleType
 from typing import Any
 
 from baselines.access import ACCESS
+from baselines.estimators import estimators
+from baselines.measures import measures
 from baselines.measures.measure import Measure
 from baselines.methods import Estimator, Predictor
+from baselines.predictors import predictors
 from benchmark.evaluation.oracle import ORACLES
-from benchmark.tasks import KINDS, ORACLE, Kind
+from benchmark.tasks import ESTIMATOR, KINDS, MEASURE, ORACLE, PREDICTOR, Kind
 from zoo_builder.errors import InputError, nearest
 
+# The lists of built-in methods; calling one imports the methods. Oracles are computed where the targets are known.
+BUILTINS: dict[Kind, Callable[[], tuple[Any, ...]]] = {MEASURE: measures, PREDICTOR: predictors, ESTIMATOR: estimators}
 _ATTRIBUTES = ("name", "access", "citation", "fit", "predict", "estimate")
 
 
@@ -52,35 +57,27 @@ class Method:
 
 def builtin_methods() -> dict[str, Method]:
     """Every built-in method by name."""
+    described = {row.name: describe(row.name, row) for rows in BUILTINS.values() for row in rows()}
     # Their "target" is no access level: they read the answers.
     oracles = {
         name: Method(name, name, ORACLE, "target", "control", oracle.formula, control=True)
         for name, oracle in ORACLES.items()
     }
-    return {name: describe(name, method) for name, method in builtin_objects().items()} | oracles
+    return described | oracles
 
 
-def builtin_objects() -> dict[str, Measure | Predictor | Estimator]:
-    """The object that runs every built-in method, by name; oracles have none, because they read the targets."""
-    from baselines.estimators import estimators
-    from baselines.measures import measures
-    from baselines.predictors import predictors
-
-    return {method.name: method for method in (*measures(), *predictors(), *estimators())}
+def load_builtin(name: str, kind: Kind) -> Measure | Predictor | Estimator:
+    """The built-in method called ``name``. Methods of other kinds are not imported."""
+    return next(method for method in BUILTINS[kind]() if method.name == name)
 
 
-def load_object(reference: str) -> Any:
-    """The method that ``reference`` names. This executes a user's code: call it in a separate process.
+def load_own(reference: str) -> Any:
+    """The method of a user that ``reference`` names. This executes the user's code: call it in a separate process.
 
     Raises:
         InputError: there is no such method.
     """
-    where, colon, attribute = reference.rpartition(":")
-    if not colon:
-        objects = builtin_objects()
-        if reference not in objects:
-            raise unknown(reference, objects)
-        return objects[reference]
+    where, _, attribute = reference.rpartition(":")
     module = _module(where)
     try:
         found = getattr(module, attribute)

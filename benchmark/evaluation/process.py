@@ -23,7 +23,7 @@ LOG_CHARACTERS = 10_000
 
 @dataclass(frozen=True)
 class Job:
-    """What one process runs: one method, or built-in measures together, on a view of one access level."""
+    """What one process runs: one method, or several built-in measures, on a view of one access level."""
 
     methods: tuple[Method, ...]
     access: str
@@ -51,6 +51,7 @@ def answers_of(job: Job, view: Path, models: ScoredModels, closed: Sequence[Path
         content = {
             "action": "run",
             "references": [method.reference for method in job.methods],
+            "kind": job.methods[0].kind.name,
             "trusted": job.trusted,
             "closed": list(map(str, closed)),
             "seed": SEED,

@@ -42,12 +42,12 @@ def failure(error: Exception) -> dict[str, Any]:
 
 def describe_methods(references: list[str]) -> list[dict]:
     """The description of every method, or why it cannot be loaded."""
-    from benchmark.evaluation.methods import describe, load_object
+    from benchmark.evaluation.methods import describe, load_own
 
     found = []
     for reference in references:
         try:
-            found.append({"method": describe(reference, load_object(reference)).to_json()})
+            found.append({"method": describe(reference, load_own(reference)).to_json()})
         except Exception as error:  # noqa: BLE001 - a user's file may raise anything
             found.append(failure(error))
     return found
@@ -60,13 +60,17 @@ def run(job: dict, folder: Path) -> list[dict]:
     import torch
 
     from baselines.measures.measure import Measure
-    from benchmark.evaluation.methods import load_object
+    from benchmark.evaluation.methods import load_builtin, load_own
     from benchmark.evaluation.views import load_view
+    from benchmark.tasks import KINDS
 
     torch.set_num_threads(1)
     torch.manual_seed(job["seed"])
     np.random.seed(job["seed"])  # noqa: NPY002 - for methods that use the global generator
-    methods = [load_object(reference) for reference in job["references"]]
+    if job["trusted"]:
+        methods = [load_builtin(name, KINDS[job["kind"]]) for name in job["references"]]
+    else:
+        methods = [load_own(reference) for reference in job["references"]]
     view = load_view(Path(job["view"]))
     target = pd.read_parquet(folder / "labels.parquet")["target"].to_numpy()
     train, validation, test = (np.array(job[name], dtype=np.int64) for name in ("train", "validation", "test"))

@@ -16,7 +16,7 @@ def test_the_demo_leaves_a_zoo_records_a_leaderboard_and_a_report(
     small = load_recipe("digits").cut(models=48, epochs=1)
     monkeypatch.setattr("zoo_builder.recipes.recipe.load_recipe", lambda name: small)
     monkeypatch.setattr(tasks, "TASKS", (replace(find_task("unlabeled-accuracy", "digits"), scores=("tau",)),))
-    code, out, err = gengap("demo", "--out", tmp_path, "--json")
+    code, out, err = gengap("demo", "--out", tmp_path, "--workers", 1, "--json")
     assert code == 0, err
     said = json.loads(out)
     assert {record["status"] for record in said["records"]} == {"ok"}

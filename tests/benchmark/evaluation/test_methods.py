@@ -3,7 +3,7 @@ import pytest
 from baselines.estimators import estimators
 from baselines.measures import measures
 from baselines.predictors import predictors
-from benchmark.evaluation.methods import Method, builtin_methods, describe, load_object
+from benchmark.evaluation.methods import Method, builtin_methods, describe, load_builtin, load_own
 from benchmark.evaluation.oracle import ORACLES
 from benchmark.tasks import KINDS
 from zoo_builder.errors import InputError
@@ -17,6 +17,11 @@ def test_every_built_in_method_has_a_description() -> None:
     assert {name for name, method in methods.items() if method.control} >= {"hyperparameters", "random", *ORACLES}
 
 
+@pytest.mark.parametrize("name", ["weight-norm", "nfn-np", "disagreement"])
+def test_a_built_in_method_is_loaded_by_its_kind(name: str) -> None:
+    assert load_builtin(name, builtin_methods()[name].kind).name == name
+
+
 def test_a_description_survives_json() -> None:
     method = builtin_methods()["nfn-np"]
     assert method.to_json()["kind"] == "predictor"
@@ -26,7 +31,7 @@ def test_a_description_survives_json() -> None:
 def test_a_function_is_a_measure_of_the_training_data(tmp_path) -> None:
     file = tmp_path / "mine.py"
     file.write_text('def path_length(context):\n    """sum of lengths\n\n    More."""\n')
-    method = describe(f"{file}:path_length", load_object(f"{file}:path_length"))
+    method = describe(f"{file}:path_length", load_own(f"{file}:path_length"))
     assert (method.name, method.kind.name, method.access) == ("path-length", "measure", "train-data")
     assert (method.formula, method.citation, method.builtin) == ("sum of lengths", f"{file}:path_length", False)
 
@@ -37,8 +42,8 @@ def test_a_file_is_executed_once_and_imports_its_neighbours(tmp_path) -> None:
     file = tmp_path / "executed_once.py"
     code = "import neighbour\nneighbour.log.write_text(neighbour.log.read_text() + 'x')\n"
     file.write_text(code + "def a(context): 1\ndef b(context): 2\n")
-    load_object(f"{file}:a")
-    load_object(f"{file}:b")
+    load_own(f"{file}:a")
+    load_own(f"{file}:b")
     assert (tmp_path / "log").read_text() == "x"
 
 
@@ -48,14 +53,12 @@ def test_a_users_method_is_no_control(tmp_path) -> None:
         "class Mine:\n    name, access, citation, control = 'mine', 'weights', '', True\n"
         "    def estimate(self, view): 1\n"
     )
-    assert not describe(f"{file}:Mine", load_object(f"{file}:Mine")).control
+    assert not describe(f"{file}:Mine", load_own(f"{file}:Mine")).control
 
 
 @pytest.mark.parametrize(
     ("reference", "words"),
     [
-        ("nfn-mp", r"unknown method 'nfn-mp' \(did you mean 'nfn-np'\?\)"),
-        ("mine.py", r"mine.py is a file: add the name of the class or function in it, as mine.py:Name"),
         ("nothing.py:Mine", r"there is no file nothing.py: a method is given as path/to/file.py:Name"),
         ("no_such_package:Mine", r"cannot import 'no_such_package': .*; use path/to/file.py:Name for a file"),
         ("benchmark.tasks:TASK", r"benchmark.tasks has no 'TASK' \(did you mean 'TASKS'\?\)"),
@@ -63,7 +66,7 @@ def test_a_users_method_is_no_control(tmp_path) -> None:
 )
 def test_what_cannot_be_found_is_named(reference: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        load_object(reference)
+        load_own(reference)
 
 
 def test_what_is_no_method_is_named() -> None:

@@ -69,6 +69,7 @@ def test_what_a_task_refuses(task, method: str, words: str | None) -> None:
         ("nfn-mp", r"unknown method 'nfn-mp' \(did you mean 'nfn-np'\?\)"),
         ("oracle-0.2", r"unknown method 'oracle-0.2' \(did you mean 'oracle-0.02'\?\)"),
         ("nroms", r"unknown method 'nroms' \(did you mean 'norms'\?\)"),
+        ("mine.py", r"mine.py is a file: add the name of the class or function in it, as mine.py:Name"),
     ],
 )
 def test_unknown_names_are_an_error(reference: str, words: str) -> None:
