@@ -56,9 +56,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def add_workers(parser: argparse.ArgumentParser, what: str = "processes on a CPU") -> None:
-    parser.add_argument(
-        "--workers", type=positive, metavar="N", default=cores(), help=f"{what} (default: one per core)"
-    )
+    parser.add_argument("--workers", type=positive, metavar="N", help=f"{what} (default: one per core)")
 
 
 def not_empty(value: str) -> str:

@@ -33,6 +33,17 @@ def test_build_info_and_verify_agree(gengap, tmp_path: Path) -> None:
     assert "1 problem; rerun `gengap zoo build` to rebuild damaged parts" in err
 
 
+def test_a_ray_build_takes_no_number_of_workers(gengap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo_builder.building.runner.ANSWER_SECONDS", 1)
+    build = ("zoo", "build", "digits", "--out", tmp_path / "zoo", "--runner", "ray", "--address", "127.0.0.1:1")
+    code, _, error = gengap(*build)
+    assert code == 2
+    assert "no Ray cluster answers at 127.0.0.1:1" in error
+    code, _, error = gengap(*build, "--workers", 2)
+    assert code == 2
+    assert "--workers needs --runner local" in error
+
+
 @contextmanager
 def started(*arguments: object) -> Iterator[subprocess.Popen]:
     """The command in a process that has begun to draw its bar; killed at the end if it still runs."""
