@@ -1,0 +1,1 @@
+"""Builds of zoos: estimate, plan, train in workers or on a cluster, resume and verify."""

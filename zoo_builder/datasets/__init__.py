@@ -1,1 +1,1 @@
-"""Labelled images in memory: scikit-learn's digits, torchvision's sets, Parquet folders and image folders."""
+"""Labeled images in memory: scikit-learn's digits, torchvision's sets, Parquet folders and image folders."""

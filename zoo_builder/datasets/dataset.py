@@ -10,8 +10,6 @@ from torch import Tensor
 
 from zoo_builder.errors import InputError
 
-COLOURS = ("grey", "rgb")
-
 
 class LabeledImages(NamedTuple):
     """One split of a source: uint8 images [N, 1 or 3, H, W] and int64 labels [N]."""

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from zoo_builder.datasets import digits, folder, known, parquet, torchvision_sets
-from zoo_builder.datasets.dataset import COLOURS, Dataset, LabeledImages, in_colour
+from zoo_builder.datasets.dataset import Dataset, LabeledImages, in_colour
 from zoo_builder.errors import InputError, nearest, one_of
+from zoo_builder.recipes.hyperparameters import COLOURS
 
 # Data sets that need no folder.
 NAMES = ("digits", *torchvision_sets.SETS)

@@ -1,0 +1,1 @@
+"""Problems that networks are trained for: their data, training and verification."""

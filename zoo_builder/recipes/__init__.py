@@ -1,0 +1,1 @@
+"""Recipes of zoos, as TOML files, and the tables of runs that they describe."""

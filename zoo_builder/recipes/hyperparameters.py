@@ -1,11 +1,9 @@
-"""The vocabulary of recipes: the training hyperparameters of each problem, and the keys of data and stopping rule."""
-
-import re
-from dataclasses import dataclass
+"""The vocabulary of recipes: their words, and the training hyperparameters of each problem."""
 
 from zoo_builder.strict_toml import Key, not_negative, positive
 
 CLASSIFICATION = "classification"
+COLOURS = ("grey", "rgb")
 OPTIMIZERS = ("sgd", "adam", "rmsprop")
 INITIALIZATIONS = ("glorot-normal", "he-normal", "orthogonal", "normal", "truncated-normal")
 # The random choices that a run's own seed determines; the run shares all others with the other seeds of its
@@ -33,17 +31,3 @@ HYPERPARAMETERS = {
         Key("varied", str, tuple(VARIED), default="everything"),
     )
 }
-_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
-# Names become folder names.
-NAMED = Key("name", str, "up to 100 letters, digits, '.', '_' and '-'", lambda value: bool(_NAME.fullmatch(value)))
-PROBLEM = Key("problem", str, tuple(HYPERPARAMETERS), default=CLASSIFICATION)
-DATA = (NAMED, Key("colour", str, ("grey", "rgb"), default="grey"))
-STOP = (Key("cross_entropy", float, "a number > 0", positive),)
-
-
-@dataclass(frozen=True)
-class DataSpec:
-    """The [data] section of a recipe: a data set by name, in "grey" or "rgb"."""
-
-    name: str
-    colour: str

@@ -7,6 +7,7 @@ fixed at its default. The order of lines never matters: the order of ``HYPERPARA
 
 import hashlib
 import json
+import re
 import sys
 import tomllib
 from dataclasses import dataclass
@@ -16,38 +17,41 @@ from typing import Any
 
 from zoo_builder.errors import InputError, one_of
 from zoo_builder.networks.families import FAMILIES, architecture_hyperparameters
-from zoo_builder.recipes.hyperparameters import (
-    CLASSIFICATION,
-    DATA,
-    HYPERPARAMETERS,
-    NAMED,
-    PROBLEM,
-    STOP,
-    DataSpec,
-)
+from zoo_builder.recipes.hyperparameters import CLASSIFICATION, COLOURS, HYPERPARAMETERS
 from zoo_builder.strict_toml import REQUIRED, Key, not_negative, positive, read_table, refuse_unknown
 
-MOST = 10_000_000
+_MOST_MODELS = 10_000_000
 DISTRIBUTIONS = ("uniform", "log_uniform", "choice")
-SECTIONS = ("data", "architecture", "fixed", "grid", "sample", "stop")
-
-
-_MODELS = Key("models", int, f"a whole number in 1 .. {MOST:,}", lambda value: 1 <= value <= MOST, None)
+_SECTIONS = ("data", "architecture", "fixed", "grid", "sample", "stop")
+_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
+# Names become folder names.
+_NAMED = Key("name", str, "up to 100 letters, digits, '.', '_' and '-'", lambda value: bool(_NAME.fullmatch(value)))
+_MODELS = Key("models", int, f"a whole number in 1 .. {_MOST_MODELS:,}", lambda value: 1 <= value <= _MOST_MODELS, None)
 _TOP = (
-    NAMED,
-    PROBLEM,
+    _NAMED,
+    Key("problem", str, tuple(HYPERPARAMETERS), default=CLASSIFICATION),
     Key("description", str, "a text", default=""),
     Key("seed", int, "a whole number >= 0", not_negative, 0),
     _MODELS,
     Key("seeds", int, "a whole number >= 1", positive, 1),
     Key("epochs", int, "a whole number >= 1", positive),
 )
+_DATA = (_NAMED, Key("colour", str, COLOURS, default="grey"))
 _ARCHITECTURE = (Key("family", str, tuple(FAMILIES)),)
+_STOP = (Key("cross_entropy", float, "a number > 0", positive),)
 
 
 def vocabulary(family: str, problem: str = CLASSIFICATION) -> dict[str, Key]:
     """All hyperparameters of a problem and a family by name, in the order of the columns of a table of runs."""
     return {key.name: key for key in (*HYPERPARAMETERS[problem], *architecture_hyperparameters(family))}
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """The [data] section: a data set by name, and one of ``COLOURS``."""
+
+    name: str
+    colour: str
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """The recipe in the shape of its TOML file, with every default written out.
 
-        The default problem is left out: recipes hash to the same digest as before there were others.
+        The default problem is left out, so that recipes keep the digests they had before recipes named a problem.
         """
         value = {
             "name": self.name,
@@ -186,7 +190,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
 def _parsed(table: dict[str, Any]) -> Recipe:
     top_level = [key.name for key in _TOP]
-    refuse_unknown(table, (*top_level, "checkpoints", *SECTIONS), "the recipe")
+    refuse_unknown(table, (*top_level, "checkpoints", *_SECTIONS), "the recipe")
     top = read_table({name: table[name] for name in top_level if name in table}, _TOP)
     family = read_table(table.get("architecture", {}), _ARCHITECTURE, "[architecture]")["family"]
     fixed, grid, sample = _placed(table, vocabulary(family, top["problem"]))
@@ -194,12 +198,12 @@ def _parsed(table: dict[str, Any]) -> Recipe:
     return Recipe(
         **top,
         checkpoints=_checkpoints(table.get("checkpoints", [0, top["epochs"]]), top["epochs"]),
-        data=DataSpec(**read_table(table.get("data", {}), DATA, "[data]")),
+        data=DataSpec(**read_table(table.get("data", {}), _DATA, "[data]")),
         family=family,
         fixed=fixed,
         grid=grid,
         sample=sample,
-        stop_cross_entropy=read_table(table["stop"], STOP, "[stop]")["cross_entropy"] if "stop" in table else None,
+        stop_cross_entropy=read_table(table["stop"], _STOP, "[stop]")["cross_entropy"] if "stop" in table else None,
     )
 
 

@@ -1,0 +1,1 @@
+"""Training of stacks with any engine: settings, initial weights, state, loop and results."""

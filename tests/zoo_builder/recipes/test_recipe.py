@@ -9,8 +9,15 @@ from hypothesis import strategies as st
 
 from zoo_builder.errors import InputError
 from zoo_builder.networks.families import ARCHITECTURE_HYPERPARAMETERS, FAMILIES
-from zoo_builder.recipes.hyperparameters import DataSpec
-from zoo_builder.recipes.recipe import DISTRIBUTIONS, Recipe, Sampled, builtin_recipes, load_recipe, vocabulary
+from zoo_builder.recipes.recipe import (
+    DISTRIBUTIONS,
+    DataSpec,
+    Recipe,
+    Sampled,
+    builtin_recipes,
+    load_recipe,
+    vocabulary,
+)
 
 TOML = """
 name = "tiny"

@@ -1,0 +1,1 @@
+"""The CPU engine: C++ that is generated and compiled for each architecture."""
