@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, get_type_hints
 
+from benchmark.scoring.scores import SCORES
 from zoo_builder.errors import InputError, nearest
 from zoo_builder.files import write_atomically, write_json
 
@@ -44,7 +45,7 @@ class Record:
         log: the end of the output of a failed method.
         models: number of test models; coverage: the share of them with a prediction.
         flags: remarks on the prediction, such as "constant".
-        headline: the score that orders the board.
+        headline: the score that orders the board, a name of ``benchmark.scoring.scores.SCORES``.
         scores: {"tau": {"value", "low", "high", "flipped", "detail"}, ...} with 95 % intervals, see
             ``benchmark.scoring.scorecard.Entry``; empty if there is nothing to score.
         undefined: {"psi": reason, ...}, the scores that are undefined for the method.
@@ -135,7 +136,7 @@ class Record:
 
     @property
     def is_error(self) -> bool:
-        """The method is at fault that there is no prediction."""
+        """The method failed or took too long, which is an error of the method."""
         return self.status in ("failed", "timeout")
 
     @property
@@ -232,6 +233,8 @@ def _problem(content: object) -> str | None:
             return f"{name} is {content[name]!r}, expected {hints[name]}"
     if content["status"] not in STATUSES:
         return f"status is {content['status']!r}, expected one of {', '.join(STATUSES)}"
+    if (headline := content["headline"]) not in SCORES:
+        return f"headline is {headline!r}{nearest(headline, SCORES)}, expected one of {', '.join(SCORES)}"
     try:
         datetime.fromisoformat(content["created"])
     except ValueError:
