@@ -20,7 +20,8 @@ from zoo_builder.datasets.dataset import Dataset
 from zoo_builder.networks.architecture import Architecture
 from zoo_builder.networks.stack import Stack
 from zoo_builder.store.zoo import Zoo
-from zoo_builder.training.settings import STATISTICS, subset_seeds, subset_size
+from zoo_builder.training.results import STATISTICS
+from zoo_builder.training.settings import subset_seeds, subset_size
 
 
 @dataclass(frozen=True)
@@ -231,7 +232,7 @@ class Train:
             return Missing("the zoo does not record which training images each model was trained on")
         if not {"train_loss", "train_accuracy"} <= set(final):
             return Missing("the zoo does not record the loss and accuracy of each model on its training images")
-        if not _names_its_data(zoo):
+        if not names_its_data(zoo):
             return Missing("the zoo does not name the data set that its models were trained on")
         images, labels = data().train_images, data().train_labels
         return TrainData(
@@ -263,7 +264,7 @@ class Targets:
     name = "targets"
 
     def make(self, zoo: Zoo, final: pd.DataFrame, data: Callable[[], Dataset]) -> dict[str, TargetData] | Missing:
-        if not zoo.has_outputs or not _names_its_data(zoo):
+        if not zoo.has_outputs or not names_its_data(zoo):
             return Missing("the zoo has no target data with outputs of its models")
         return {data().name: TargetData(images=data().test_images, logits=zoo.outputs(final.index))}
 
@@ -313,7 +314,8 @@ FIELDS: tuple[Field, ...] = (
 )
 
 
-def _names_its_data(zoo: Zoo) -> bool:
+def names_its_data(zoo: Zoo) -> bool:
+    """Whether ``zoo.data`` can look for the data set. An imported zoo need not name it."""
     return {"name", "fingerprint"} <= set(zoo.manifest.get("data", {}))
 
 

@@ -8,7 +8,7 @@ A row is one measure of one model:
     value      float64; NaN if the status is "undefined" or "failed"
     status     "ok", "qualified" (the value holds, with a remark), "undefined" or "failed"
     reason     of every status but "ok"
-    seconds    processor time of the value with all shared computations, as if it had been computed alone
+    seconds    processor time of the value with all shared computations, as if it had been computed by itself
 """
 
 import time
@@ -22,6 +22,7 @@ import pandas as pd
 import torch
 
 from baselines.access import ACCESS
+from baselines.fields import names_its_data
 from baselines.measures import families, measures
 from baselines.measures.compute import FAILED, MeasureResult, one_by_one
 from baselines.measures.measure import COSTS, Measure
@@ -90,6 +91,7 @@ def measure(
 ) -> pd.DataFrame:
     """Computes the missing values of the ``chosen`` measures, part by part, and returns all rows of these measures.
 
+    Measures that read images are undefined, with the reason, for an imported zoo that does not name its data set.
     Values are saved every half minute: a process that is killed loses no more than that, and the current measure.
 
     Args:
@@ -110,7 +112,9 @@ def measure(
         start(sum(len(runs) * len(missing) for groups in wanted.values() for runs, missing in groups))
         if jobs := [number for number, groups in wanted.items() if groups]:
             left = {measure for groups in wanted.values() for _, missing in groups for measure in missing}
-            data = zoo.data(data_root) if any(_reads_data(measure) for measure in left) else None
+            # Without a named data set, measures that read it are undefined, with the reason of their view.
+            reads_data = any(map(_reads_data, left)) and names_its_data(zoo)
+            data = zoo.data(data_root) if reads_data else None
             images, device = 0 if data is None else len(data.train_labels), torch.device(device)
             chosen_engines = _engines(zoo, {measure.cost for measure in left}, images, device, note)
             run = partial(_measure_part, str(zoo.root), zoo.weights_hash, tuple(chosen), chosen_engines)
@@ -209,7 +213,7 @@ def _missing(
 
 
 def _without_values(chosen: Sequence[Measure], table: pd.DataFrame, models: int) -> list[Measure]:
-    """The measures that failed or have no row in ``table`` for some of so many models."""
+    """The measures that failed, or have rows in ``table`` for fewer models than this."""
     found = table.loc[table["status"] != "failed", "measure"].value_counts()
     return [measure for measure in chosen if found.get(measure.name, 0) < models]
 

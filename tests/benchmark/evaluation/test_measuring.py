@@ -21,6 +21,7 @@ from benchmark.evaluation.measuring import FAST, measure, not_stored, read, sele
 from benchmark.evaluation.views import make_view
 from zoo_builder.errors import InputError
 from zoo_builder.lock import only_process
+from zoo_builder.store.format import write_manifest
 from zoo_builder.store.zoo import Zoo
 
 FAMILIES = ("norms", "path", "output")
@@ -184,3 +185,20 @@ def test_measures_of_weights_ask_for_no_images(zoo, tmp_path, monkeypatch):
         assert len(table) == workers * len(zoo.final)
     with pytest.raises(InputError, match=r"moved is not a folder: .* was built from there: .* as `data_root`"):
         measure(zoo, select(["output"]))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_without_a_named_data_set_measures_of_images_have_the_reason_of_their_view(zoo, workers):
+    manifest = {key: value for key, value in zoo.manifest.items() if not key.startswith("recipe")}
+    write_manifest(zoo.root, manifest | {"source": {"description": "networks of unknown origin"}, "data": {}})
+    table = measure(
+        Zoo.open(zoo.root), select(["weight-norm", "negative-margin", "pac-bayes-flatness"]), workers=workers
+    )
+    assert table.groupby("measure")["status"].unique().map(list).to_dict() == {
+        "weight-norm": ["ok"],
+        "negative-margin": ["undefined"],
+        "pac-bayes-flatness": ["undefined"],
+    }
+    assert set(table.loc[table["status"] == "undefined", "reason"]) == {
+        "the zoo does not name the data set that its models were trained on"
+    }
