@@ -27,7 +27,7 @@ def main(folder: Path) -> None:
     try:
         methods = describe_methods(job["references"]) if job["action"] == "describe" else run(job, folder)
         result = {"status": "ok", "methods": methods}
-    except Exception as error:  # noqa: BLE001 - a method may raise anything, and its record says what
+    except Exception as error:  # noqa: BLE001 - a method may raise anything, and the reason goes to its record
         result = failure(error)
     result["peak_memory_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
     (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
@@ -54,30 +54,30 @@ def describe_methods(references: list[str]) -> list[dict]:
 
 
 def run(job: dict, folder: Path) -> list[dict]:
-    """Runs the measures of a job in one pass, or its one predictor or estimator; returns what came of each."""
+    """Runs the measures of a job in one pass, or its one predictor or estimator; returns the outcome of each."""
     import numpy as np
     import pandas as pd
     import torch
 
-    from baselines.measures.measure import Measure
     from benchmark.evaluation.methods import load_builtin, load_own
     from benchmark.evaluation.views import load_view
-    from benchmark.tasks import KINDS
+    from benchmark.tasks import KINDS, MEASURE
 
     torch.set_num_threads(1)
     torch.manual_seed(job["seed"])
     np.random.seed(job["seed"])  # noqa: NPY002 - for methods that use the global generator
+    kind = KINDS[job["kind"]]
     if job["trusted"]:
-        methods = [load_builtin(name, KINDS[job["kind"]]) for name in job["references"]]
+        methods = [load_builtin(name, kind) for name in job["references"]]
     else:
         methods = [load_own(reference) for reference in job["references"]]
     view = load_view(Path(job["view"]))
     target = pd.read_parquet(folder / "labels.parquet")["target"].to_numpy()
     train, validation, test = (np.array(job[name], dtype=np.int64) for name in ("train", "validation", "test"))
-    if isinstance(methods[0], Measure):
+    if kind is MEASURE:
         outcomes, predictions = run_measures(methods, view.take(test))
     else:
-        outcomes, predictions = run_one(methods[0], view, target, train, validation, test)
+        outcomes, predictions = run_one(methods[0], kind, view, target, train, validation, test)
     columns: dict[str, Any] = {}
     for number, prediction in enumerate(predictions):
         columns[f"prediction {number}"] = prediction.values
@@ -87,7 +87,7 @@ def run(job: dict, folder: Path) -> list[dict]:
 
 
 def run_measures(measures: list, view: Any) -> tuple[list[dict], list]:
-    """What came of each measure, and its prediction."""
+    """The outcome of each measure, and its prediction."""
     import numpy as np
 
     from baselines.measures.compute import compute
@@ -107,14 +107,17 @@ def run_measures(measures: list, view: Any) -> tuple[list[dict], list]:
     return outcomes, predictions
 
 
-def run_one(method: Any, view: Any, target: Any, train: Any, validation: Any, test: Any) -> tuple[list[dict], list]:
-    """What came of a predictor or an estimator, and its prediction of the test models where it gave one."""
+def run_one(
+    method: Any, kind: Any, view: Any, target: Any, train: Any, validation: Any, test: Any
+) -> tuple[list[dict], list]:
+    """The outcome of a predictor or an estimator, and its prediction of the test models where it gave one."""
     from baselines.methods import NotApplicable
+    from benchmark.tasks import ESTIMATOR
 
     started = time.perf_counter()
     outcome, predictions = {"status": "ok", "reason": None, "log": None}, []
     try:
-        if hasattr(method, "estimate"):
+        if kind is ESTIMATOR:
             answer = method.estimate(view.take(test))
         else:
             fitted = method.fit(view.take(train), target[train], view.take(validation), target[validation])

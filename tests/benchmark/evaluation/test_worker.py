@@ -9,7 +9,9 @@ import pytest
 
 from baselines.access import View
 from baselines.methods import NotApplicable, Prediction
+from benchmark.evaluation.methods import describe
 from benchmark.evaluation.worker import checked, describe_methods, failure, run_one
+from benchmark.tasks import ESTIMATOR, PREDICTOR
 from zoo_builder.errors import InputError
 
 NAN = float("nan")
@@ -54,7 +56,7 @@ def test_a_predictor_sees_the_labels_of_the_train_and_validation_models() -> Non
             return np.full(view.size, 0.5)
 
     mine = Mine()
-    (outcome,), (prediction,) = run_one(mine, VIEW, TARGET, *ROWS)
+    (outcome,), (prediction,) = run_one(mine, PREDICTOR, VIEW, TARGET, *ROWS)
     assert mine.seen == [2, [0.1, 0.2], 1, [0.3]]
     assert (outcome["status"], prediction.values.tolist()) == ("ok", [0.5])
 
@@ -62,14 +64,35 @@ def test_a_predictor_sees_the_labels_of_the_train_and_validation_models() -> Non
 def test_a_predictor_must_return_itself() -> None:
     mine = SimpleNamespace(fit=lambda *given: None)
     with pytest.raises(InputError, match="fit returned None: it must return the fitted predictor"):
-        run_one(mine, VIEW, TARGET, *ROWS)
+        run_one(mine, PREDICTOR, VIEW, TARGET, *ROWS)
+
+
+def test_a_method_runs_as_the_kind_that_describes_it() -> None:
+    """An object with the functions of both kinds is described as a predictor."""
+
+    class Both:
+        name, access, citation = "both", "hyperparameters", "this test"
+
+        def fit(self, view, target, validation, validation_target):
+            return self
+
+        def predict(self, view):
+            return np.full(view.size, 0.5)
+
+        def estimate(self, view):
+            raise AssertionError("it runs as an estimator")
+
+    kind = describe("mine.py:Both", Both()).kind
+    assert kind is PREDICTOR
+    (outcome,), (prediction,) = run_one(Both(), kind, VIEW, TARGET, *ROWS)
+    assert (outcome["status"], prediction.values.tolist()) == ("ok", [0.5])
 
 
 def test_not_applicable_is_no_failure() -> None:
     def estimate(view: View) -> np.ndarray:
         raise NotApplicable("needs two seeds")
 
-    (outcome,), predictions = run_one(SimpleNamespace(estimate=estimate), VIEW, TARGET, *ROWS)
+    (outcome,), predictions = run_one(SimpleNamespace(estimate=estimate), ESTIMATOR, VIEW, TARGET, *ROWS)
     assert (outcome["status"], outcome["reason"], predictions) == ("not applicable", "needs two seeds", [])
 
 
