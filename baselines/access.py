@@ -41,7 +41,7 @@ class View:
         hyperparameters: one row per model; numbers and strings.
         configurations: int64 [n]; equal numbers are runs of one configuration that differ in the seed alone.
         train, targets, source: see ``baselines.fields``; targets by name.
-        statistics: one row per model, columns from ``zoo_builder.training.settings.STATISTICS``.
+        statistics: one row per model, columns from ``zoo_builder.training.results.STATISTICS``.
     """
 
     stacks: list[Stack]

@@ -161,7 +161,7 @@ class MeasureContext:
         return Train().take(self._view.train, np.arange(len(self)))
 
     def statistic(self, name: str) -> Tensor:
-        """One of ``STATISTICS`` (``zoo_builder.training.settings``) as it was recorded, with inf and NaN: float64 [M].
+        """One of ``STATISTICS`` (``zoo_builder.training.results``) as it was recorded, with inf and NaN: float64 [M].
 
         Raises:
             NotApplicable: the zoo does not record it.

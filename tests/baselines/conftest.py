@@ -15,7 +15,7 @@ from zoo_builder.networks.stack import Stack
 from zoo_builder.recipes.recipe import Recipe
 from zoo_builder.store.format import write_manifest
 from zoo_builder.store.zoo import Zoo
-from zoo_builder.training.settings import STATISTICS
+from zoo_builder.training.results import STATISTICS
 
 
 @pytest.fixture(scope="session")

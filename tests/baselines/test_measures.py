@@ -22,7 +22,7 @@ from zoo_builder.networks.families import nin, park, resnet
 from zoo_builder.networks.stack import Stack
 from zoo_builder.recipes.recipe import Recipe
 from zoo_builder.store.zoo import Zoo
-from zoo_builder.training.settings import STATISTICS
+from zoo_builder.training.results import STATISTICS
 
 MEASURES = measures()
 ALL = {measure.name: measure for measure in MEASURES}

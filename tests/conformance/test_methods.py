@@ -18,7 +18,7 @@ from baselines.methods import Estimator, Prediction, Predictor
 from baselines.predictors import predictors
 from zoo_builder.networks.families import small_cnn
 from zoo_builder.networks.stack import Stack, forward
-from zoo_builder.training.settings import STATISTICS
+from zoo_builder.training.results import STATISTICS
 
 CONFIGURATIONS, SEEDS, IMAGES = 12, 2, 24
 METHODS: tuple[Callable[[], tuple], ...] = (measures, predictors, estimators)

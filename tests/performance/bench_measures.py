@@ -25,7 +25,7 @@ from zoo_builder.networks.families import small_cnn
 from zoo_builder.networks.module import to_module
 from zoo_builder.networks.stack import Stack
 from zoo_builder.training.initialization import initialize
-from zoo_builder.training.settings import STATISTICS
+from zoo_builder.training.results import STATISTICS
 
 # (what, measures, models, repeats, minutes that 1,000 models may take on two cores)
 CASES = (

@@ -21,7 +21,7 @@ from zoo_builder.networks.families import small_cnn
 from zoo_builder.recipes.recipe import Recipe, load_recipe
 from zoo_builder.store.format import Part, read_manifest, write_manifest
 from zoo_builder.store.zoo import Zoo
-from zoo_builder.training.settings import STATISTICS
+from zoo_builder.training.results import STATISTICS
 
 
 @pytest.fixture(scope="session")

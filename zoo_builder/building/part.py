@@ -20,7 +20,7 @@ from zoo_builder.problems.interface import Problem
 from zoo_builder.recipes.recipe import Recipe
 from zoo_builder.store.format import IDENTITY, Part, PlannedPart, write_part
 from zoo_builder.training.engine import Engine
-from zoo_builder.training.recorder import Trained
+from zoo_builder.training.results import Trained
 
 
 @dataclass(frozen=True)

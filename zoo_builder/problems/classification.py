@@ -22,8 +22,8 @@ from zoo_builder.problems.interface import Cost
 from zoo_builder.recipes.recipe import Recipe
 from zoo_builder.training import loop
 from zoo_builder.training.engine import Engine
-from zoo_builder.training.recorder import Trained
-from zoo_builder.training.settings import RESULTS, subset_size
+from zoo_builder.training.results import RESULTS, Trained
+from zoo_builder.training.settings import subset_size
 
 # Costs are measured on this many images, and on fewer for large networks: an epoch of one network then has about three
 # times this many multiplications.

@@ -10,7 +10,7 @@ from torch import Tensor
 from zoo_builder.networks.architecture import Architecture, Shape
 from zoo_builder.networks.stack import Stack
 from zoo_builder.training.engine import Engine
-from zoo_builder.training.recorder import Trained
+from zoo_builder.training.results import Trained
 
 
 class Cost(NamedTuple):

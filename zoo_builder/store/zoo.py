@@ -40,7 +40,7 @@ from zoo_builder.networks.stack import Stack
 from zoo_builder.recipes.hyperparameters import CLASSIFICATION
 from zoo_builder.recipes.recipe import Recipe
 from zoo_builder.store.format import IDENTITY, Part, read_manifest, sidecar_path
-from zoo_builder.training.settings import RESULTS
+from zoo_builder.training.results import RESULTS
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import pandas as pd
 from zoo_builder.datasets.dataset import Dataset
 from zoo_builder.networks.architecture import Architecture
 from zoo_builder.training.engine import Engine
-from zoo_builder.training.recorder import Recorder, Trained
+from zoo_builder.training.recorder import Recorder
+from zoo_builder.training.results import Trained
 from zoo_builder.training.state import Active
 
 
@@ -42,7 +43,7 @@ def train(
             break
         if epoch == 1:
             active.noise[:, 0] = record.gradient_variance(active)
-        cross_entropies = record.near(active, stop_cross_entropy)
+        cross_entropies = record.cross_entropies(active, stop_cross_entropy)
         active.note_steps(cross_entropies)
         if stop_cross_entropy is not None:
             record.last(active.split_off(cross_entropies <= stop_cross_entropy), epoch, "ok")

@@ -1,7 +1,5 @@
 """Evaluation during training: checkpoints, losses, accuracies and gradient statistics."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 import torch
@@ -12,7 +10,7 @@ from zoo_builder.networks.architecture import Architecture
 from zoo_builder.networks.stack import cross_entropy
 from zoo_builder.streams import numpy_stream
 from zoo_builder.training.engine import Engine
-from zoo_builder.training.settings import RESULTS, STATISTICS, STEPS_TO
+from zoo_builder.training.results import RESULTS, STATISTICS, STEPS_TO, Trained
 from zoo_builder.training.state import Active, segments
 
 # A run's training cross-entropy is first computed on this many of its images, and on all of them only if the first
@@ -20,28 +18,6 @@ from zoo_builder.training.state import Active, segments
 _SAMPLE, _NEAR = 512, 2.0
 # The variance of mini-batch gradients is estimated from at most this many batches.
 GRADIENT_BATCHES = 16
-
-
-@dataclass(frozen=True)
-class Trained:
-    """The result of training a table of runs: one row per checkpoint of each run, in the order of the runs.
-
-    Attributes:
-        table: columns run (position in the table of runs), epoch, and ``settings.RESULTS``. All but status, steps,
-            test_loss and test_accuracy are known at a run's last checkpoint only, and NaN before:
-
-            train_loss, train_accuracy: in eval mode on the run's own training images.
-            steps_to_0.1, steps_to_0.01: steps taken by the end of the first epoch with a training cross-entropy (in
-                eval mode) at or below these; infinite if there was none.
-            gradient_variance_epoch_1, gradient_variance: after epoch 1 and at the end; see
-                ``Recorder.gradient_variance``.
-        weights: {tensor of ``architecture.tensors``: float32 [rows, *shape]}.
-        outputs: float16 [runs, test images, classes], the logits of each run's last checkpoint.
-    """
-
-    table: pd.DataFrame
-    weights: dict[str, Tensor]
-    outputs: Tensor
 
 
 class Recorder:
@@ -76,7 +52,7 @@ class Recorder:
     def diverged(self, active: Active, epoch: int) -> None:
         self._add(active, epoch, "diverged")
 
-    def near(self, active: Active, stop: float | None) -> np.ndarray:
+    def cross_entropies(self, active: Active, stop: float | None) -> np.ndarray:
         """Each run's training cross-entropy if it may have passed its next threshold, else infinity: float64 [M]."""
         wanted = np.where(np.isinf(active.steps_to), STEPS_TO, 0).max(1)
         if stop is not None:

@@ -19,10 +19,6 @@ from zoo_builder.streams import numpy_stream, stream_seed
 # torch.optim's defaults.
 ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8
 RMSPROP_SMOOTHING, RMSPROP_EPSILON = 0.99, 1e-8
-# Training statistics that are stored with each run, and all result columns of a table; see ``recorder.Trained``.
-STATISTICS = ("steps_to_0.1", "steps_to_0.01", "gradient_variance_epoch_1", "gradient_variance")
-RESULTS = ("status", "steps", "train_loss", "train_accuracy", "test_loss", "test_accuracy", *STATISTICS)
-STEPS_TO = (0.1, 0.01)
 # The columns that determine a run's training subset. An imported zoo may lack some of them.
 SUBSET_COLUMNS = ("model_id", "twin", "varied", "train_fraction")
 

@@ -11,7 +11,8 @@ from zoo_builder.datasets.dataset import Dataset
 from zoo_builder.networks.architecture import Architecture
 from zoo_builder.networks.stack import named
 from zoo_builder.training.initialization import initialize
-from zoo_builder.training.settings import STEPS_TO, Runs, epoch_order, stream_ids, subset_seeds, training_subset
+from zoo_builder.training.results import STEPS_TO
+from zoo_builder.training.settings import Runs, epoch_order, stream_ids, subset_seeds, training_subset
 
 
 def segments(left: np.ndarray, batch_size: int) -> Iterator[tuple[slice, int]]:

@@ -12,7 +12,8 @@ from zoo_builder.networks.families import nin, resnet, small_cnn
 from zoo_builder.networks.module import to_module
 from zoo_builder.streams import numpy_stream, stream_seed
 from zoo_builder.training.loop import train
-from zoo_builder.training.settings import STATISTICS, training_subset
+from zoo_builder.training.results import STATISTICS
+from zoo_builder.training.settings import training_subset
 
 NORMED = {
     "nin": nin((1, 8, 8), 10, width=4, depth=2),

@@ -25,7 +25,7 @@ from zoo_builder.networks.dropout import Dropout as Masks
 from zoo_builder.networks.dropout import dropout_seeds
 from zoo_builder.networks.families import small_cnn
 from zoo_builder.training.loop import train
-from zoo_builder.training.recorder import Trained
+from zoo_builder.training.results import Trained
 
 BLOCK = (Conv(8, kernel=3, stride=2, padding=1), Norm(), Activation("relu"))
 
