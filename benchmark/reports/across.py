@@ -10,11 +10,11 @@ from benchmark.scoring.scores import SCORES
 from zoo_builder.errors import InputError, nearest
 
 # Shown after the headline score; the others are in the leaderboard.
-SHOWN = ("tau", "psi", "k", "robust", "partial")
+SHOWN = tuple(name for name, score in SCORES.items() if score.across)
 
 HOW_TO_READ = (
     "Made by `gengap leaderboard` from the records. Methods are ordered by the mean of {headline}; larger is better, "
-    "except for the robust sign error.\nIn parentheses: neither the score nor that of the negated prediction is better "
+    "except for the {errors}.\nIn parentheses: neither the score nor that of the negated prediction is better "
     "than the score that 95 % of random measures do not reach. Times are per network.\n"
     "[LEADERBOARD.md](LEADERBOARD.md) has ranks, intervals, other scores, and why a score is missing."
 )
@@ -40,9 +40,10 @@ def render_across(records: Iterable[Record], task: str) -> str:
     columns = [["method", "---", *map(escaped, names)]]
     for found in zoos:
         columns += _columns(found, names)
-    headline = title(groups[0][0].headline)
+    errors = " and the ".join(title(name) for name in SHOWN if SCORES[name].lower_is_better)
+    how_to_read = HOW_TO_READ.format(headline=title(groups[0][0].headline), errors=errors)
     table = lines(zip(*columns, strict=True))
-    return f"# {escaped(task.capitalize())} on all zoos\n\n{HOW_TO_READ.format(headline=headline)}\n\n{table}\n"
+    return f"# {escaped(task.capitalize())} on all zoos\n\n{how_to_read}\n\n{table}\n"
 
 
 def _short(record: Record) -> str:

@@ -17,6 +17,7 @@ from benchmark.reports.words import (
     with_interval,
 )
 from benchmark.scoring.ranking import Difference
+from benchmark.scoring.scores import SCORES
 
 HOW_TO_READ = (
     "Each board ranks the methods that read no more than its access level. A score compares predictions and targets of "
@@ -57,7 +58,7 @@ def _facts(head: Record) -> str:
         facts.append(
             f"Noise floor: a random measure has median {number(floor['median'])}, 95 % {number(floor['p95'])}."
         )
-    if (ceiling := head.reference.get("tie_ceiling")) is not None:
+    if SCORES[head.headline].tie_ceiling and (ceiling := head.reference.get("tie_ceiling")) is not None:
         share = head.reference["tie_fraction"]
         facts.append(f"Tie ceiling: {number(ceiling)} ({percent(share)} of the pairs are tied in the target).")
     if reliability := head.reference.get("reliability"):

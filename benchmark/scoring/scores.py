@@ -1,4 +1,4 @@
-"""The scores, one row each: what a score is called, how it is computed, and what a report must know of it.
+"""The scores, one row each: the name of a score, how it is computed, and what reports need.
 
 A new score is one row of ``SCORES``; the scorecard, rankings, boards, tables and pages read the row.
 """
@@ -110,6 +110,7 @@ class ScoreDefinition:
         conditioned: a minimum over sets of hyperparameters; the detail "hyperparameters" names the minimizing set.
         beside: a part of the detail that tables show beside the value.
         digits: decimals in tables.
+        across: shown where the zoos of a task are side by side, beside the headline score.
     """
 
     name: str
@@ -123,6 +124,7 @@ class ScoreDefinition:
     conditioned: bool = False
     beside: DetailColumn | None = None
     digits: int = 3
+    across: bool = False
 
 
 def _tau(models: Models, rows: np.ndarray, predictions: np.ndarray) -> Evaluation:
@@ -283,9 +285,9 @@ def _mae_chance(models: Models, noise: np.ndarray) -> list[float]:
 
 
 _ROWS = (
-    ScoreDefinition("tau", "tau", _tau, _tau_chance, tie_ceiling=True),
-    ScoreDefinition("psi", "Psi", _psi, _psi_chance, ("hyperparameters",)),
-    ScoreDefinition("k", "K", _k, _k_chance, ("hyperparameters",), conditioned=True),
+    ScoreDefinition("tau", "tau", _tau, _tau_chance, tie_ceiling=True, across=True),
+    ScoreDefinition("psi", "Psi", _psi, _psi_chance, ("hyperparameters",), across=True),
+    ScoreDefinition("k", "K", _k, _k_chance, ("hyperparameters",), conditioned=True, across=True),
     ScoreDefinition("pgdl", "PGDL", _pgdl, _pgdl_chance, ("hyperparameters",), conditioned=True),
     ScoreDefinition(
         "robust",
@@ -294,8 +296,9 @@ _ROWS = (
         _robust_chance,
         ("hyperparameters", "test_examples"),
         lower_is_better=True,
+        across=True,
     ),
-    ScoreDefinition("partial", "partial tau", _partial, _partial_chance, ("hyperparameters", "regressor")),
+    ScoreDefinition("partial", "partial tau", _partial, _partial_chance, ("hyperparameters", "regressor"), across=True),
     ScoreDefinition(
         "r2",
         "R²",

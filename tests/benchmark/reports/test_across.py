@@ -23,7 +23,9 @@ def test_one_task_across_zoos_stands_in_one_table(blank, small, tmp_path):
             costs = {"seconds": 60.0, "reference": floors}
             small(tmp_path, {name: target}, target, names, scores=scores, **about, **costs)
     found = read_records(tmp_path)
-    table = render_across(found, blank.task.partition("/")[2]).splitlines()[-5:]
+    page = render_across(found, blank.task.partition("/")[2])
+    assert "larger is better, except for the robust sign error.\n" in page
+    table = page.splitlines()[-5:]
     assert table[0] == ("| method | one<br>tau | one<br>robust sign error | one<br>time | two<br>tau | two<br>time |")
     assert table[2:] == [
         "| good | 0.700 | 0.100 | 2.0 s | 0.500 | 2.0 s |",
