@@ -16,11 +16,10 @@ def write_html(found: Sequence[Population], path: Path, zoos: Sequence[Zoo] = ()
 
 
 def summary(zoo: Zoo) -> ZooSummary:
-    """What the page draws of ``zoo``."""
-    final, data = zoo.final, zoo.manifest["data"]
-    description = (
-        f"{zoo.description}: {len(final):,} runs, {data['train_images']:,} training and "
-        f"{data['test_images']:,} test images"
-    )
-    table = final[["model_id", "status", "train_accuracy", "test_accuracy", *zoo.axes]]
+    """What the page draws of ``zoo``; accuracies that an imported zoo does not record are NaN."""
+    final, data = zoo.final, zoo.manifest.get("data", {})
+    description = f"{zoo.description}: {len(final):,} runs"
+    if {"train_images", "test_images"} <= set(data):
+        description += f", {data['train_images']:,} training and {data['test_images']:,} test images"
+    table = final.reindex(columns=["model_id", "status", "train_accuracy", "test_accuracy", *zoo.axes])
     return ZooSummary(zoo.weights_hash, description, table, zoo.axes)

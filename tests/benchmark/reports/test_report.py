@@ -1,4 +1,11 @@
+import shutil
+
+import pandas as pd
+
 from benchmark.reports.report import summary, write_html
+from zoo_builder import files
+from zoo_builder.store.format import write_manifest
+from zoo_builder.store.zoo import Zoo
 
 
 def test_the_page_shows_the_zoos_of_its_boards(found, small_zoo, tmp_path):
@@ -15,3 +22,18 @@ def test_a_summary_is_of_the_runs_of_a_zoo(small_zoo):
     assert "64 runs" in found.description
     assert len(found.table) == 64
     assert set(found.axes) == {"learning_rate", "l2", "dropout", "train_fraction", "activation"}
+
+
+def test_a_zoo_that_records_neither_data_nor_accuracies_has_a_summary(found, small_zoo, tmp_path):
+    root = tmp_path / "zoo"
+    shutil.copytree(small_zoo.root, root)
+    manifest = {key: value for key, value in small_zoo.manifest.items() if not key.startswith("recipe")}
+    for part in manifest["parts"]:
+        (name,) = (name for name in part["files"] if name.startswith("checkpoints/"))
+        pd.read_parquet(root / name).drop(columns=["train_accuracy", "test_accuracy"]).to_parquet(root / name)
+        part["files"][name] = {"sha256": files.sha256(root / name), "bytes": (root / name).stat().st_size}
+    write_manifest(root, manifest | {"source": {"description": "networks of unknown origin"}, "data": {}})
+    imported = summary(Zoo.open(root))
+    assert imported.description == "networks of unknown origin: 64 runs"
+    assert imported.table[["train_accuracy", "test_accuracy"]].isna().all(axis=None)
+    write_html(found, tmp_path / "page.html", [Zoo.open(root)])
