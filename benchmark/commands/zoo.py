@@ -120,7 +120,8 @@ def _build(options: argparse.Namespace) -> int:
 
     recipe = load_recipe(options.recipe).cut(options.models, options.epochs, options.seed)
     from zoo_builder.building.build import build
-    from zoo_builder.building.runner import Local, Ray
+    from zoo_builder.building.ray_runner import Ray
+    from zoo_builder.building.runner import Local
 
     if options.runner == "ray":
         if options.workers:

@@ -34,7 +34,7 @@ def test_build_info_and_verify_agree(gengap, tmp_path: Path) -> None:
 
 
 def test_a_ray_build_takes_no_number_of_workers(gengap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoo_builder.building.runner.ANSWER_SECONDS", 1)
+    monkeypatch.setattr("zoo_builder.building.ray_runner.ANSWER_SECONDS", 1)
     build = ("zoo", "build", "digits", "--out", tmp_path / "zoo", "--runner", "ray", "--address", "127.0.0.1:1")
     code, _, error = gengap(*build)
     assert code == 2

@@ -16,7 +16,8 @@ SCRIPT = """
 import json, sys
 from zoo_builder.building.build import Progress, build
 from zoo_builder.building.resume import PART_RUNS
-from zoo_builder.building.runner import Local, Ray
+from zoo_builder.building.ray_runner import Ray
+from zoo_builder.building.runner import Local
 from zoo_builder.recipes.recipe import Recipe
 PART_RUNS["cpu"] = 4
 if __name__ == "__main__":
