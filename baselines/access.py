@@ -24,7 +24,7 @@ class AccessError(AttributeError):
 
 
 class NotApplicable(Exception):
-    """A method has no meaning on this zoo. The message is the reason that the record will carry."""
+    """A method is undefined for a whole zoo. The message is the reason, which the record shows."""
 
 
 class View:
@@ -39,7 +39,7 @@ class View:
         stacks: final weights, one Stack per architecture; ``stack.rows`` are positions 0 .. n-1 in this view.
         initial: the same models at epoch 0, stack for stack, row for row.
         hyperparameters: one row per model; numbers and strings.
-        configurations: int64 [n]; equal numbers are runs of one configuration that differ in the seed alone.
+        configurations: int64 [n]; equal numbers are runs of one configuration that differ only in the seed.
         train, targets, source: see ``baselines.fields``; targets by name.
         statistics: one row per model, columns from ``zoo_builder.training.results.STATISTICS``.
     """
@@ -75,7 +75,7 @@ class View:
         return f"View({self.access!r}, {self.size} models)"
 
     def __getattr__(self, name: str) -> Any:
-        """Called for the fields, which are no attributes of the object."""
+        """Called for the fields, because they are not attributes of the object."""
         levels = [level for level, allowed in ACCESS.items() if name in allowed]
         if not levels:
             raise AttributeError(f"a view has no field {name!r}{nearest(name, _NAMES)}: use one of {', '.join(_NAMES)}")
@@ -93,12 +93,12 @@ class View:
         """The models at ``rows`` (distinct, any order), renumbered 0 .. len(rows)-1. What is missing stays missing.
 
         Raises:
-            InputError: a row stands twice or is not 0 .. n-1.
+            InputError: a row is given twice, or is not one of 0 .. n-1.
         """
         rows = np.asarray(rows, dtype=np.int64)
         if len(np.unique(rows)) < len(rows) or not np.isin(rows, np.arange(self.size)).all():
             raise InputError(
-                f"a view of {self.size} models was asked for rows {rows}: give distinct rows below {self.size}"
+                f"rows {rows} of a view of {self.size} models: give distinct rows from 0 to {self.size - 1}"
             )
         content = {}
         for field in FIELDS:

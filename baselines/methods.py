@@ -34,9 +34,11 @@ class Prediction:
 
 @runtime_checkable
 class Predictor(Protocol):
-    """Is fitted on labeled models. The attributes ``formula`` (one line) and ``control`` are optional.
+    """A method that is fitted on labeled models. The attributes ``formula`` (one line) and ``control`` are optional.
 
-    ``target`` is float64 [n], an accuracy or a gap. The validation models are for choosing settings.
+    ``target`` is float64 [n], an accuracy or a gap. The validation models are for choosing settings. ``fit`` returns
+    the fitted predictor, and ``predict`` one float64 per model of the view. Both raise NotApplicable for models that
+    they cannot read.
     """
 
     name: str
@@ -50,7 +52,10 @@ class Predictor(Protocol):
 
 @runtime_checkable
 class Estimator(Protocol):
-    """Estimates accuracies from unlabeled target data. ``formula`` and ``control`` are optional, as for a predictor."""
+    """A method that estimates accuracies, float64 [n], from unlabeled target data without fitting.
+
+    ``formula`` and ``control`` are optional, as for a predictor.
+    """
 
     name: str
     access: str
@@ -60,7 +65,7 @@ class Estimator(Protocol):
 
 
 def without_norms(stack: Stack) -> Stack:
-    """The same functions with every norm folded into the layer before it, so that the weights alone determine them.
+    """The same functions with every norm folded into the layer before it, so that they depend only on weights.
 
     Raises:
         NotApplicable: a norm cannot be folded.

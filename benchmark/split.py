@@ -12,7 +12,7 @@ from zoo_builder.store.zoo import Zoo
 # The share of configurations in each split; the rest is the test split.
 TRAIN_SHARE, VALIDATION_SHARE = 0.4, 0.1
 SPLIT_VERSION = 1
-# An interval, and the choice of settings, need so many models.
+# Intervals and the choice of settings need at least this many models.
 MINIMUM_MODELS = 3
 
 
@@ -59,6 +59,6 @@ def split_zoo(zoo: Zoo, fitted: bool = True) -> Split:
 
 
 def position_of(configuration: str) -> float:
-    """A number in [0, 1) that depends on the configuration alone; the splits are intervals of it."""
+    """A number in [0, 1) that depends only on the configuration; the splits are intervals of it."""
     digest = hashlib.sha256(f"split {SPLIT_VERSION} {configuration}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

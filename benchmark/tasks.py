@@ -54,7 +54,7 @@ class Kind:
 
     Attributes:
         protocol: the class that methods of this kind are instances of; None where the benchmark computes the answers.
-        target: the only target that the methods speak of; None for any.
+        target: the only target that the methods predict; None for any.
         fields: the fields of a View that the task's access level must allow.
         fitted: the methods are fitted, so the task must set training models apart.
         on_target_scale: the answers are in the units of the target.

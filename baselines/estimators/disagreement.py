@@ -1,4 +1,4 @@
-"""Disagreement: two runs that differ in the seed alone disagree on unseen data about as often as one of them errs."""
+"""Disagreement: two runs that differ only in the seed disagree on unseen data about as often as one of them errs."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ NO_TWIN = "no other run of its configuration has finite outputs"
 
 
 def mean_agreement(logits: np.ndarray) -> np.ndarray:
-    """How often each of k >= 2 models predicts the same class as another one, over N images and k - 1 pairs.
+    """How often each of k >= 2 models predicts the same class as another, over N images and k - 1 pairs.
 
     One minus the mean disagreement with its seed twins estimates a model's accuracy (Jiang et al. 2022,
     arXiv:2106.13799).
@@ -26,7 +26,7 @@ def mean_agreement(logits: np.ndarray) -> np.ndarray:
     array([0.5 , 0.75, 0.75])
     """
     classes = logits.argmax(2)
-    # A model agrees with itself everywhere: that pair is taken out.
+    # A model agrees with itself everywhere: that pair is excluded.
     return np.array([((classes == own).mean(1).sum() - 1) / (len(logits) - 1) for own in classes])
 
 
@@ -49,8 +49,8 @@ class Disagreement:
         _, configuration_of, runs = np.unique(view.configurations, return_inverse=True, return_counts=True)
         if runs.max(initial=0) < 2:
             raise NotApplicable(
-                "every configuration of this zoo has one run, and disagreement compares runs that differ in the seed "
-                "alone: build the zoo with `seeds` of at least 2"
+                "every configuration of this zoo has one run, and disagreement compares runs that differ only in the "
+                "seed: build the zoo with `seeds` of at least 2"
             )
         values, reasons = np.full(view.size, np.nan), {}
         finite = np.array([np.isfinite(own).all() for own in logits])

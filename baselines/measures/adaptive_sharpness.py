@@ -38,7 +38,7 @@ def adaptive_sharpness_worst(context: MeasureContext) -> Tensor:
 
 
 def adaptive_sharpness_worst_normalized(context: MeasureContext) -> Tensor:
-    """``adaptive_sharpness_worst`` with normalized logits: larger logits alone change nothing."""
+    """``adaptive_sharpness_worst`` with normalized logits: scaling the logits changes nothing."""
     return context.once(_worst, _normalized_cross_entropy)
 
 
@@ -82,7 +82,7 @@ def adaptive_sharpness_average(context: MeasureContext) -> Tensor:
 
 
 def adaptive_sharpness_average_normalized(context: MeasureContext) -> Tensor:
-    """``adaptive_sharpness_average`` with normalized logits: larger logits alone change nothing."""
+    """``adaptive_sharpness_average`` with normalized logits: scaling the logits changes nothing."""
     mean, error = context.once(_average)[1]
     remark_on_chance(context, mean, error)
     return mean

@@ -12,7 +12,7 @@ import numpy as np
 from zoo_builder.networks.stack import Stack
 
 CHUNK_IMAGES = 64
-# Activations of so many bytes stay in a core's cache.
+# Activations of this size stay in a core's cache.
 _CHUNK_BYTES = 4 << 20
 Chunk = tuple[slice, slice]  # some models and some of their images, as an index into a table [M, images]
 

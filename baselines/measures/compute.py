@@ -19,7 +19,7 @@ from zoo_builder.networks.architecture import Architecture
 from zoo_builder.networks.stack import Stack
 from zoo_builder.training.engine import Engine
 
-FAILED = "the measure failed"  # how a reason begins that is the measure's own fault
+FAILED = "the measure failed"  # prefix of the reason for an error in the measure itself
 NOT_FINITE = "the model has weights that are not finite"
 
 
@@ -28,8 +28,8 @@ class MeasureResult(Prediction):
     """One measure's values, a reason for every NaN, and its cost.
 
     Attributes:
-        remarks: {row: what to know about its value}.
-        seconds: processor time of the measure and of everything it read, as if it had been computed alone.
+        remarks: {row: a remark on its value}.
+        seconds: processor time of the measure and of everything it read, as if no other measure had been computed.
         log: the errors of the measure itself, with tracebacks; "" where there were none.
     """
 
@@ -96,7 +96,7 @@ def one_by_one(
         if not ACCESS[measure.access] <= ACCESS[view.access]:
             raise InputError(
                 f"measure {measure.name!r} needs access level {measure.access!r}, and this view has {view.access!r}: "
-                f"leave the measure out, or take a task of its level"
+                f"leave the measure out, or use a view of its level"
             )
     for stack in view.stacks:
         finite = _finite(stack)

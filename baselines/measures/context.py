@@ -60,12 +60,12 @@ class MeasureContext:
 
     Weights (``parameters``, ``initial``, ``matrices``, ...) are those of networks that compute the same without norms:
     each norm is folded into the layer before it. Where that is not possible, reading them raises NotApplicable; passes
-    are possible still.
+    are still possible.
 
     Attributes:
         engine: computes forward and backward passes.
         reasons: {model: why the measure is undefined for it}, filled by ``undefined``.
-        remarks: {model: what to know about its value}, filled by ``remark``.
+        remarks: {model: a remark on its value}, filled by ``remark``.
         borrowed: processor time, in seconds, that earlier readers spent on the values that were read so far.
     """
 

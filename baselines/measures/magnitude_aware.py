@@ -96,7 +96,7 @@ MEASURES = (
         function=pac_bayes_mag_mixed,
         access="train-data",
         cost="search",
-        formula="pac-bayes-mag-init with w for d in the numerator alone",
+        formula="pac-bayes-mag-init with w for d in the numerator only",
         citation="Jiang et al. 2019, arXiv:1912.02178, eq. 57 in the code of Dziugaite et al. 2020, arXiv:2010.11924",
     ),
     Measure(

@@ -1,4 +1,4 @@
-"""The hyperparameters alone, a control: a predictor that does not beat it has learned nothing from the weights."""
+"""A control that reads only hyperparameters: a predictor that does not beat it has learned nothing from the weights."""
 
 import numpy as np
 import pandas as pd

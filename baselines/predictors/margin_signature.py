@@ -147,7 +147,7 @@ class MarginSignature:
 
 
 def margin_signatures() -> tuple[MarginSignature, ...]:
-    """The two signatures of Jiang et al., and the first of them for the input layer and the output layer alone."""
+    """The two signatures of Jiang et al., and the first of them for only the input or only the output."""
     return (
         MarginSignature("margin-signature", ("input", *HIDDEN), QUARTILES),
         MarginSignature("margin-signature-moments", ("input", *HIDDEN), MOMENTS),

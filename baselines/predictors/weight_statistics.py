@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 
 from baselines.access import View
+from baselines.measures.compute import NOT_FINITE
 from baselines.methods import NotApplicable, Prediction, without_norms
 from baselines.predictors.boosting import fit_boosted_trees
 from baselines.predictors.mlp import fit_mlp
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 STATISTICS = ("mean", "variance", *(f"quantile {q:g}" for q in QUANTILES))
-NOT_FINITE = "the model has weights that are not finite"
 
 
 def weight_statistics(view: View) -> pd.DataFrame:

@@ -15,6 +15,7 @@ FLAGS = {
     "device": "--device",
     "engine": "--engine",
     "epochs": "--epochs",
+    "hyperparameters": "--hyperparameters",
     "models": "--models",
     "out": "--out",
     "runner": "--runner",

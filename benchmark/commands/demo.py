@@ -35,7 +35,7 @@ def _run(options: argparse.Namespace) -> int:
             load_recipe("digits"), root, device="cpu", runner=Local(options.workers or cores()), progress=progress
         )
     note("2/3 running the built-in methods")
-    # One process at a time: each imports torch, and the demo promises to stay under 2 GiB.
+    # One process at a time: each imports torch, and the demo should stay below 2 GiB.
     records, _ = run_methods(zoo, "all", ["all"], results=results, workers=1, timeout=600)
     note("3/3 writing the leaderboard and the report")
     found = populations(read_records(results))

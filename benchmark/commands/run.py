@@ -23,7 +23,7 @@ A method of yours runs in a separate process without network access; it cannot s
 
 def add(commands: Any) -> None:
     parser = add_command(commands, "run", _run, "run methods on a task and write a record of each", epilog=EPILOG)
-    parser.add_argument("task", help="test-accuracy, generalization-gap, complexity, unlabeled-accuracy, or all")
+    parser.add_argument("task", help="a task that `gengap tasks` lists, or all")
     parser.add_argument(
         "methods",
         nargs="*",

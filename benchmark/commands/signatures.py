@@ -7,8 +7,8 @@ from benchmark.commands.common import add_command, add_data, add_zoo, columns, s
 
 EPILOG = """\
 A signature describes the distribution of the margins of the training images at some layers, by quartiles and whiskers
-or by moments (Jiang et al. 2019, arXiv:1810.00113). Signatures of all layers, of the input alone and of the output
-alone are fitted to the gaps of the zoo's models by least squares. R² is on the models fitted to; adjusted R² corrects
+or by moments (Jiang et al. 2019, arXiv:1810.00113). Signatures of all layers, of only the input and of only the
+output are fitted to the gaps of the zoo's models by least squares. R² is on the models fitted to; adjusted R² corrects
 for the number of features; 10-fold R² is on held-out models, with folds by configuration, and is below 0 where the
 mean would have predicted better.
 

@@ -1,4 +1,4 @@
-"""``Answer``: what came of one method, wherever it was computed."""
+"""``Answer``: the outcome of one method, whether computed in a process, read from a zoo, or a control."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from benchmark.evaluation.methods import Method
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Answer:
-    """What came of one method.
+    """The outcome of one method on one task.
 
     Attributes:
         status: one of ``benchmark.records.STATUSES``.

@@ -16,7 +16,7 @@ from benchmark.tasks import ORACLE, Task
 
 
 def reads_targets(method: Method, task: Task) -> bool:
-    """Oracles do, and so do fitted controls where the task sets no training models apart."""
+    """Whether it is an oracle, or a fitted control on a task that sets no training models apart."""
     return method.kind is ORACLE or (method.kind.fitted and not task.fitted)
 
 

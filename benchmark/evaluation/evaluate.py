@@ -65,7 +65,7 @@ def _answers(
     workers: int,
     timeout: float,
 ) -> Iterator[list[Answer]]:
-    """The answers of all methods as they come, those of one source at a time."""
+    """The answers of all methods as they are computed, one list for each source: the stored, each control, each job."""
     zoo = models.zoo
     stored = _stored(methods, models)
     controls = [method for method in methods if reads_targets(method, models.task)]

@@ -1,4 +1,4 @@
-"""Oracles: controls that know the target up to an error of known size."""
+"""Oracles: controls that predict the target with a normal error of known size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -76,7 +76,7 @@ def answers_of(job: Job, view: Path, models: ScoredModels, closed: Sequence[Path
 
 
 def describe_in_process(references: Sequence[str]) -> dict[str, Method | InputError]:
-    """Loads users' methods of one file in a separate process; an error stands for what cannot be loaded."""
+    """Loads users' methods of one file in a separate process: a description of each, or the error that it raised."""
     with tempfile.TemporaryDirectory(prefix="gengap-") as folder:
         content = {"action": "describe", "references": list(references), "trusted": False, "closed": []}
         result = _work(Path(folder), content, DESCRIBE_SECONDS)

@@ -1,4 +1,4 @@
-"""From answers to records: scores, and everything that a record says about their circumstances."""
+"""From answers to records: scores, what was scored, and the environment."""
 
 import platform
 import subprocess

@@ -13,8 +13,8 @@ _MS_RDONLY = 1
 def restrict(closed: Iterable[str]) -> None:
     """Cuts this process off from the network and from the folders ``closed``. It must not have started a thread yet.
 
-    Without namespaces (an old kernel, or a container that forbids them) the network stays, only Python's own file
-    functions refuse the folders, and a line on stderr says so.
+    Without namespaces (an old kernel, or a container that forbids them) the network stays open, only Python's own file
+    functions refuse the folders, and a warning is printed to stderr.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     user, group = os.getuid(), os.getgid()

@@ -76,7 +76,7 @@ class ScoredModels:
         return self.labels[self.split.test]
 
     def scores(self, predictions: np.ndarray, names: Sequence[str], random_measures: int = 0) -> dict[str, Score]:
-        """The scores called ``names`` of predictions [E, n]; their noise floors come from so many random measures."""
+        """The scores called ``names`` of predictions [E, n], and their noise floors from this many random measures."""
         return scorecard(
             predictions,
             self.target,

@@ -32,7 +32,7 @@ def find_methods(
 ) -> list[Method]:
     """The methods that ``references`` name: built-ins, families of measures, a user's own, or "all".
 
-    "all" stands for the built-in methods of the task's kinds and for every control that the task takes.
+    "all" stands for the built-in methods of the task's kinds and for every control that fits the task.
 
     Args:
         refused: called with the error of every method that is unknown, cannot be loaded, is not taken by the task, or

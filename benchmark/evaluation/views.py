@@ -1,7 +1,7 @@
 """Views of a zoo: made for an access level in this process, or written for the process that runs a method.
 
-The files hold what the level allows and no label of a model: a method that reads all of them learns no more than the
-view tells it.
+The files hold what the level allows and no label of a model: a method that reads all files learns no more than from
+the view.
 """
 
 import json
@@ -44,7 +44,7 @@ def write_view(
 
     Args:
         copy_weights: write the weights too, so that nothing in the folder leads to the zoo, which holds the test
-            accuracies. Otherwise they are read from the zoo itself, which spares a copy of it.
+            accuracies. Otherwise they are read from the zoo itself, without a copy.
 
     Raises:
         InputError: as ``make_view``.

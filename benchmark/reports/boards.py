@@ -1,9 +1,9 @@
-"""Records to boards: which methods are compared with which, and where each stands.
+"""Records to boards: the methods that are compared, in order, with their ranks.
 
 The records of one population (``Record.population``: task, task version, weights and split) make a board for each
 access level that one of its methods reads. A board shows the methods of its own level and of all levels below it, and
 every control. Methods are ordered by the headline score of their task; every stored prediction is oriented like the
-target. Controls and methods with low coverage stand in their place without a rank. ``benchmark.scoring.ranking``
+target. Controls and methods with low coverage are listed in their place without a rank. ``benchmark.scoring.ranking``
 compares them.
 """
 
@@ -32,7 +32,7 @@ class Row:
         rank: 1 is best; None for a method that is not ranked for the reason in ``unranked``.
         rank_interval: best and worst rank, see ``ranking.Standing``; None without a rank.
         to_leader: against the best ranked method; None for the leader, and where the two cannot be compared.
-        to_above: against the next better ranked method; None without a rank, and likewise.
+        to_above: against the next better ranked method; None without a rank, and as for ``to_leader``.
     """
 
     record: Record

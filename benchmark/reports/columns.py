@@ -51,7 +51,7 @@ def read_columns(
             empty, or a run that is given twice.
     """
     if seed is not None and not hyperparameters:
-        raise InputError("seed tells the runs of one configuration apart; name its hyperparameters, too")
+        raise InputError("`seed` distinguishes the runs of one configuration: name the `hyperparameters`, too")
     table = read_table(path)
     for column in [target] if seed is None else [target, seed]:
         require_column(column, table, path)
@@ -170,5 +170,5 @@ def refuse_repeated_runs(table: pd.DataFrame, hyperparameters: list[str], others
         first, second = (runs == repeated.iloc[0]).to_numpy().nonzero()[0][:2] + 1
         raise InputError(
             f"{path}: rows {first} and {second} are equal in all hyperparameters and in {', '.join(others)}, so they "
-            "are one run given twice; leave one out, or name the column that tells runs apart as `seed`"
+            "are one run given twice; leave one out, or name the column that distinguishes runs as `seed`"
         )

@@ -1,4 +1,4 @@
-"""The leaderboard as a page, with figures of the zoos that are at hand."""
+"""The leaderboard as a page, with figures of the zoos that are given."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -111,7 +111,7 @@ def score_table(
             and are resampled together. Without hyperparameters every row is a configuration.
         scores: names from ``benchmark.scoring.scores.SCORES``, separated by commas. The first one orders the table.
             "all" is all scores but those that are ``on_target_scale``, which are meaningless for measures.
-        seed: the column that tells the runs of one configuration apart. Without it, rows that are equal in
+        seed: the column that distinguishes the runs of one configuration. Without it, rows that are equal in
             hyperparameters, target and predictions count as one run given twice, which is an error.
         test_examples: how many examples the target was measured on; ``robust`` needs it.
 
@@ -150,7 +150,7 @@ def _scores(given: str) -> list[str]:
     if names == ["all"]:
         return [name for name, score in SCORES.items() if not score.on_target_scale]
     if "all" in names:
-        raise InputError(f"scores are {given!r}: give all alone, or some of {known}")
+        raise InputError(f"scores are {given!r}: give only all, or some of {known}")
     for name in names:
         if name not in SCORES:
             raise InputError(f"there is no score {name!r}{nearest(name, SCORES)}; give all, or some of {known}")

@@ -1,4 +1,4 @@
-"""Scores of generalization predictors and their uncertainty: pure functions on arrays, with numpy and scipy alone.
+"""Scores of generalization predictors and their uncertainty: pure functions on arrays, with only numpy and scipy.
 
 Conventions, for every module here:
 

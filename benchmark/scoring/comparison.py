@@ -67,8 +67,7 @@ def ranks_of_differences(
     if draws.shape[1] < 2:
         raise ScoreError(f"{draws.shape[1]} draws in which all differences are defined; give at least 2")
     errors = draws.std(axis=1)
-    # Any difference separates two methods that differ by the same amount in every draw; such pairs say nothing of
-    # others.
+    # Any difference separates two methods that differ by the same amount in every draw; such pairs have no deviation.
     errors[errors <= 1e-12] = 0
     sizes = np.zeros(draws.shape[1])
     for difference, draw, error in zip(differences[compared], draws, errors, strict=True):

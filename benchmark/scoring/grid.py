@@ -170,7 +170,7 @@ def conditioned_on(codes: np.ndarray, sets: Iterable[Set]) -> dict[Set, np.ndarr
     In such sets a cell is a single pair, which has no entropy.
 
     Raises:
-        NoGrid: a set with so many groups that its cells hold few pairs and exhaust the memory.
+        NoGrid: a set makes more than ``MOST_GROUPS`` groups: its cells would hold few pairs and exhaust the memory.
     """
     groups = {each: labels(codes[:, each]) for each in sets}
     groups = {each: members for each, members in groups.items() if members.max(initial=0) + 1 < len(codes)}

@@ -5,8 +5,8 @@ It deliberately differs from the conditional mutual information of Jiang et al. 
 - Pairs of models (i, j) are ordered and include i = j.
 - V = 1 if the first model is greater, and 0 otherwise: ties and i = j count as "not greater". A measure and its
   negation therefore have different scores, and a larger measure must mean a larger gap.
-- A set has exactly two distinct hyperparameters. One-valued hyperparameters count: a set with one of them conditions on
-  the other alone.
+- A set has exactly two distinct hyperparameters. One-valued hyperparameters count: a set with one of them conditions
+  only on the other.
 - A cell holds the ordered pairs with the same values of both hyperparameters. Cells are not weighted by their pairs:
   the score of a set is the sum of the cells' mutual informations I(V_mu; V_g) over the sum of their entropies H(V_g).
 - The score is the minimum over all sets, a fraction in [0, 1]; the competition's leaderboard shows 100 times the score.
@@ -54,8 +54,8 @@ def pgdl_score(predictions: np.ndarray, target: np.ndarray, hyperparameters: np.
         hyperparameters: [n, K], K >= 2, one-valued ones included.
 
     Raises:
-        ScoreError: wrong shapes, NaN or infinity, fewer than 2 models, a target without variation, or one
-            hyperparameter alone.
+        ScoreError: wrong shapes, NaN or infinity, fewer than 2 models, a target without variation, or only
+            one hyperparameter.
         NoGrid: the models form no grid, or the target has no variation within any cell.
     """
     predictions, target, codes = checked(predictions, target, hyperparameters)

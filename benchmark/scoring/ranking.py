@@ -1,4 +1,4 @@
-"""Who is ahead: ranks with intervals, statistical ties and differences between the methods of a board or a table.
+"""Ranks with intervals, statistical ties and differences between the methods of a board or a table.
 
 Two methods are compared on the models that both define, in bootstrap draws that all comparisons share. They are in a
 *statistical tie* where the 95 % interval of their difference contains 0. Controls, and methods that are defined for
@@ -36,13 +36,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a ranked method stands.
+    """The rank of a method, and its distance to better ones.
 
     Attributes:
         rank: 1 + the number of methods with a better score; equal scores share a rank.
         interval: best and worst rank; with 95 % probability the intervals of all ranked methods hold the true ranks.
         to_leader: against the best method; None for the leader, and where the two cannot be compared.
-        to_above: against the next better method; likewise.
+        to_above: against the next better method; None as for ``to_leader``.
     """
 
     rank: int
@@ -78,7 +78,7 @@ class Ranking:
 
 
 class PairedScores:
-    """One score of E methods, of each two on the models that both define.
+    """One score of E methods, compared in pairs on the models that both methods define.
 
     Nothing is scored twice: a method's own score serves every pair that is defined on the same models as the method,
     and pairs that are defined on other models are scored together with all pairs on these models.
@@ -169,7 +169,7 @@ def rank(paired: PairedScores, values: Sequence[float | None], ranked: Sequence[
 def _rank_intervals(methods: int, differences: np.ndarray, draws: np.ndarray) -> list[tuple[int, int]]:
     try:
         return ranks_of_differences(methods, differences, draws)
-    except ScoreError:  # there are no two draws in which all scores exist, so that nothing tells the methods apart
+    except ScoreError:  # there are no two draws in which all scores exist, so nothing separates the methods
         return [(1, methods)] * methods
 
 

@@ -69,7 +69,7 @@ class Score:
 
     Attributes:
         entries: in the order of the predictions.
-        floor: of random measures on all models; None where the score is undefined for all models, or not asked for.
+        floor: of random measures on all models; None where the score is undefined for all models, or not requested.
         draws: float64 [E, D], NaN for a method without a value. Draw d of every score resamples the same models.
     """
 
@@ -215,7 +215,7 @@ def _entry(
     if not np.isfinite(value):
         return _undefined(coverage, "the predictions are too large to be squared or summed"), None
     if drawn < MINIMUM_DRAWN * len(draws):
-        return _undefined(coverage, f"it exists in {drawn} of {len(draws)} bootstrap draws alone"), None
+        return _undefined(coverage, f"it exists in only {drawn} of {len(draws)} bootstrap draws"), None
     central = interval(draws)
     detail = {part: None if _infinite(what) else what for part, what in detail.items()}
     return Entry(value, central.low, central.high, flipped, coverage, detail), draws

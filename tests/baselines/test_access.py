@@ -95,7 +95,7 @@ def test_taking_keeps_every_model_whole(full_view, data):
 
 @pytest.mark.parametrize("rows", [[0, 0], [7], [-1]])
 def test_taking_needs_distinct_rows_of_the_view(full_view, rows):
-    with pytest.raises(InputError, match=r"7 models .* give distinct rows below 7"):
+    with pytest.raises(InputError, match=r"of a view of 7 models: give distinct rows from 0 to 6"):
         full_view("weights").take(np.array(rows))
 
 

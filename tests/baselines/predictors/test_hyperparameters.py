@@ -1,4 +1,4 @@
-"""The hyperparameters alone, on a table with a known answer."""
+"""The control that reads only hyperparameters, on a table with a known answer."""
 
 import numpy as np
 import pandas as pd

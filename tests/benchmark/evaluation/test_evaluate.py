@@ -39,7 +39,7 @@ def test_built_in_methods_leave_complete_records(small_zoo: Zoo, tmp_path: Path)
         assert record.undefined["robust"].startswith("none of ")
         assert {"k", "pgdl", "partial", "r2"} <= record.scores.keys()
         # Half of the grid: few draws have two configurations that differ in one hyperparameter alone.
-        assert record.undefined["psi"].endswith("of 2000 bootstrap draws alone")
+        assert record.undefined["psi"].endswith("of 2000 bootstrap draws")
         axes = {"learning_rate", "l2", "dropout", "train_fraction", "activation"}
         assert set(record.scores["k"]["detail"]["hyperparameters"]) <= axes
     assert records[0].flags == ["constant"], "all networks of this zoo have one size"

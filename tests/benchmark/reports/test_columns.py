@@ -45,7 +45,7 @@ def test_one_run_given_twice(grid, write_table):
     # Two seeds that came out alike, which the measures cannot tell apart, are two runs where the table says so.
     grid.loc[7, ["gap", "measure.good", "measure.poor"]] = grid.loc[6, ["gap", "measure.good", "measure.poor"]]
     alike = write_table(grid, "alike.csv")
-    with pytest.raises(InputError, match=r"rows 7 and 8 .* name the column that tells runs apart as `seed`"):
+    with pytest.raises(InputError, match=r"rows 7 and 8 .* name the column that distinguishes runs as `seed`"):
         read_columns(alike, **given)
     assert len(read_columns(alike, **given, seed="seed").target) == 48
 

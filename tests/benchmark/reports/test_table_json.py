@@ -29,5 +29,5 @@ def test_too_few_configurations_for_any_draw_to_have_a_psi(write_table):
     scored = score_table(write_table(table), "gap", ["mine", "other"], ["hp.*"], scores="psi")
     psi = to_json(scored)["rows"][1]["scores"]["psi"]
     assert (psi["value"], psi["low"], psi["ranks"], psi["place"]) == (None, None, None, "unranked")
-    assert psi["undefined"] == "it exists in 0 of 2000 bootstrap draws alone"
-    assert "it exists in 0 of 2000 bootstrap draws alone" in format_text(scored, 110)
+    assert psi["undefined"] == "it exists in only 0 of 2000 bootstrap draws"
+    assert "it exists in only 0 of 2000 bootstrap draws" in format_text(scored, 110)
