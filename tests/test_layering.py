@@ -5,7 +5,7 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def imported(file: Path) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
 
 
-def breaches(folder: str, forbidden) -> list[str]:
+def breaches(folder: str, forbidden: Callable[[str], bool]) -> list[str]:
     return [
         f"{file.relative_to(ROOT)}:{line} imports {name}"
         for file in sources(folder)
@@ -73,7 +73,7 @@ LAYERS = {
         ("commands",),
     ),
 }
-# (folder, a module or folder that it must not import): what the rows above do not say.
+# (folder, a module or folder that it must not import), beyond the rows above.
 FORBIDDEN = (
     ("zoo_builder", "baselines"),
     ("zoo_builder", "benchmark"),
@@ -114,7 +114,7 @@ def test_a_folder_imports_lower_layers_only(package):
 
 
 def test_no_import_circle():
-    """Imports for type checkers alone count too."""
+    """Imports that only type checkers read count too."""
     known = modules()
     needs = {
         module: {
@@ -165,7 +165,7 @@ def test_the_packages_do_not_import_the_tests():
     assert [row for folder in PACKAGES for row in breaches(folder, lambda name: name.split(".")[0] == "tests")] == []
 
 
-def test_scoring_needs_numpy_and_scipy_alone():
+def test_scoring_needs_only_numpy_and_scipy():
     allowed = {*sys.stdlib_module_names, "numpy", "scipy"}
 
     def forbidden(name: str) -> bool:
@@ -182,8 +182,7 @@ modules, heavy = json.loads(sys.argv[1])
 for module in modules:
     before = set(sys.modules)
     importlib.import_module(module)
-    modules_and_loaded = [module, sorted(set(heavy) & set(sys.modules) - before)]
-    print(json.dumps(modules_and_loaded))
+    print(json.dumps([module, sorted(set(heavy) & set(sys.modules) - before)]))
 """
     command = [sys.executable, "-c", program, json.dumps([modules, HEAVY])]
     output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout

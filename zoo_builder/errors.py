@@ -22,7 +22,7 @@ def nearest(given: str, allowed: Iterable[str]) -> str:
 
 
 def one_of(what: str, given: Word, allowed: Collection[str], place: str = "", otherwise: str = "") -> Word:
-    """Returns ``given`` if it is one of the ``allowed`` words.
+    """``given``, if it is one of the ``allowed`` words.
 
     Args:
         what, place, otherwise: for the message: what the word is, where it was given, and an alternative to the words.

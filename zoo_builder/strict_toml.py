@@ -43,6 +43,7 @@ class Key:
 
 
 def is_a(kind: type, value: Any) -> bool:
+    """Whether ``value`` is a finite float, a 64-bit int or a str, by ``kind``; a bool is none of them."""
     if isinstance(value, bool):
         return False
     if kind is float:  # any finite number
@@ -61,7 +62,11 @@ def not_negative(value: float) -> bool:
 
 
 def read_table(table: Any, keys: tuple[Key, ...], section: str = "") -> dict[str, Any]:
-    """The checked value of each of ``keys``, or its default."""
+    """The checked value of each of ``keys``, or its default.
+
+    Raises:
+        InputError: ``table`` is not a section, or a key is unknown, missing or wrong; the message names ``section``.
+    """
     refuse_unknown(table, [key.name for key in keys], section)
     for key in keys:
         if key.name not in table and key.default is REQUIRED:
@@ -71,6 +76,7 @@ def read_table(table: Any, keys: tuple[Key, ...], section: str = "") -> dict[str
 
 
 def refuse_unknown(table: Any, allowed: Collection[str], section: str) -> None:
+    """Raises InputError if ``table`` is not a section, or has a key that is not ``allowed``."""
     if not isinstance(table, dict):
         raise InputError(f"{section} is {table!r}: it must be a section of `key = value` lines")
     for name in table:

@@ -1,4 +1,4 @@
-"""How a build spends its time: `python tests/performance/bench_build.py`. Needs real images in $GENGAP_DATA.
+"""The time of a build by its steps: `python tests/performance/bench_build.py`. Needs real images in $GENGAP_DATA.
 
 One part of cifar10-gs with 20 epochs, with the native engine and one worker: training steps, and beside them order and
 initialization, figures on test and training images, training statistics, and writing.

@@ -1,8 +1,8 @@
 """Many networks at a time against one by one: `python tests/performance/bench_measures.py`. Real images: $GENGAP_DATA.
 
 Small CNNs of cifar10-gs, all of them on all 50,000 training images. One by one, each network is an ordinary
-``nn.Module`` that sees batches in channels-last memory, and everything else is computed for it alone; stacked, 64 are
-computed together, with torch or with compiled code for what engines compute. One thread each, interleaved, medians.
+``nn.Module`` that sees batches in channels-last memory, and everything else is computed for it separately; stacked, 64
+are computed together, with torch or with compiled code for what engines compute. One thread each, interleaved, medians.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""How fast the scores are: `python tests/performance/bench_scoring.py`. Medians and ranges of interleaved repeats."""
+"""The speed of the scores: `python tests/performance/bench_scoring.py`. Medians and ranges of interleaved repeats."""
 
 import os
 import resource
@@ -25,7 +25,7 @@ def models(n, methods=1):
 
 
 def grid(values, seeds=1, methods=60):
-    """Measures, the gap, and the hyperparameters of a factorial grid with so many values of each."""
+    """Measures, the gap, and the hyperparameters of a factorial grid with these numbers of values."""
     hyperparameters = np.repeat(list(product(*map(range, values))), seeds, axis=0)
     measures, noise = models(len(hyperparameters), methods)
     effects = hyperparameters @ np.arange(1, len(values) + 1) / (max(values) * len(values) ** 2)

@@ -210,14 +210,14 @@ def main(rounds: int = 5, seconds: float = 1.0) -> None:
         f"{os.cpu_count()} cores, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, {rounds} rounds"
     )
     print("thousand examples x models / s of the machine: median (fastest, slowest)")
-    yardsticks: dict[str, list[float]] = {PEAK: [], MATRIX_PRODUCT: []}
+    references: dict[str, list[float]] = {PEAK: [], MATRIX_PRODUCT: []}
     for workload, (architectures, _) in every.items():
         rates: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
         peaks = []
         for _ in range(rounds):
-            for name, found in yardsticks.items():
+            for name, found in references.items():
                 found.append(measure(name, workload, 1))
-            peaks.append(yardsticks[PEAK][-1])
+            peaks.append(references[PEAK][-1])
             for name, (_, threads) in CONTESTANTS.items():
                 rates[name].append(measure(name, workload, threads))
         best = max(np.median(rates[name]) for name in rates if name.startswith("naive"))
@@ -231,7 +231,7 @@ def main(rounds: int = 5, seconds: float = 1.0) -> None:
                 flush=True,
             )
     print("\nthousand million multiplications / s of the machine: median (fastest, slowest)")
-    for name, values in yardsticks.items():
+    for name, values in references.items():
         print(f"  {name:<32}{np.median(values) / 1e9:>8.1f} ({max(values) / 1e9:.1f}, {min(values) / 1e9:.1f})")
     for pipes in pools.values():
         for pipe in pipes:

@@ -1,4 +1,4 @@
-// What this processor can do at most: multiplications and additions on registers alone, in as many independent sums as
+// What this processor can do at most: multiplications and additions on registers only, in as many independent sums as
 // the layers keep.
 #include "layers.hpp"
 

@@ -1,4 +1,4 @@
-"""What the tests of the zoo builder share: digits, runs that differ in every setting, and small real zoos."""
+"""Shared fixtures of the zoo builder: digits, runs that differ in every setting, and small real zoos."""
 
 import shutil
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def relative() -> Callable[[Tensor, Tensor], float]:
 
 @pytest.fixture
 def table() -> Callable[..., pd.DataFrame]:
-    """A table of runs that differ in every setting, but for the columns that are given."""
+    """A table of runs that differ in every setting, except for the columns that are given."""
 
     def make(models: int = 6, **columns: object) -> pd.DataFrame:
         rng = np.random.default_rng(0)
@@ -105,7 +105,7 @@ def copied(zoo: Zoo, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def imported(copied: Path) -> Path:
-    """A zoo as an importer may write it: final checkpoints only, without recipe, outputs and what training used."""
+    """A zoo as an importer may write it: final checkpoints only, without recipe, outputs and training settings."""
     manifest = read_manifest(copied)
     unknown = ["twin", "varied", "train_fraction", "train_loss", "train_accuracy", *STATISTICS]
     parts = []
@@ -137,7 +137,7 @@ def imported(copied: Path) -> Path:
 
 @pytest.fixture
 def files_of() -> Callable[[Path], dict[str, bytes]]:
-    """All files of a zoo with their contents, but for those that record times."""
+    """All files of a zoo with their contents; those that record times are left empty."""
 
     def read(root: Path) -> dict[str, bytes]:
         return {

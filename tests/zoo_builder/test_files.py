@@ -1,3 +1,5 @@
+"""JSON files, and what JSON cannot hold."""
+
 import math
 from pathlib import Path
 
@@ -7,7 +9,7 @@ from zoo_builder.files import write_json
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, [{"loss": -math.inf}]])
-def test_numbers_that_json_has_not_are_refused_with_the_name_of_the_file(tmp_path: Path, value: object) -> None:
+def test_numbers_that_json_cannot_hold_are_refused_with_the_name_of_the_file(tmp_path: Path, value: object) -> None:
     path = tmp_path / "record.json"
     path.write_text("as it was")
     with pytest.raises(

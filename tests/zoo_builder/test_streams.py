@@ -8,8 +8,8 @@ import torch
 from zoo_builder.streams import numpy_stream, stream_seed, torch_stream
 
 
-def test_seeds_are_the_same_for_ever() -> None:
-    """Zoos on disk were trained with them: so neither the hash nor NumPy's draws may change."""
+def test_seeds_and_draws_never_change() -> None:
+    """Zoos on disk were trained with them, so neither the hash nor NumPy's draws may change."""
     digest = hashlib.sha256(b"run/order/1").digest()
     assert stream_seed("run", "order/1") == int.from_bytes(digest[:8], "little") // 2 == 3569679076578304431
     assert numpy_stream("run", "order/1").permutation(8).tolist() == [4, 5, 0, 3, 7, 1, 6, 2]

@@ -116,7 +116,7 @@ def _jobs(
     """A job for each part, with the engines of its architectures; compiles them if need be."""
     left = {key for planned in todo for key in planned.of(population.runs)["architecture"]}
     needed = {key: value for key, value in population.architectures.items() if key in left}
-    engines = choice.engines(engine, device, needed, population.examples(), note)
+    engines = choice.engines(engine, device, needed, population.total_examples(), note)
     jobs = []
     for planned in todo:
         runs = planned.of(population.runs).reset_index(drop=True)

@@ -18,7 +18,7 @@ _ROW_BYTES, _PART_BYTES = 80, 20_000
 
 
 def expected_bytes(population: Population, runs: pd.DataFrame, parts: int) -> int:
-    """The size of ``runs``, rows of ``population.runs``, in so many ``parts``: exact for weights and outputs.
+    """The bytes on disk of ``runs`` (rows of ``population.runs``) in ``parts`` parts: exact for weights and outputs.
 
     Runs that stop early have fewer checkpoints and take less.
     """

@@ -23,7 +23,7 @@ from zoo_builder.problems.loading import load_problem
 from zoo_builder.recipes.recipe import Recipe
 from zoo_builder.training.engine import Engine
 
-# An estimate looks at this many runs at most, and scales up.
+# An estimate is made from at most this many runs, and scaled up.
 LIMIT = 10_000
 CALIBRATION_SECONDS = 5.0
 # This many networks of a group are tried first.
@@ -138,7 +138,7 @@ def _needs(recipe: Recipe, problem: Problem, workers: int, engine: str, note: Ca
         note(f"warning: {short}")
         return needs
     torch.set_num_threads(1)  # like a worker
-    engines = choice.engines(engine, device, architectures, population.examples(), note)
+    engines = choice.engines(engine, device, architectures, population.total_examples(), note)
     seconds, rate = _calibrated(engines, population)
     return replace(needs, seconds=seconds * recipe.models / workers, rate=rate)
 

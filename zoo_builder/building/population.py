@@ -54,16 +54,16 @@ class Population:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of what all parts of a zoo share: the recipe except for its number of models, and the data."""
+        """sha256 (hex) of what all parts of a zoo share: the recipe (see ``without_size``) and the data."""
         value = json.dumps([without_size(self.recipe.to_json()), self.problem.fingerprint], sort_keys=True)
         return hashlib.sha256(value.encode()).hexdigest()
 
-    def examples(self) -> dict[str, int]:
+    def total_examples(self) -> dict[str, int]:
         """How many training examples the runs of each architecture see in all epochs."""
         seen = pd.Series(self.problem.examples(self.runs) * self.recipe.epochs, index=self.runs.index)
         return seen.groupby(self.runs["architecture"]).sum().to_dict()
 
 
 def without_size(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The recipe (as JSON) without what zoos of one population may differ in."""
+    """The recipe (as JSON) without its number of models and its description, which a resumed build may change."""
     return {name: value for name, value in recipe.items() if name not in ("models", "description")}

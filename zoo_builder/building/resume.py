@@ -14,19 +14,19 @@ from zoo_builder.building.population import Population, without_size
 from zoo_builder.errors import InputError
 from zoo_builder.lock import LOCK
 from zoo_builder.recipes.recipe import Recipe
-from zoo_builder.store.format import SCHEMA, Damaged, PlannedPart, read_manifest, read_sidecar
+from zoo_builder.store.format import MANIFEST, SCHEMA, SIDECARS, Damaged, PlannedPart, read_manifest, read_sidecar
 
 # Runs per part: few enough that an interruption costs minutes, enough to fill the device.
 PART_RUNS = {"cpu": 32, "cuda": 512}
 
 
 def refuse_other_zoo(root: Path, recipe: Recipe) -> None:
-    """Raises InputError if ``root`` holds something else than (a part of) the zoo of ``recipe``."""
+    """Raises InputError if ``root`` holds anything but the zoo of ``recipe``, whole or in part."""
     if root.is_file():
         raise InputError(f"{root} is a file: choose a folder for `out`")
-    if root.is_dir() and not (root / "zoo.json").exists():
-        strangers = [path.name for path in root.iterdir() if path.name not in (LOCK, "parts")]
-        if strangers and not (root / "parts").is_dir():
+    if root.is_dir() and not (root / MANIFEST).exists():
+        strangers = [path.name for path in root.iterdir() if path.name not in (LOCK, SIDECARS)]
+        if strangers and not (root / SIDECARS).is_dir():
             raise InputError(
                 f"{root} is not empty and not a zoo (it holds {sorted(strangers)[0]}): choose another `out`"
             )
@@ -58,8 +58,8 @@ def begun(
     recipe, problem = population.recipe, population.problem
     manifest = _manifest(root)
     if manifest is None:
-        if (root / "zoo.json").exists():
-            note(f"{root / 'zoo.json'} is damaged: rebuilding it from the finished parts")
+        if (root / MANIFEST).exists():
+            note(f"{root / MANIFEST} is damaged: rebuilding it from the finished parts")
         manifest = {"schema": SCHEMA, "name": recipe.name, "complete": False, "parts": []}
         plan = _recovered_plan(root, population.digest)
     elif manifest["data"]["fingerprint"] != problem.fingerprint:
@@ -89,17 +89,17 @@ def planned_parts(manifest: dict[str, Any]) -> list[PlannedPart]:
 def _manifest(root: Path) -> dict[str, Any] | None:
     """The manifest in ``root``; None if there is none or it is damaged."""
     try:
-        return read_manifest(root) if (root / "zoo.json").exists() else None
+        return read_manifest(root) if (root / MANIFEST).exists() else None
     except Damaged:
         return None
 
 
 def _recovered_plan(root: Path, population: str) -> list[PlannedPart]:
     """The plan of a lost manifest, as far as the finished parts show it."""
-    parts = [read_sidecar(root, path.stem) for path in sorted((root / "parts").glob("*.json"))]
+    parts = [read_sidecar(root, path.stem) for path in sorted((root / SIDECARS).glob("*.json"))]
     if any(part.population != population for part in parts if part):
         raise InputError(
-            f"{root} has no readable zoo.json and holds parts of another recipe or other data: choose another `out`, "
+            f"{root} has no readable {MANIFEST} and holds parts of another recipe or other data: choose another `out`, "
             "or give the arguments it was built with"
         )
     plan: list[PlannedPart] = []
@@ -112,7 +112,7 @@ def _recovered_plan(root: Path, population: str) -> list[PlannedPart]:
 
 
 def _further_parts(root: Path, plan: list[PlannedPart], models: int, size: int) -> list[PlannedPart]:
-    """The parts that extend ``plan`` to so many models."""
+    """The parts that extend ``plan`` to ``models`` models, ``size`` to a part."""
     first = sum(part.runs for part in plan)
     if first > models:
         raise InputError(f"{root} has {first} models: ask for at least as many, or choose another `out`")

@@ -8,7 +8,7 @@ import torch
 
 from zoo_builder.engines.native import compiler
 from zoo_builder.engines.native.engine import NativeEngine
-from zoo_builder.engines.native.generate import known
+from zoo_builder.engines.native.generate import supports
 from zoo_builder.engines.torch_engine import TorchEngine
 from zoo_builder.errors import InputError, one_of
 from zoo_builder.networks.architecture import Architecture
@@ -61,7 +61,8 @@ def engines(
 
 def _prepare(architectures: list[Architecture], note: Callable[[str], object]) -> dict[Architecture, str]:
     """Compiles the architectures; returns the reason for each one that cannot be compiled."""
-    reasons = {one: "the native engine does not support this architecture" for one in architectures if not known(one)}
+    unsupported = "the native engine does not support this architecture"
+    reasons = {one: unsupported for one in architectures if not supports(one)}
     left = [one for one in architectures if one not in reasons]
     if not left:
         return reasons

@@ -55,7 +55,7 @@ class Problem(Protocol):
 
     @property
     def outputs(self) -> int:
-        """How many numbers every network returns for an example."""
+        """The number of outputs of every network for one example."""
         ...
 
     @property
@@ -68,7 +68,7 @@ class Problem(Protocol):
         ...
 
     def remarks(self) -> list[str]:
-        """What the user should know about the data before a build."""
+        """Remarks on the data that a build passes to its user, one line each."""
         ...
 
     def check(self, architecture: Architecture, runs: pd.DataFrame) -> None:
@@ -96,7 +96,7 @@ class Problem(Protocol):
         ...
 
     def cost(self, engine: Engine, architecture: Architecture, runs: pd.DataFrame) -> Cost:
-        """Measures the cost of training one stack, on a small share of the data."""
+        """Measures the cost of training a stack of ``runs``, on a small share of the data."""
         ...
 
     def stored(self, outputs: Tensor) -> dict[str, Tensor]:
@@ -104,11 +104,11 @@ class Problem(Protocol):
         ...
 
     def stored_bytes(self, runs: int, parts: int) -> int:
-        """The size of these tensors, for ``runs`` in so many parts."""
+        """The bytes of these tensors for this many runs, in this many parts."""
         ...
 
     def verify(self, rows: pd.DataFrame, stack: Stack, outputs: np.ndarray | None) -> Iterator[str]:
-        """Recomputes the outputs and results of a stack; yields a line for each model whose stored ones differ.
+        """Recomputes the outputs and results of a stack; yields a line for each model with stored ones that differ.
 
         Args:
             rows: the table's rows of the models in ``stack``.

@@ -14,6 +14,8 @@ from zoo_builder import files
 from zoo_builder.errors import InputError
 
 SCHEMA = 2
+MANIFEST = "zoo.json"
+SIDECARS = "parts"
 # Columns of the table that are neither hyperparameters nor results.
 IDENTITY = ("model_id", "twin", "configuration", "seed", "epoch", "architecture")
 
@@ -113,7 +115,7 @@ class Part:
 
 
 def sidecar_path(root: Path, part: str) -> Path:
-    return root / "parts" / f"{part}.json"
+    return root / SIDECARS / f"{part}.json"
 
 
 def write_part(
@@ -187,7 +189,7 @@ class Damaged(InputError):
 
 
 def write_manifest(root: Path, manifest: dict) -> None:
-    files.write_json(root / "zoo.json", manifest | {"digest": _digest(manifest)})
+    files.write_json(root / MANIFEST, manifest | {"digest": _digest(manifest)})
 
 
 def read_manifest(root: Path) -> dict:
@@ -197,12 +199,12 @@ def read_manifest(root: Path) -> dict:
         Damaged: it was cut off or altered.
         InputError: there is none, it cannot be read, or it has another schema.
     """
-    path = root / "zoo.json"
+    path = root / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(
-            f"{root} is not a zoo: it has no zoo.json; build one with `gengap zoo build RECIPE --out {root}`"
+            f"{root} is not a zoo: it has no {MANIFEST}; build one with `gengap zoo build RECIPE --out {root}`"
         ) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): choose another folder") from error

@@ -26,7 +26,7 @@ def part_faults(root: Path, part: Part) -> Iterator[str]:
     if not broken:
         try:
             yield from (f"{part.name}: {fault}" for fault in _content_faults(root, part))
-        except (OSError, ValueError, SafetensorError) as error:
+        except (OSError, ValueError, IndexError, SafetensorError) as error:
             yield f"{part.name}: cannot be read: {error}"
 
 

@@ -100,7 +100,7 @@ class Zoo:
 
     @property
     def problem(self) -> str:
-        """The name of what the networks were trained for."""
+        """The name of the problem that the networks were trained for."""
         return self.recipe.problem if self.recipe else self.manifest.get("problem", CLASSIFICATION)
 
     @property
@@ -171,38 +171,6 @@ class Zoo:
                         found.setdefault(key, []).append((places[here], values))
         return [self._joined(key, chunks, rows) for key, chunks in found.items()]
 
-    def _by_part(self, numbers: np.ndarray, unit: str) -> Iterator[tuple[Part, np.ndarray, np.ndarray]]:
-        """Each part with some of the "rows" or "runs" ``numbers``: their positions in ``numbers`` and in the part."""
-        ends = self._ends[unit]
-        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < ends[-1]:
-            raise IndexError(
-                f"the zoo {self.root} has {unit} 0 to {ends[-1] - 1}: {numbers.min()} to {numbers.max()} given"
-            )
-        which = np.searchsorted(ends, numbers, side="right")
-        for number in np.unique(which):
-            part = self.parts[number]
-            places = np.flatnonzero(which == number)
-            yield part, places, numbers[places] - (ends[number] - getattr(part, unit))
-
-    @cached_property
-    def _rows_of(self) -> dict[str, list[int]]:
-        rows: dict[str, list[int]] = {}
-        for row, model_id in enumerate(self.table["model_id"]):
-            rows.setdefault(model_id, []).append(row)
-        return rows
-
-    @cached_property
-    def _ends(self) -> dict[str, np.ndarray]:
-        return {unit: np.cumsum([getattr(part, unit) for part in self.parts]) for unit in ("rows", "runs")}
-
-    def _joined(self, key: str, chunks: list[tuple[np.ndarray, dict[str, Tensor]]], rows: np.ndarray) -> Stack:
-        places = np.concatenate([chunk for chunk, _ in chunks])
-        order = np.argsort(places)
-        index = torch.as_tensor(order)
-        names = self.architectures[key].tensors
-        joined = {name: torch.cat([values[name] for _, values in chunks]).index_select(0, index) for name in names}
-        return Stack(self.architectures[key], joined, rows[places[order]])
-
     def outputs(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Logits on every test example for ``rows`` of ``final`` (by index): float16 [len(rows), N, classes].
 
@@ -222,17 +190,6 @@ class Zoo:
             InputError: a part has no outputs.
         """
         return self._of_outputs(rows, lambda logits, labels: logits.argmax(2) == labels)
-
-    def _of_outputs(self, rows: Sequence[int] | np.ndarray, take: Callable[[Tensor, Tensor], Tensor]) -> np.ndarray:
-        """``take`` of each part's logits [runs, N, classes] and labels [N], joined in the order of ``rows``."""
-        run = self.final.index.get_indexer(np.asarray(rows, dtype=np.int64))
-        chunks, places = [], []
-        for part, here, inside in self._by_part(run, "runs"):
-            with _opened(self._file(part, "outputs")) as tensors:
-                logits = tensors.get_tensor("logits").index_select(0, torch.as_tensor(inside))
-                chunks.append(take(logits, tensors.get_tensor("labels")).numpy())
-            places.append(here)
-        return np.concatenate(chunks)[np.argsort(np.concatenate(places))]
 
     def module(self, model_id: str, epoch: int | None = None) -> nn.Module:
         """One network in eval mode; ``epoch`` defaults to the last checkpoint.
@@ -274,6 +231,52 @@ class Zoo:
             )
         return data
 
+    def _joined(self, key: str, chunks: list[tuple[np.ndarray, dict[str, Tensor]]], rows: np.ndarray) -> Stack:
+        """The stack of one architecture in the order of ``rows``; a chunk is (positions in ``rows``, tensors)."""
+        places = np.concatenate([chunk for chunk, _ in chunks])
+        order = np.argsort(places)
+        index = torch.as_tensor(order)
+        names = self.architectures[key].tensors
+        joined = {name: torch.cat([values[name] for _, values in chunks]).index_select(0, index) for name in names}
+        return Stack(self.architectures[key], joined, rows[places[order]])
+
+    def _of_outputs(self, rows: Sequence[int] | np.ndarray, take: Callable[[Tensor, Tensor], Tensor]) -> np.ndarray:
+        """``take`` of each part's logits [runs, N, classes] and labels [N], joined in the order of ``rows``."""
+        run = self.final.index.get_indexer(np.asarray(rows, dtype=np.int64))
+        chunks, places = [], []
+        for part, here, inside in self._by_part(run, "runs"):
+            with _opened(self._file(part, "outputs")) as tensors:
+                logits = tensors.get_tensor("logits").index_select(0, torch.as_tensor(inside))
+                chunks.append(take(logits, tensors.get_tensor("labels")).numpy())
+            places.append(here)
+        return np.concatenate(chunks)[np.argsort(np.concatenate(places))]
+
+    def _by_part(self, numbers: np.ndarray, unit: str) -> Iterator[tuple[Part, np.ndarray, np.ndarray]]:
+        """Each part with some of the "rows" or "runs" ``numbers``: their positions in ``numbers`` and in the part."""
+        ends = self._ends[unit]
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < ends[-1]:
+            raise IndexError(
+                f"the zoo {self.root} has {unit} 0 to {ends[-1] - 1}: {numbers.min()} to {numbers.max()} given"
+            )
+        which = np.searchsorted(ends, numbers, side="right")
+        for number in np.unique(which):
+            part = self.parts[number]
+            places = np.flatnonzero(which == number)
+            yield part, places, numbers[places] - (ends[number] - getattr(part, unit))
+
+    @cached_property
+    def _rows_of(self) -> dict[str, list[int]]:
+        """The rows of ``table`` of each model, by model_id."""
+        rows: dict[str, list[int]] = {}
+        for row, model_id in enumerate(self.table["model_id"]):
+            rows.setdefault(model_id, []).append(row)
+        return rows
+
+    @cached_property
+    def _ends(self) -> dict[str, np.ndarray]:
+        """How many "rows" and "runs" each part and all parts before it have."""
+        return {unit: np.cumsum([getattr(part, unit) for part in self.parts]) for unit in ("rows", "runs")}
+
     def _file(self, part: Part, kind: str) -> Path:
         """The path of a part's file, after comparing its checksum."""
         name = part.file(kind)
@@ -292,7 +295,7 @@ class Zoo:
             )
 
 
-def _opened(path: Path):
+def _opened(path: Path) -> safe_open:
     """A memory-mapped safetensors file."""
     try:
         return safe_open(path, framework="pt")

@@ -12,7 +12,13 @@ from zoo_builder.training.state import Active
 
 
 class Engine(Protocol):
-    """Computes stacks, on a CPU or a GPU; ``loop.train`` trains with one."""
+    """Computes stacks, on a CPU or a GPU; ``loop.train`` trains with one.
+
+    Attributes:
+        name: "native" or "torch".
+        device: where weights and images are.
+        dtype: of weights and activations.
+    """
 
     name: str
     device: torch.device
@@ -26,7 +32,14 @@ class Engine(Protocol):
     def epoch(
         self, architecture: Architecture, active: Active, batch_size: int, images: Tensor, labels: Tensor
     ) -> Iterator[Active]:
-        """Trains every run once on ``active.indices``, in place; splits off and yields runs that are not finite."""
+        """Trains every run for one epoch, in place, on its ``active.indices``.
+
+        Splits off and yields the runs that diverged, which have a loss or weights that are not finite.
+
+        Args:
+            batch_size: images of each run in a step; the last batch of an epoch may be smaller.
+            images, labels: uint8 [N, C, H, W] and int64 [N], contiguous, on the engine's device.
+        """
         ...
 
     def gradient(

@@ -53,7 +53,10 @@ class Recorder:
         self._add(active, epoch, "diverged")
 
     def cross_entropies(self, active: Active, stop: float | None) -> np.ndarray:
-        """Each run's training cross-entropy if it may have passed its next threshold, else infinity: float64 [M]."""
+        """Each run's training cross-entropy, float64 [M], or infinity if it is far above all thresholds on a sample.
+
+        The thresholds of a run are ``stop`` and those of ``STEPS_TO`` that it has not reached.
+        """
         wanted = np.where(np.isinf(active.steps_to), STEPS_TO, 0).max(1)
         if stop is not None:
             wanted = np.maximum(wanted, stop)

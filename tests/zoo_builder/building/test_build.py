@@ -24,7 +24,7 @@ GOLDEN_MODELS = (
 GOLDEN_WEIGHTS = {"native (AVX512)": "5e1e16d90e06cda36ba3c743f29eed6ea2d5baa59668a72653472f75c7cd6fed"}
 
 
-def test_a_zoo_has_the_ids_and_the_bytes_it_always_had(tmp_path: Path) -> None:
+def test_ids_and_bytes_of_a_zoo_never_change(tmp_path: Path) -> None:
     recipe = load_recipe("digits").cut(models=8, epochs=2)
     assert recipe.digest == "c501078828693c50486f6b5db9ff6805b3884de825de4ac647fb658e4b15468d"
     try:
@@ -41,7 +41,7 @@ def test_a_zoo_has_the_ids_and_the_bytes_it_always_had(tmp_path: Path) -> None:
     assert zoo.weights_hash == GOLDEN_WEIGHTS[zoo.parts[0].engines[0]]
 
 
-def test_the_manifest_says_what_the_zoo_is_made_of(zoo: Zoo, tiny) -> None:
+def test_the_manifest_describes_recipe_data_and_parts(zoo: Zoo, tiny) -> None:
     manifest = read_manifest(zoo.root)
     assert manifest["recipe"] == tiny().to_json()
     assert Recipe.from_json(manifest["recipe"]) == tiny()

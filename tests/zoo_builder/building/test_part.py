@@ -1,4 +1,4 @@
-"""A part whose GPU is out of memory, or whose node does not share the folder."""
+"""Parts on a GPU that is out of memory, or on a node that does not share the folder."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def test_a_node_that_does_not_share_the_folder_writes_nothing(tmp_path: Path) ->
         here = False
 
         def run(self, jobs, payload, progress, gpu):
-            (tmp_path / "zoo").rename(tmp_path / "seen by the driver alone")
+            (tmp_path / "zoo").rename(tmp_path / "seen by the driver only")
             yield jobs[0](payload, progress)
 
     with pytest.raises(

@@ -203,10 +203,10 @@ def test_a_damaged_manifest_costs_no_part(zoo: Zoo, small_parts: None, damage, c
     assert list(faults(copied)) == []
 
 
-def test_a_resumed_build_takes_the_engines_it_began_with(
+def test_a_resumed_build_uses_the_engines_it_began_with(
     tmp_path: Path, small_parts: None, monkeypatch: pytest.MonkeyPatch, files_of, tiny
 ) -> None:
-    """The rest may be too small to pay for compiling: the whole recipe decides."""
+    """The whole recipe determines the engines, even if compiling does not pay off for the rest of it."""
     recipe = tiny()
     work = 3 * grid.architecture_of(recipe.family, grid.runs(recipe).iloc[0], (1, 8, 8), 10).multiplications
     monkeypatch.setattr(choice, "WORTH_COMPILING", work * 2 * 1437 * 0.05 * 4)
@@ -241,7 +241,7 @@ def test_a_lost_manifest_costs_no_part(zoo: Zoo, small_parts: None, copied, rebu
     assert [part.runs for part in Zoo.open(copied).parts] == [4, 4, 2, 4, 2]
 
 
-def test_what_another_schema_wrote_is_refused_and_stays(zoo: Zoo, small_parts: None, copied, tiny) -> None:
+def test_files_of_another_schema_are_refused_and_stay(zoo: Zoo, small_parts: None, copied, tiny) -> None:
     for path in (copied / "parts" / "part-00002.json", copied / "zoo.json"):
         written = path.read_text()
         path.write_text(json.dumps(json.loads(written) | {"schema": 99}))

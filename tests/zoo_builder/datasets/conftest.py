@@ -81,7 +81,7 @@ def write_mnist(root, suffix=""):
 
 @pytest.fixture(scope="session")
 def samples():
-    """All of the above."""
+    """The helpers above, as one fixture."""
     return SimpleNamespace(
         digits=DIGITS,
         train=TRAIN,

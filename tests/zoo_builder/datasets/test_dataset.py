@@ -54,7 +54,7 @@ def test_fingerprint_depends_on_each_pixel_label_and_shape(samples):
         ({"test": np.zeros((2, 1, 5, 6))}, "1x6x5 and 1x5x6"),
     ],
 )
-def test_a_dataset_refuses_what_does_not_fit_together(changes, words, samples):
+def test_a_dataset_refuses_parts_that_do_not_fit_together(changes, words, samples):
     parts = {
         "train": samples.pixels(2, channels=1),
         "train_labels": [0, 1],

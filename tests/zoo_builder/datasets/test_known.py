@@ -73,7 +73,7 @@ MNIST_COUNTS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
         ("fashion-mnist", [6000] * 9, False),
     ],
 )
-def test_numbers_of_images_tell_sets_apart_whose_class_names_are_lost(tmp_path, name, counts, refused, samples):
+def test_numbers_of_images_distinguish_sets_that_lost_their_class_names(tmp_path, name, counts, refused, samples):
     train = LabeledImages(
         torch.zeros(1, 1, 28, 28).expand(sum(counts), -1, -1, -1),
         torch.arange(10)[: len(counts)].repeat_interleave(torch.tensor(counts)),

@@ -1,4 +1,4 @@
-"""The source that a name and a folder stand for."""
+"""The source of a data set, chosen by its name and folder."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def test_known_names():
         (("svhn", "{root}"), r"train_32x32.mat is missing: expected svhn under"),
     ],
 )
-def test_what_cannot_be_found_is_explained(tmp_path, arguments, words):
+def test_missing_data_is_explained(tmp_path, arguments, words):
     name, *rest = arguments
     with pytest.raises(InputError, match=words):
         load(name, *(value and value.format(root=tmp_path) for value in rest))
@@ -41,7 +41,7 @@ def test_parquet_goes_before_image_folder_before_torchvision(tmp_path, samples):
         load("mnist", tmp_path)
 
 
-def test_import_leaves_torchvision_and_scikit_learn_alone():
+def test_import_loads_neither_torchvision_nor_scikit_learn():
     code = "import sys, zoo_builder.datasets.loading; print({'torchvision', 'sklearn'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 

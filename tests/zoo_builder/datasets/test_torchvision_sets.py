@@ -128,7 +128,7 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def test_a_download_is_kept_and_mended(tmp_path, mirror, samples):
+def test_a_download_is_kept_and_repaired(tmp_path, mirror, samples):
     made = load("mnist")
     assert samples.same(made.train_images, samples.train[:, :1])
     cache = tmp_path / "cache" / "gengap" / "data"

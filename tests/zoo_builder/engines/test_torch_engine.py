@@ -21,8 +21,6 @@ from zoo_builder.training.loop import train
 from zoo_builder.training.settings import Runs, epoch_order, training_subset
 
 OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}
-
-
 NORMED = {
     "nin": nin((1, 8, 8), 10, width=4, depth=2),
     "resnet": resnet((1, 8, 8), 10, width=2, depth=8),
@@ -141,7 +139,7 @@ def test_every_optimizer_steps_as_torch_optim_does(
         assert row["test_loss"] == pytest.approx(F.cross_entropy(logits, digits.test_labels).item())
 
 
-def test_company_changes_neither_start_nor_order_nor_masks_and_one_step_by_roundings_only(
+def test_other_runs_of_a_stack_change_neither_start_nor_order_nor_masks_and_a_step_only_by_roundings(
     digits: Dataset, architecture: Architecture, table
 ) -> None:
     runs = table(5, dropout=0.5, train_fraction=32 / 1437)
@@ -169,7 +167,7 @@ def test_the_same_plan_gives_the_same_bits(digits: Dataset, architecture: Archit
     pd.testing.assert_frame_equal(first.table, second.table)
 
 
-def test_a_gpu_that_is_not_there_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_gpu_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto").type == "cpu"
     with pytest.raises(InputError, match="finds no CUDA device on this machine: use 'cpu' or 'auto'"):

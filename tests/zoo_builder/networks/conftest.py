@@ -60,7 +60,7 @@ def normed(request: pytest.FixtureRequest) -> Architecture:
 
 @pytest.fixture
 def shapes() -> dict[str, Architecture]:
-    """All of them by name."""
+    """All these architectures by name."""
     return SHAPES
 
 

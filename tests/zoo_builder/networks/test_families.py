@@ -96,7 +96,7 @@ HANDWRITTEN = {
 
 
 @pytest.mark.parametrize(("architecture", "layers"), HANDWRITTEN.values(), ids=HANDWRITTEN)
-def test_a_family_is_the_network_one_writes_by_hand(architecture: Architecture, layers: list[nn.Module]) -> None:
+def test_a_family_is_the_same_network_written_by_hand(architecture: Architecture, layers: list[nn.Module]) -> None:
     by_hand = nn.Sequential(*layers).double().eval()
     stream = torch.Generator().manual_seed(0)
     tensors, counts = {}, {"conv": 0, "norm": 0, "linear": 0}

@@ -40,7 +40,7 @@ def test_a_stack_computes_what_separate_modules_compute(
     truth = separately(torch.float64)
     assert relative(forward(architecture, tensors, images), truth) < 1e-12
     stacked = forward(architecture, {name: value.float() for name, value in tensors.items()}, images.float())
-    # Both errors are a few roundings; the floor keeps a lucky exact module from deciding.
+    # Both errors are a few roundings; the floor is for modules that are exact by chance.
     assert relative(stacked, truth) <= max(1.5 * relative(separately(torch.float32), truth), 2e-7)
 
 

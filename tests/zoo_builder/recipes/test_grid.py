@@ -82,7 +82,7 @@ def test_a_twin_is_the_first_seed_of_the_configuration(varied):
     assert not set(table["twin"]) & set(runs(recipe(["depth", *varied], seed=1))["twin"])
 
 
-def test_set_ups_that_vary_other_things_are_configurations_of_their_own():
+def test_another_value_of_varied_is_another_configuration():
     plain, both = runs(recipe([], seeds=2)), runs(recipe(["varied"], seeds=2))
     assert both["varied"].tolist() == ["everything", "everything", "data", "data"]
     assert both["model_id"].is_unique

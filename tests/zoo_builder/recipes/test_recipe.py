@@ -126,7 +126,7 @@ def test_json_keeps_the_stop_rule(tmp_path):
 
 
 def test_the_default_problem_is_not_written_out():
-    """So the hashes of recipes are those from before recipes named a problem."""
+    """Recipes keep the digests they had before recipes named a problem."""
     value = load_recipe("digits").to_json()
     assert "problem" not in value
     assert Recipe.from_json(value | {"problem": "classification"}) == load_recipe("digits")
@@ -156,7 +156,7 @@ def test_cut_keeps_the_last_epoch():
     assert recipe.cut() == recipe
 
 
-def test_cut_refuses_what_a_file_may_not_hold():
+def test_cut_refuses_values_that_a_file_may_not_hold():
     with pytest.raises(
         InputError, match=r"^recipe digits: models is 257, but there are 64 grid cells x 4 seeds: .* 256"
     ):
@@ -174,7 +174,7 @@ def test_every_architecture_hyperparameter_of_every_family_is_known():
 
 
 RATE = "learning_rate = [0.1, 0.01, 0.001]"
-BROKEN = {  # what is changed in the recipe, and what the message must say after the file
+BROKEN = {  # changes of the recipe, and the error message after the name of the file
     "unknown key": (
         [("epochs", "epoch")],
         "unknown key 'epoch' in the recipe (did you mean 'epochs'?): use one of name,",
@@ -366,7 +366,7 @@ anything = st.recursive(
 
 @settings(deadline=None)
 @given(st.sampled_from(sorted(load_recipe("cifar10-gs").to_json())), st.sampled_from(["", *DISTRIBUTIONS]), anything)
-def test_whatever_a_file_holds_is_a_recipe_or_an_input_error(key, distribution, value):
+def test_any_toml_is_a_recipe_or_an_input_error(key, distribution, value):
     table = load_recipe("cifar10-gs").to_json()
     if distribution:
         table["sample"]["l2"] = {distribution: value}
@@ -376,7 +376,7 @@ def test_whatever_a_file_holds_is_a_recipe_or_an_input_error(key, distribution, 
         assert Recipe.from_json(table).configurations >= 1
 
 
-def test_recipes_that_are_not_there(tmp_path):
+def test_missing_recipes_are_named(tmp_path):
     with pytest.raises(
         InputError, match=r"unknown recipe 'digit' \(did you mean 'digits'\?\): use one of cifar10-gs, .*toml"
     ):

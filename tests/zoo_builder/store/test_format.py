@@ -26,7 +26,7 @@ def test_a_part_survives_json(zoo: Zoo) -> None:
         assert part.bytes == sum((zoo.root / name).stat().st_size for name in part.files)
 
 
-def test_a_part_of_an_importer_lacks_what_only_a_build_knows() -> None:
+def test_an_imported_part_may_lack_population_engines_and_outputs() -> None:
     files = {"weights/part-00000.safetensors": {"sha256": "ab", "bytes": 3}}
     part = Part.from_json({"name": "part-00000", "first_run": 0, "runs": 2, "rows": 2, "files": files})
     assert part.files == {"weights/part-00000.safetensors": File("ab", 3)}

@@ -16,7 +16,7 @@ from zoo_builder.store.zoo import Zoo
 
 
 def faults(root: Path, part: Part) -> list[str]:
-    """Those of a part whose files were changed, with the checksums of the new files."""
+    """The faults of a part after changes to its files, with the checksums of the new files."""
     files = {name: File(sha256(root / name), (root / name).stat().st_size) for name in part.files}
     return list(part_faults(root, replace(part, files=files)))
 
@@ -73,6 +73,16 @@ def test_weights_at_rows_of_another_architecture_are_found(zoo: Zoo, copied: Pat
     table.to_parquet(copied / part.file("checkpoints"), index=False)
     key = zoo.table["architecture"].iloc[0]
     assert faults(copied, part) == [f"part-00000: weights of architecture {key} are at rows of another"]
+
+
+def test_rows_beyond_the_table_are_a_fault(zoo: Zoo, copied: Path) -> None:
+    part = zoo.parts[0]
+    tensors = load_file(copied / part.file("weights"))
+    key = next(iter(tensors)).split("/")[0]
+    tensors[f"{key}/rows"] = tensors[f"{key}/rows"] + 100
+    save_file(tensors, copied / part.file("weights"))
+    (fault,) = faults(copied, part)
+    assert fault.startswith("part-00000: cannot be read: index 10")
 
 
 def test_an_unreadable_file_is_a_fault(zoo: Zoo, copied: Path) -> None:

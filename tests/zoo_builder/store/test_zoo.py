@@ -42,7 +42,7 @@ def test_weights_outputs_and_modules_agree_with_the_table(zoo: Zoo) -> None:
 
 
 @pytest.mark.parametrize("order", ["ascending", "descending", "shuffled"])
-def test_weights_come_in_the_order_they_are_asked_for(zoo: Zoo, order: str) -> None:
+def test_weights_come_in_the_requested_order(zoo: Zoo, order: str) -> None:
     rows = np.arange(len(zoo.table))
     rows = {"ascending": rows, "descending": rows[::-1], "shuffled": np.random.default_rng(0).permutation(rows)}[order]
     stacks = zoo.weights(rows)

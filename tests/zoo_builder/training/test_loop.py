@@ -13,7 +13,7 @@ from zoo_builder.recipes.recipe import Recipe, builtin_recipes, load_recipe
 from zoo_builder.training.loop import train
 
 
-def test_a_diverged_run_is_kept_as_a_row_and_the_others_go_on(
+def test_a_diverged_run_is_kept_as_a_row_and_the_others_train_on(
     digits: Dataset, architecture: Architecture, table
 ) -> None:
     runs = table(4, learning_rate=[0.01, 1e30, 0.01, 0.01], optimizer="sgd", train_fraction=1.0)
@@ -43,8 +43,6 @@ def test_a_run_stops_at_its_training_cross_entropy(digits: Dataset, architecture
 
 
 CHANNELS = {"grey": 1, "rgb": 3}
-
-
 SIZES = {"cifar10": 32, "svhn": 32, "mnist": 28, "fashion-mnist": 28, "digits": 8}
 
 

@@ -1,4 +1,4 @@
-"""What the runs of one configuration share."""
+"""The random choices that runs of one configuration share."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from zoo_builder.streams import stream_seed
 from zoo_builder.training.settings import subset_seeds
 from zoo_builder.training.state import Active
 
-SHARED = {  # what runs of one configuration have in common
+SHARED = {  # by ``varied``: the choices that runs of one configuration share
     "everything": set(),
     "data": {"initialization", "order", "dropout"},
     "initialization": {"subset", "order", "dropout"},

@@ -37,13 +37,13 @@ def compiler() -> str:
     Raises:
         CompilerError: there is no compiler.
     """
-    asked = os.environ.get("CXX")
-    for name in [asked] if asked else ["g++", "clang++", "c++"]:
+    given = os.environ.get("CXX")
+    for name in [given] if given else ["g++", "clang++", "c++"]:
         if found := shutil.which(name):
             return found
     raise CompilerError(
-        f"$CXX is {asked!r}, which is not a program here: unset it, or set it to a C++17 compiler"
-        if asked
+        f"$CXX is {given!r}, which is not a program here: unset it, or set it to a C++17 compiler"
+        if given
         else "there is no C++ compiler: install one (Debian: apt-get install g++), or set $CXX to one"
     )
 

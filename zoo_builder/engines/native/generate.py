@@ -31,8 +31,8 @@ from zoo_builder.networks.architecture import (
 _CHUNK_BYTES, _CHUNK_WEIGHTS, _MOST_EXAMPLES = 128 << 10, 2, 32
 
 
-def known(architecture: Architecture) -> bool:
-    """Whether the native engine supports an architecture: weights, and no shortcut, read the images."""
+def supports(architecture: Architecture) -> bool:
+    """Whether a convolution or linear layer reads the images, and no shortcut does."""
     return isinstance(architecture.layers[0], Conv | Linear) and 0 not in _shortcut_starts(architecture)
 
 

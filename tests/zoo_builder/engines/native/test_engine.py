@@ -1,4 +1,4 @@
-"""The native engine against float64 autograd, with PyTorch's own float32 error as the yardstick."""
+"""The native engine against float64 autograd, no further off than PyTorch in float32."""
 
 import numpy as np
 import pandas as pd
@@ -65,7 +65,7 @@ ARCHITECTURES = {
 @pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=ARCHITECTURES)
 def test_gradients_are_as_near_to_float64_as_torchs_own(architecture: Architecture, rate: float, errors) -> None:
     ours, torchs = zip(*(errors(architecture, 70, rate, seed) for seed in range(3)), strict=True)
-    # The floor keeps a lucky torch from deciding: a few roundings.
+    # The floor is a few roundings: PyTorch may be exact by chance.
     assert np.median(ours) <= max(1.5 * np.median(torchs), 5e-7), (ours, torchs)
 
 
@@ -93,7 +93,7 @@ def test_code_for_avx2_computes_the_same(errors) -> None:
         assert ours <= max(1.5 * torchs, 5e-7)
 
 
-def test_a_unit_whose_output_is_exactly_0_is_not_a_dropped_one(images_of, random_weights, relative) -> None:
+def test_a_unit_with_output_0_is_not_a_dropped_one(images_of, random_weights, relative) -> None:
     """All tanh units are 0, and only those that are kept have a gradient."""
     architecture = Architecture((1, 6, 6), (Conv(5), Activation("tanh"), Dropout(), GlobalAveragePool(), Linear(3)))
     images, labels = images_of(architecture, 9)
@@ -156,7 +156,7 @@ def test_an_epoch_is_that_of_the_reference_engine(digits: Dataset, norm: bool) -
     pd.testing.assert_frame_equal(native.table, truth.table, rtol=1e-2, check_exact=False)
 
 
-def test_a_run_is_bitwise_the_same_alone_and_in_company(digits: Dataset) -> None:
+def test_a_run_is_bitwise_the_same_in_any_stack(digits: Dataset) -> None:
     architecture = small_cnn((1, 8, 8), 10, padding=1)
     together = train(NativeEngine(), architecture, runs_of(), digits, [0, 2])
     for number in range(6):
