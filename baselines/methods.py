@@ -11,9 +11,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from baselines.access import NotApplicable, View
-from zoo_builder.networks.folding import folded
-from zoo_builder.networks.stack import Stack
+# NotApplicable belongs to what a method needs, so that it can be imported from here too.
+from baselines.access import NotApplicable as NotApplicable
+from baselines.access import View
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,3 @@ class Estimator(Protocol):
     citation: str
 
     def estimate(self, view: View) -> np.ndarray | Prediction: ...
-
-
-def without_norms(stack: Stack) -> Stack:
-    """The same functions with every norm folded into the layer before it, so that they depend only on weights.
-
-    Raises:
-        NotApplicable: a norm cannot be folded.
-    """
-    try:
-        return folded(stack)
-    except ValueError as error:
-        raise NotApplicable(f"the networks have a norm that cannot be folded into weights: {error}") from None

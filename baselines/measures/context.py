@@ -13,7 +13,8 @@ from torch import Tensor
 
 from baselines.access import View
 from baselines.fields import Train, TrainData
-from baselines.methods import NotApplicable, without_norms
+from baselines.methods import NotApplicable
+from baselines.weight_space.norms import without_norms
 from zoo_builder.datasets.dataset import scaled
 from zoo_builder.engines.torch_engine import TorchEngine
 from zoo_builder.networks.architecture import Architecture

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from baselines.access import View
-from baselines.methods import NotApplicable, without_norms
+from baselines.methods import NotApplicable
 from baselines.weight_space.equivariant import EquivariantLinear, average
+from baselines.weight_space.norms import without_norms
 from baselines.weight_space.selection import validation_tau
 from baselines.weight_space.symmetry import Features, WeightSpace, chain_sizes
 from zoo_builder.errors import one_of

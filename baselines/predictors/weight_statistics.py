@@ -8,9 +8,10 @@ import pandas as pd
 
 from baselines.access import View
 from baselines.measures.compute import NOT_FINITE
-from baselines.methods import NotApplicable, Prediction, without_norms
+from baselines.methods import NotApplicable, Prediction
 from baselines.predictors.boosting import fit_boosted_trees
 from baselines.predictors.mlp import fit_mlp
+from baselines.weight_space.norms import without_norms
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 STATISTICS = ("mean", "variance", *(f"quantile {q:g}" for q in QUANTILES))

@@ -26,7 +26,8 @@ from baselines.fields import names_its_data
 from baselines.measures import families, measures
 from baselines.measures.compute import FAILED, MeasureResult, one_by_one
 from baselines.measures.measure import COSTS, Measure
-from baselines.methods import NotApplicable, without_norms
+from baselines.methods import NotApplicable
+from baselines.weight_space.norms import without_norms
 from benchmark.evaluation.views import make_view
 from zoo_builder import files
 from zoo_builder.building.runner import Local

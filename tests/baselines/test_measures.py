@@ -13,7 +13,7 @@ from baselines.fields import TrainData
 from baselines.measures import adaptive_sharpness, curvature, measures
 from baselines.measures.augmentation import COLOURED, PENALTIES
 from baselines.measures.compute import compute
-from baselines.methods import without_norms
+from baselines.weight_space.norms import without_norms
 from benchmark.evaluation.views import make_view as view_of_zoo
 from zoo_builder.building.build import build
 from zoo_builder.datasets.dataset import scaled

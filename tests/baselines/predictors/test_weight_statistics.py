@@ -6,7 +6,7 @@ import torch
 from scipy.stats import kendalltau
 
 from baselines.access import View
-from baselines.methods import NotApplicable, without_norms
+from baselines.methods import NotApplicable
 from baselines.predictors.weight_statistics import (
     NOT_FINITE,
     STATISTICS,
@@ -14,6 +14,7 @@ from baselines.predictors.weight_statistics import (
     WeightStatisticsMLP,
     weight_statistics,
 )
+from baselines.weight_space.norms import without_norms
 from zoo_builder.networks.families import nin, resnet, small_cnn
 from zoo_builder.networks.stack import Stack
 

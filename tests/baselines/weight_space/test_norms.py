@@ -1,9 +1,8 @@
-"""What methods share: networks without norms."""
-
 import pytest
 import torch
 
-from baselines.methods import NotApplicable, without_norms
+from baselines.methods import NotApplicable
+from baselines.weight_space.norms import without_norms
 from zoo_builder.networks.architecture import Architecture, GlobalAveragePool, Linear, Norm
 from zoo_builder.networks.families import nin
 from zoo_builder.networks.stack import forward
