@@ -34,6 +34,14 @@ def finite(values: np.ndarray, name: str) -> np.ndarray:
     return values
 
 
+def stacked(predictions: np.ndarray, n: int) -> np.ndarray:
+    """``predictions`` as float64 [E, n]; ScoreError if they have another shape."""
+    predictions = np.asarray(predictions, dtype=np.float64)
+    if predictions.ndim != 2 or predictions.shape[1] != n:
+        raise ScoreError(f"predictions of {n} models by E methods have shape [E, {n}], got {list(predictions.shape)}")
+    return predictions
+
+
 def require_fractions(target: np.ndarray) -> None:
     """ScoreError if ``target`` [n] cannot be accuracies, or differences of accuracies, as fractions."""
     if (largest := np.abs(target).max(initial=0)) > 1:

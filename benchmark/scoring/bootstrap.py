@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmark.scoring import ScoreError, finite
+from benchmark.scoring import ScoreError, finite, stacked
 from benchmark.scoring.kendall import PairOrder
 
 DRAWS = 2000
@@ -100,7 +100,7 @@ def bootstrap_tau(predictions: np.ndarray, target: np.ndarray, weights: np.ndarr
             shapes.
     """
     target = finite(target, "target")
-    predictions = stacked(predictions, len(target))
+    predictions = partly_defined(predictions, len(target))
     weights = checked_weights(weights, len(target))
     taus = np.full((len(predictions), weights.shape[1]), np.nan)
     for tau, prediction in zip(taus, predictions, strict=True):
@@ -110,11 +110,9 @@ def bootstrap_tau(predictions: np.ndarray, target: np.ndarray, weights: np.ndarr
     return taus
 
 
-def stacked(predictions: np.ndarray, n: int) -> np.ndarray:
-    """``predictions`` as float64 [E, n]; ScoreError if they have another shape or are infinite."""
-    predictions = np.asarray(predictions, dtype=np.float64)
-    if predictions.ndim != 2 or predictions.shape[1] != n:
-        raise ScoreError(f"predictions of {n} models by E methods have shape [E, {n}], got {list(predictions.shape)}")
+def partly_defined(predictions: np.ndarray, n: int) -> np.ndarray:
+    """``predictions`` as float64 [E, n], with NaN; ScoreError if they have another shape or are infinite."""
+    predictions = stacked(predictions, n)
     if np.isinf(predictions).any():
         method, row = np.argwhere(np.isinf(predictions))[0]
         raise ScoreError(f"prediction {method} is infinite at position {row}; use NaN for a model it is undefined for")

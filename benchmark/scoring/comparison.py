@@ -14,25 +14,10 @@ MINIMUM_COVERAGE = 0.95
 POWER = 0.8
 
 
-def rank_intervals(values: np.ndarray, draws: np.ndarray, level: float = LEVEL) -> list[tuple[int, int]]:
-    """Best and worst rank of each method; with probability ``level`` all intervals hold the true ranks at once.
-
-    Args:
-        values: [E] scores; higher is better. Negate scores for which lower is better.
-        draws: [E, D] the same scores in draws that the methods share. Draws with NaN are left out.
-
-    Raises:
-        ScoreError: as ``ranks_of_differences``.
-    """
-    pairs = list(combinations(range(len(values)), 2))
-    first, second = np.array(pairs, dtype=int).reshape(-1, 2).T
-    return ranks_of_differences(len(values), values[first] - values[second], draws[first] - draws[second], level)
-
-
-def ranks_of_differences(
+def rank_intervals(
     methods: int, differences: np.ndarray, draws: np.ndarray, level: float = LEVEL
 ) -> list[tuple[int, int]]:
-    """``rank_intervals`` from differences, where each pair of methods is compared on the models that both define.
+    """Best and worst rank of each method; with probability ``level`` all intervals hold the true ranks at once.
 
     All differences get simultaneous intervals. Their half-width in standard errors is the 95 % quantile, over the
     draws, of the largest deviation of any difference (max-t). A method's rank is at least 1 + the number of methods

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from benchmark.scoring import ScoreError, finite
+from benchmark.scoring import ScoreError, finite, stacked
 from benchmark.scoring.bootstrap import checked_weights
 
 MOST_GROUPS = 500
@@ -47,9 +47,7 @@ def checked(
     """
     target = finite(target, "target")
     n = len(target)
-    predictions = np.asarray(predictions, dtype=np.float64)
-    if predictions.ndim != 2 or predictions.shape[1] != n:
-        raise ScoreError(f"predictions of {n} models by E methods have shape [E, {n}], got {list(predictions.shape)}")
+    predictions = stacked(predictions, n)
     for method, prediction in enumerate(predictions):
         finite(prediction, f"prediction {method}")
     codes = codes_of(hyperparameters, n)

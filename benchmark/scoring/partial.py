@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmark.scoring import ScoreError, finite, finite_pair
+from benchmark.scoring import ScoreError, finite, stacked
 from benchmark.scoring.kendall import Tau, kendall_tau
 from benchmark.scoring.regression import FOLDS, design, folds_of
 
@@ -67,12 +67,7 @@ def residuals(
     """
     target = finite(target, "target")
     hyperparameters = design(hyperparameters, len(target), "hyperparameters")
-    predictions = np.asarray(predictions, dtype=np.float64)
-    if predictions.ndim != 2:
-        raise ScoreError(
-            f"predictions of {len(target)} models by E methods have shape [E, {len(target)}], got "
-            f"{list(predictions.shape)}"
-        )
+    predictions = stacked(predictions, len(target))
     if len(target) and np.ptp(target) == 0:
         raise ScoreError(f"the target is {target[0]} for all {len(target)} models, so there is no order to predict")
     configurations = np.unique(hyperparameters, axis=0, return_inverse=True)[1]
@@ -81,7 +76,7 @@ def residuals(
     if np.ptp(beyond) == 0:
         raise ScoreError("the regressor explains the target completely, so there is no order left to predict")
     rest = [
-        _residuals(finite_pair(prediction, target)[0], hyperparameters, fold, regressor) for prediction in predictions
+        _residuals(finite(prediction, "prediction"), hyperparameters, fold, regressor) for prediction in predictions
     ]
     return np.array(rest).reshape(-1, len(target)), beyond
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmark.scoring import ScoreError
 from benchmark.scoring.bootstrap import interval
-from benchmark.scoring.comparison import models_needed, ranks_of_differences
+from benchmark.scoring.comparison import models_needed, rank_intervals
 from benchmark.scoring.scorecard import Score
 
 Pair = tuple[int, int]
@@ -168,7 +168,7 @@ def rank(paired: PairedScores, values: Sequence[float | None], ranked: Sequence[
 
 def _rank_intervals(methods: int, differences: np.ndarray, draws: np.ndarray) -> list[tuple[int, int]]:
     try:
-        return ranks_of_differences(methods, differences, draws)
+        return rank_intervals(methods, differences, draws)
     except ScoreError:  # there are no two draws in which all scores exist, so nothing separates the methods
         return [(1, methods)] * methods
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.scoring import ScoreError, finite, finite_pair, require_fractions
-from benchmark.scoring.bootstrap import checked_weights, stacked
+from benchmark.scoring.bootstrap import checked_weights, partly_defined
 
 POINTS = 100  # accuracies and gaps are fractions; errors are reported in accuracy points
 
@@ -42,7 +42,7 @@ def bootstrap_mae(predictions: np.ndarray, target: np.ndarray, weights: np.ndarr
     Arguments and errors are those of ``bootstrap_tau``. MAE is NaN in a draw of models without a prediction.
     """
     target = finite(target, "target")
-    predictions = stacked(predictions, len(target))
+    predictions = partly_defined(predictions, len(target))
     weights = checked_weights(weights, len(target))
     maes = np.full((len(predictions), weights.shape[1]), np.nan)
     for mae, prediction in zip(maes, predictions, strict=True):
@@ -61,7 +61,7 @@ def bootstrap_r2(predictions: np.ndarray, target: np.ndarray, weights: np.ndarra
     and errors are those of ``bootstrap_tau``. R^2 is NaN in a draw in which all targets are tied.
     """
     target = finite(target, "target")
-    predictions = stacked(predictions, len(target))
+    predictions = partly_defined(predictions, len(target))
     weights = checked_weights(weights, len(target))
     values = np.full((len(predictions), weights.shape[1]), np.nan)
     for value, prediction in zip(values, predictions, strict=True):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.scoring import ScoreError, finite, floors
-from benchmark.scoring.bootstrap import DRAWS, interval, resample, stacked
+from benchmark.scoring.bootstrap import DRAWS, interval, partly_defined, resample
 from benchmark.scoring.floors import RANDOM_MEASURES, NoiseFloor
 from benchmark.scoring.grid import codes_of, labels, varied
 from benchmark.scoring.partial import Regressor
@@ -135,7 +135,7 @@ def scorecard(
         raise ScoreError(f"there is no score {unknown[0]!r}; the scores are {', '.join(SCORES)}")
     target = finite(target, "target")
     n = len(target)
-    predictions = stacked(predictions, n)
+    predictions = partly_defined(predictions, n)
     if n < MINIMUM_MODELS:
         raise ScoreError(f"{n} models; a score needs at least {MINIMUM_MODELS}")
     if np.ptp(target) == 0:

@@ -1,10 +1,11 @@
 """A small grid that has every score."""
 
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import pytest
 
+from benchmark.scoring.comparison import rank_intervals
 from benchmark.scoring.scorecard import scorecard
 
 EXAMPLES = 20_000
@@ -51,3 +52,14 @@ def zoo():
 def card(zoo):
     """All scores of the zoo's predictions, from 30 draws and 20 random measures."""
     return zoo.scorecard()
+
+
+@pytest.fixture(scope="session")
+def ranks_of_scores():
+    """ranks_of_scores(values [E], draws [E, D]): the rank intervals of methods that are defined on all models."""
+
+    def ranks(values: np.ndarray, draws: np.ndarray) -> list[tuple[int, int]]:
+        first, second = np.array(list(combinations(range(len(values)), 2)), dtype=int).reshape(-1, 2).T
+        return rank_intervals(len(values), values[first] - values[second], draws[first] - draws[second])
+
+    return ranks

@@ -5,7 +5,7 @@ import pytest
 
 from benchmark.scoring import ScoreError
 from benchmark.scoring.bootstrap import bootstrap_tau, interval, resample
-from benchmark.scoring.comparison import models_needed, rank_intervals, ranks_of_differences
+from benchmark.scoring.comparison import models_needed, rank_intervals
 from benchmark.scoring.kendall import kendall_tau
 
 
@@ -13,33 +13,33 @@ def taus(predictions, target):
     return np.array([kendall_tau(prediction, target).value for prediction in predictions])
 
 
-def test_ranks_by_hand():
+def test_ranks_by_hand(ranks_of_scores):
     """Two methods that swap places from draw to draw, far above a third that always scores the same."""
     draws = np.array([[8.0, 9.0, 10.0, 9.0], [9.0, 8.0, 9.0, 10.0], [1.0, 1.0, 1.0, 1.0]])
-    assert rank_intervals(np.array([9.0, 9.1, 1.0]), draws) == [(1, 2), (1, 2), (3, 3)]
+    assert ranks_of_scores(np.array([9.0, 9.1, 1.0]), draws) == [(1, 2), (1, 2), (3, 3)]
     third = np.array([[0], [0], [1]])
     # In each draw one of the two is 1 off its mean, in standard errors sqrt(2): the third is told apart from there on.
-    assert rank_intervals(np.array([9.0, 9.0, 8.01]), draws + third * 7.01) == [(1, 3), (1, 3), (1, 3)]
-    assert rank_intervals(np.array([9.0, 9.0, 7.99]), draws + third * 6.99) == [(1, 2), (1, 2), (3, 3)]
+    assert ranks_of_scores(np.array([9.0, 9.0, 8.01]), draws + third * 7.01) == [(1, 3), (1, 3), (1, 3)]
+    assert ranks_of_scores(np.array([9.0, 9.0, 7.99]), draws + third * 6.99) == [(1, 2), (1, 2), (3, 3)]
 
 
-def test_equal_methods_share_all_ranks_and_a_fixed_difference_separates():
+def test_equal_methods_share_all_ranks_and_a_fixed_difference_separates(ranks_of_scores):
     draw = np.random.default_rng(0).random(50)
-    assert rank_intervals(np.array([0.5, 0.5, 0.4]), np.stack([draw, draw, draw - 0.1])) == [(1, 2), (1, 2), (3, 3)]
-    assert rank_intervals(np.array([0.5]), draw[None]) == [(1, 1)]
-    assert rank_intervals(np.array([]), np.zeros((0, 50))) == []
+    assert ranks_of_scores(np.array([0.5, 0.5, 0.4]), np.stack([draw, draw, draw - 0.1])) == [(1, 2), (1, 2), (3, 3)]
+    assert ranks_of_scores(np.array([0.5]), draw[None]) == [(1, 1)]
+    assert ranks_of_scores(np.array([]), np.zeros((0, 50))) == []
 
 
-def test_draws_and_differences_that_are_nan():
+def test_draws_and_differences_that_are_nan(ranks_of_scores):
     draws = np.array([[1, 2, 3, math.nan], [0, 1, 2, 3]]).astype(float)
-    assert rank_intervals(np.array([2.0, 1.0]), draws) == [(1, 1), (2, 2)]
+    assert ranks_of_scores(np.array([2.0, 1.0]), draws) == [(1, 1), (2, 2)]
     # 0 beats 1, and 2 has nothing in common with either.
     differences, draws = np.array([1, math.nan, math.nan]), np.array([[1, 1.1], [math.nan] * 2, [math.nan] * 2])
-    assert ranks_of_differences(3, differences, draws) == [(1, 2), (2, 3), (1, 3)]
-    assert ranks_of_differences(2, np.array([math.nan]), np.full((1, 3), math.nan)) == [(1, 2), (1, 2)]
+    assert rank_intervals(3, differences, draws) == [(1, 2), (2, 3), (1, 3)]
+    assert rank_intervals(2, np.array([math.nan]), np.full((1, 3), math.nan)) == [(1, 2), (1, 2)]
 
 
-def test_rank_intervals_hold_all_true_ranks_at_once():
+def test_rank_intervals_hold_all_true_ranks_at_once(ranks_of_scores):
     """Six methods, three of them equal, in 300 repeats: at a true rate of 95 %, 30 failures are 4 sigma off."""
     rng = np.random.default_rng(0)
     noise = np.array([0.3, 0.8, 1.0, 1.0, 1.0, 4.0])
@@ -49,7 +49,7 @@ def test_rank_intervals_hold_all_true_ranks_at_once():
     for repeat in range(300):
         target = rng.standard_normal(150)
         predictions = target + noise[:, None] * rng.standard_normal((6, 150))
-        intervals = rank_intervals(
+        intervals = ranks_of_scores(
             taus(predictions, target), bootstrap_tau(predictions, target, resample(150, draws=300, seed=repeat))
         )
         failures += any(low > 1 + b or high < b + t for (low, high), b, t in zip(intervals, better, tied, strict=True))
@@ -61,12 +61,12 @@ def test_rank_intervals_hold_all_true_ranks_at_once():
 @pytest.mark.parametrize("shapes", [((2,), (3, 5)), ((3,), (2, 5)), ((3,), (3,))])
 def test_shapes_that_do_not_fit(shapes):
     with pytest.raises(ScoreError, match="3 methods have 3 differences"):
-        ranks_of_differences(3, *map(np.zeros, shapes))
+        rank_intervals(3, *map(np.zeros, shapes))
 
 
-def test_too_few_draws():
+def test_too_few_draws(ranks_of_scores):
     with pytest.raises(ScoreError, match="1 draws in which all differences are defined"):
-        rank_intervals(np.array([1.0, 2.0]), np.array([[1.0, math.nan], [1.0, 2.0]]))
+        ranks_of_scores(np.array([1.0, 2.0]), np.array([[1.0, math.nan], [1.0, 2.0]]))
     with pytest.raises(ScoreError, match="of 1 draws"):
         models_needed(0.1, np.array([0.1, math.nan]), 100)
 

@@ -111,7 +111,7 @@ GRID = np.arange(4.0)[:, None]
         ([[1, 2, 3, 4]], [5, 5, 5, 5], GRID, mean, "target is 5.0 for all 4 models"),
         ([[1, 2, math.nan, 4]], [1, 2, 3, 5], GRID, linear, "prediction: 1 of 4 values are NaN"),
         ([[1, 2, 3, 4]], [1, 2, 3, math.inf], GRID, linear, "target: 1 of 4"),
-        ([[1, 2, 3]], [1, 2, 3, 5], GRID, linear, "3 predictions for 4 targets"),
+        ([[1, 2, 3]], [1, 2, 3, 5], GRID, linear, r"have shape \[E, 4\], got \[1, 3\]"),
         ([1, 2, 3, 4], [1, 2, 3, 5], GRID, linear, r"have shape \[E, 4\], got \[4\]"),
         ([[1, 2, 3, 4]], [1, 2, 3, 5], GRID[:3], linear, r"hyperparameters of 4 models have shape \[4, F\]"),
         ([[1, 2, 3, 4]], [1, 2, 3, 5], 0 * GRID, linear, "1 configurations in 2 folds"),

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import kendalltau
 
 from benchmark.scoring.bootstrap import bootstrap_tau, resample
-from benchmark.scoring.comparison import models_needed, rank_intervals, ranks_of_differences
+from benchmark.scoring.comparison import models_needed, rank_intervals
 from benchmark.scoring.ranking import Difference, PairedScores, Standing, rank
 from benchmark.scoring.scorecard import scorecard
 
@@ -93,14 +93,14 @@ def test_rank_intervals_are_those_of_all_pairs_at_once(table):
         taus = [kendalltau(each[defined], target[defined]).statistic for each in common]
         differences.append(taus[0] - taus[1])
         draws.append(drawn[0] - drawn[1])
-    expected = ranks_of_differences(4, np.array(differences), np.array(draws))
+    expected = rank_intervals(4, np.array(differences), np.array(draws))
     assert [ranking.standings[method].interval for method in ranking.order] == expected
     assert ranking.best_two == ranking.order[:2]
     common = ~np.isnan(predictions[list(ranking.order[:2])]).any(axis=0)
     assert ranking.models_needed == models_needed(differences[0], draws[0], int(common.sum()))
 
 
-def test_without_gaps_nothing_is_scored_twice(table):
+def test_without_gaps_nothing_is_scored_twice(table, ranks_of_scores):
     predictions, target, clusters = table
     predictions = np.where(np.isnan(predictions), target, predictions)
     scores, values, calls = paired(predictions, target, clusters=clusters)
@@ -108,7 +108,7 @@ def test_without_gaps_nothing_is_scored_twice(table):
     assert len(calls) == 1
     drawn = bootstrap_tau(predictions, target, resample(40, clusters, DRAWS))
     order = list(ranking.order)
-    expected = rank_intervals(np.array(values)[order], drawn[order])
+    expected = ranks_of_scores(np.array(values)[order], drawn[order])
     assert [ranking.standings[method].interval for method in order] == expected
 
 
