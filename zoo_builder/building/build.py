@@ -30,7 +30,14 @@ _IN_THIS_PROCESS = Local()
 
 @dataclass(frozen=True)
 class Progress:
-    """Callbacks of a build; the command line draws a progress bar with them."""
+    """Callbacks of a build; the command line draws a progress bar with them.
+
+    Attributes:
+        start: called once, with the numbers of models and of model-epochs (models x epochs) to train.
+        advance: called with the number of model-epochs since the last call.
+        commit: called with the number of models of each part that is stored.
+        note: called with a line for the user.
+    """
 
     start: Callable[[int, int], object] = lambda models, model_epochs: None
     advance: Callable[[int], object] = lambda model_epochs: None
@@ -78,12 +85,14 @@ def build(
             return Zoo.open(root)
         todo = {planned.name: planned for planned in plan if parts[planned.name] is None}
         for planned in todo.values() if runner.here else ():
-            if short := memory.shortage(population, planned.of(population.runs), where):
+            if short := memory.shortage(population, planned.select(population.runs), where):
                 raise InputError(short)
         jobs = _jobs(root, population, list(todo.values()), where, engine, progress.note)
 
         def missing_bytes() -> int:
-            return sum(expected_bytes(population, planned.of(population.runs), parts=1) for planned in todo.values())
+            return sum(
+                expected_bytes(population, planned.select(population.runs), parts=1) for planned in todo.values()
+            )
 
         with full_disk_explained(root, missing_bytes):
             write_manifest(root, manifest | {"complete": False, "parts": []})
@@ -114,12 +123,12 @@ def _jobs(
     note: Callable[[str], object],
 ) -> list[PartJob]:
     """A job for each part, with the engines of its architectures; compiles them if need be."""
-    left = {key for planned in todo for key in planned.of(population.runs)["architecture"]}
+    left = {key for planned in todo for key in planned.select(population.runs)["architecture"]}
     needed = {key: value for key, value in population.architectures.items() if key in left}
     engines = choice.engines(engine, device, needed, population.total_examples(), note)
     jobs = []
     for planned in todo:
-        runs = planned.of(population.runs).reset_index(drop=True)
+        runs = planned.select(population.runs).reset_index(drop=True)
         used = {key: (needed[key], engines[key]) for key in runs["architecture"].unique()}
         # Resolved, because a worker may have another working directory.
         jobs.append(PartJob(root.resolve(), planned, population.digest, population.recipe, runs, used))

@@ -32,12 +32,12 @@ _FEW = 8
 
 @dataclass(frozen=True)
 class Estimate:
-    """The models of a recipe, and what building them takes.
+    """The models of a recipe, and the cost of building them.
 
     Attributes:
         axes: every hyperparameter that varies, with its values or its distribution.
         workers: for which ``needs.seconds`` is estimated.
-        needs: what follows from the data; None if the data is not available, for the ``reason`` given.
+        needs: None if the data, from which they follow, is not available for ``reason``.
     """
 
     recipe: str
@@ -54,7 +54,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Needs:
-    """What building all models takes.
+    """The cost of building all models.
 
     Attributes:
         architectures: how many distinct ones.

@@ -18,7 +18,7 @@ from zoo_builder.recipes.recipe import Recipe
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """A recipe with everything that follows from it before training.
+    """A recipe with its problem, its runs and their architectures: the input of training.
 
     Attributes:
         runs: ``recipes.grid.runs`` with the column architecture, the key of each run's network.

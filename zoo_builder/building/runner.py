@@ -33,7 +33,7 @@ Job = Callable[[Payload, Callable[[int], object]], Result]
 
 
 class Runner(Protocol):
-    """Where jobs run. ``here`` is true if that is this machine."""
+    """A place to run jobs; ``here`` is true if it is this machine."""
 
     here: ClassVar[bool]
 
@@ -41,6 +41,11 @@ class Runner(Protocol):
         self, jobs: Sequence[Job[Payload, Result]], payload: Payload, progress: Callable[[int], object], gpu: bool
     ) -> Iterator[Result]:
         """Yields the result of every job as it finishes.
+
+        Args:
+            payload: given to every job.
+            progress: called with the progress of all jobs since the last call, in the jobs' own unit.
+            gpu: whether the jobs need a GPU.
 
         Raises:
             InputError: the workers cannot be started, or were killed. The files of finished jobs stay.

@@ -37,7 +37,7 @@ class PlannedPart:
         """
         return cls(f"part-{number:05d}", first_run, runs)
 
-    def of(self, runs: pd.DataFrame) -> pd.DataFrame:
+    def select(self, runs: pd.DataFrame) -> pd.DataFrame:
         """The rows of the table of runs that belong to this part."""
         return runs.iloc[self.first_run : self.first_run + self.runs]
 
@@ -73,6 +73,7 @@ class Part:
 
     @property
     def planned(self) -> PlannedPart:
+        """The entry of this part in the plan."""
         return PlannedPart(self.name, self.first_run, self.runs)
 
     @property

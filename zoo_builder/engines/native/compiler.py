@@ -50,7 +50,7 @@ def compiler() -> str:
 
 @cache
 def _identity(target: str) -> str:
-    """What a library depends on besides its source: the compiler and, for "native", the processor."""
+    """The compiler and, for "native", the processor: with the source, they determine a library."""
     version = subprocess.run([compiler(), "--version"], capture_output=True, text=True).stdout
     processor = platform.machine()
     if target == "native" and Path("/proc/cpuinfo").exists():
