@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-# NotApplicable belongs to what a method needs, so that it can be imported from here too.
+# Re-exported: methods of users import all names that they need from here.
 from baselines.access import NotApplicable as NotApplicable
 from baselines.access import View
 

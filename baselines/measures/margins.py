@@ -256,7 +256,7 @@ def hidden_margin(context: MeasureContext, altered: Callable[[Group], Callable[[
                 (gradient,) = torch.autograd.grad(margin.sum(), hidden)
                 distances[at] = margin.detach() / gradient.flatten(2).double().norm(dim=2)
                 flat = hidden.detach().flatten(2).double()
-                # The variance of what is constant is exactly 0 then.
+                # Relative to one image, the variance of a constant unit is exactly 0.
                 origin = flat[:, :1] if origin is None else origin
                 values, squares = values + (flat - origin).sum(1), squares + (flat - origin).square().sum(1)
             variances = squares / labels.shape[1] - (values / labels.shape[1]).square()

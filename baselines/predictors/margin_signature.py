@@ -32,7 +32,7 @@ MOMENTS = tuple(f"moment {power}" for power in range(1, 6))
 HIDDEN = ("lower", "middle", "last")
 LAYERS = ("input", *HIDDEN, "output")
 COLUMNS = tuple(f"{layer} {statistic}" for layer, statistic in product(LAYERS, (*QUARTILES, *MOMENTS)))
-# The size of a signature.
+# As many positive margins as a signature has numbers.
 FEWEST = 5
 TOO_FEW = f"fewer than {FEWEST} of its training images are classified correctly"
 

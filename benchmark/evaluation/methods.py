@@ -58,7 +58,7 @@ class Method:
 def builtin_methods() -> dict[str, Method]:
     """Every built-in method by name."""
     described = {row.name: describe(row.name, row) for rows in BUILTINS.values() for row in rows()}
-    # Their "target" is no access level: they read the answers.
+    # "target" is not an access level: oracles read the target itself.
     oracles = {
         name: Method(name, name, ORACLE, "target", "control", oracle.formula, control=True)
         for name, oracle in ORACLES.items()

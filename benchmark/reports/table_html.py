@@ -16,7 +16,7 @@ from benchmark.reports.words import finite, number, percent, shortened
 from benchmark.scoring.comparison import POWER
 from benchmark.scoring.scorecard import Score
 
-# How the marks of the page's style are called, by ``ScoredTable.place``.
+# Classes of the page's style, by ``ScoredTable.place``.
 STANDINGS = {"best": "leading", "tie": "leading", "behind": "ranked", "unranked": "unranked"}
 
 

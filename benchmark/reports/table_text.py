@@ -64,10 +64,10 @@ def _column(scored: ScoredTable, score: Score) -> list[str]:
 
 
 def _set(entry: Entry) -> str:
-    return "".join(map(_letter, entry.detail.get("hyperparameters", ()))) or "-"
+    return "".join(map(letter_of, entry.detail.get("hyperparameters", ()))) or "-"
 
 
-def _letter(hyperparameter: int) -> str:
+def letter_of(hyperparameter: int) -> str:
     """a to z, then a1 to z1, and so on: in a sequence of these, each begins with its letter."""
     again, letter = divmod(hyperparameter, 26)
     return chr(ord("a") + letter) + (str(again) if again else "")
@@ -124,7 +124,7 @@ def _notes(scored: ScoredTable, names: list[str]) -> Iterator[str]:
         yield f"constant, so it orders nothing: {', '.join(names[e] for e in scored.order if e in scored.constant)}"
     if any(score.definition.conditioned for score in scored.defined):
         axes = shortened(scored.hyperparameters)[1]
-        yield "set: " + ", ".join(f"{_letter(number)} {axis}" for number, axis in enumerate(axes))
+        yield "set: " + ", ".join(f"{letter_of(number)} {axis}" for number, axis in enumerate(axes))
         flips = any(entry.flip_differs for score in scored.defined for entry in score.entries)
         yield "set: the hyperparameters that attain the minimum" + (
             "; flip: the score of the negated prediction" if flips else ""

@@ -19,10 +19,10 @@ from benchmark.scoring import ScoreError, finite, stacked
 from benchmark.scoring.kendall import PairOrder
 
 DRAWS = 2000
-# Pairs are counted digit by digit of the ranks in base _RADIX, in chunks of CHUNK draws. BLAS multiplies matrices of
+# Pairs are counted digit by digit of the ranks in base RADIX, in chunks of CHUNK draws. BLAS multiplies matrices of
 # this size in the calling thread; it splits larger ones over threads, whose synchronization takes ten times as long on
 # a busy machine.
-_RADIX = 64
+RADIX = 64
 CHUNK = 64
 
 
@@ -156,7 +156,7 @@ def _tied_pairs(weights: np.ndarray, sizes: np.ndarray) -> np.ndarray | float:
 
 
 class Level(NamedTuple):
-    """One digit of the ranks, for a merge count in base _RADIX (R), with the models in C chunks of R.
+    """One digit of the ranks, for a merge count in base RADIX (R), with the models in C chunks of R.
 
     The models are grouped by the higher digits of their rank and keep their original order within a group. A pair of
     one group that differs in this digit is discordant if the larger digit is first.
@@ -178,17 +178,17 @@ class Level(NamedTuple):
 
 def levels_of(ranks: np.ndarray) -> Iterator[Level]:
     """The levels of ``PairOrder.ranks`` [n], the lowest digit first; at least one."""
-    chunks = -(-len(ranks) // _RADIX)
-    ranks = np.concatenate([ranks, np.arange(len(ranks), chunks * _RADIX)])
-    digits = np.arange(_RADIX)
+    chunks = -(-len(ranks) // RADIX)
+    ranks = np.concatenate([ranks, np.arange(len(ranks), chunks * RADIX)])
+    digits = np.arange(RADIX)
     width = 1
     while width < len(ranks):
-        rows = np.argsort(ranks // (_RADIX * width), kind="stable").reshape(chunks, _RADIX)
-        digit = ranks[rows] // width % _RADIX
+        rows = np.argsort(ranks // (RADIX * width), kind="stable").reshape(chunks, RADIX)
+        digit = ranks[rows] // width % RADIX
         inside = np.tril(digit[:, :, None] < digit[:, None, :]).astype(np.float32)
         above = (digits[:, None] < digit[:, None, :]).astype(np.float32)
-        yield Level(rows, width, inside, above, np.arange(chunks)[:, None] * _RADIX + digit)
-        width *= _RADIX
+        yield Level(rows, width, inside, above, np.arange(chunks)[:, None] * RADIX + digit)
+        width *= RADIX
 
 
 def _discordant_pairs(levels: list[Level], weights: np.ndarray) -> np.ndarray:

@@ -15,9 +15,9 @@ from benchmark.scoring.bootstrap import CHUNK, discordant_partners, levels_of
 from benchmark.scoring.grid import Set, labels
 from benchmark.scoring.kendall import PairOrder
 
-# How many weights of models, and counts by cell, are held at once.
-_WEIGHTS = 1 << 21
-_COUNTS = 1 << 22
+# Weights of models, and counts by cell, in a chunk of draws.
+WEIGHT_CHUNK = 1 << 21
+COUNT_CHUNK = 1 << 22
 # Sets share their counts if all their columns together make at most this many groups.
 _SHARED_GROUPS = 64
 
@@ -137,7 +137,7 @@ def minima(
     ]
     for groups, coarser in _shared(codes, sets):
         unions = [_unions(groups, each) for each in coarser]
-        step = max(1, min(draws, _WEIGHTS // n, _COUNTS // (9 * (groups.max() + 1) ** 2)))
+        step = max(1, min(draws, WEIGHT_CHUNK // n, COUNT_CHUNK // (9 * (groups.max() + 1) ** 2)))
         for start in range(0, draws, step):
             here = slice(start, start + step)
             drawn = _Drawn(groups, weights[:, here])

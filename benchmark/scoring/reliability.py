@@ -27,8 +27,8 @@ from benchmark.scoring import ScoreError, finite
 from benchmark.scoring.kendall import kendall_tau
 
 SPLITS = 20
-# Models whose correctness is held as float32 at once.
-_CHUNK = 256
+# Models in a chunk, whose correctness is held as float32.
+MODEL_CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def reliability(
         order = rng.permutation(examples)
         members[order[:half], split, 0] = members[order[half : 2 * half], split, 1] = 1
     counts = [
-        correct[start : start + _CHUNK].astype(np.float32) @ members.reshape(examples, -1)
-        for start in range(0, n, _CHUNK)
+        correct[start : start + MODEL_CHUNK].astype(np.float32) @ members.reshape(examples, -1)
+        for start in range(0, n, MODEL_CHUNK)
     ]
     # Larger is better, for both kinds of target: tau between the halves does not depend on the direction.
     targets = np.concatenate(counts).reshape(n, splits, 2).astype(np.float64) / half - offset[:, None, None]

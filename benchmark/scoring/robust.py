@@ -40,8 +40,8 @@ from benchmark.scoring.grid import (
 MINIMUM_SAMPLE = 12
 # Sums of weights that are equal in theory may differ by rounding.
 _ROUNDING = 1e-9
-# Pairs of models that are processed at once.
-_PAIR_CHUNK = 1 << 20
+# Pairs of models in a chunk.
+PAIR_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def _seed_pairs(
     sizes = seeds[first] * seeds[second]
     enough = sizes >= min(MINIMUM_SAMPLE, sizes.max())
     numbers, first, second, sizes = np.flatnonzero(enough), first[enough], second[enough], sizes[enough]
-    chunk = np.cumsum(sizes) // _PAIR_CHUNK
+    chunk = np.cumsum(sizes) // PAIR_CHUNK
     for here in np.split(np.arange(len(sizes)), np.flatnonzero(np.diff(chunk)) + 1):
         # Pair number p of an environment is seed p // width of the first and seed p % width of the second.
         width = np.repeat(seeds[second[here]], sizes[here])

@@ -1,4 +1,4 @@
-"""Fields of a view: through a folder and back, and what an imported zoo does not know."""
+"""Fields of a view: through a folder and back, and what an imported zoo does not record."""
 
 from types import SimpleNamespace
 

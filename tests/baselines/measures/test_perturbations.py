@@ -37,7 +37,7 @@ def view_of(stack: Stack, images: torch.Tensor, labels: torch.Tensor, sizes: np.
 
 
 def linear_view(images: torch.Tensor, labels: torch.Tensor, models: int) -> View:
-    """Linear classifiers into two classes, each of which; they differ in scale."""
+    """Linear classifiers into two classes that differ in scale; every margin of class 0 is positive."""
     architecture = Architecture((1, 1, images.shape[-1]), (Linear(2),))
     stream = torch.Generator().manual_seed(0)
     weight = torch.randn(models, 2, images.shape[-1], generator=stream)

@@ -148,7 +148,7 @@ def test_the_measures_of_another_run_stay(zoo):
     measure(zoo, [row])
     table = measure(zoo, select(["weight-norm"]))
     assert set(table["measure"]) == {"weight-norm"}
-    assert set(read(zoo)["measure"]) == {"weight-norm"}, "read gives built-in measures alone"
+    assert set(read(zoo)["measure"]) == {"weight-norm"}, "read gives only built-in measures"
     assert len(read(zoo, [row])) == len(zoo.final)
 
 

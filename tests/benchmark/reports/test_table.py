@@ -63,7 +63,7 @@ def test_all_scores_are_all_that_need_no_common_scale(grid, write_table):
 
 
 def test_the_order_is_that_of_the_first_score_with_the_unranked_last(table, write_table):
-    """Of an error the least comes first; what is best and defined for too few models stands below all ranked."""
+    """The least error comes first; one that is defined for too few models is listed below all ranked ones."""
     table["measure.most"] = table["gap"].where(table.index >= 4)
     table["measure.none"] = None
     scored = score_table(write_table(table), "gap", ["measure.*"], scores="mae,tau")

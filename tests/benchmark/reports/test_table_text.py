@@ -3,7 +3,7 @@ from dataclasses import replace
 
 from benchmark.reports.table import score_table
 from benchmark.reports.table_json import to_json
-from benchmark.reports.table_text import _letter, format_text
+from benchmark.reports.table_text import format_text, letter_of
 
 
 def test_text(table, write_table):
@@ -59,7 +59,7 @@ def test_an_interval_that_leaves_out_its_score_and_floors_of_other_models_are_ex
 
 
 def test_more_hyperparameters_than_letters():
-    letters = [_letter(number) for number in range(80)]
+    letters = [letter_of(number) for number in range(80)]
     assert letters[25:28] == ["z", "a1", "b1"]
     assert re.findall(r"[a-z]\d*", "".join(letters)) == letters
     assert len(set(letters)) == 80

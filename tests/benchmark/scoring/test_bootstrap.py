@@ -11,7 +11,7 @@ from benchmark.scoring.kendall import kendall_tau
 
 
 def loop(prediction, target, clusters, draws, seed):
-    """Every draw written out as arrays in which a model stands as often as it was drawn."""
+    """Every draw written out as arrays in which a model is repeated as often as it was drawn."""
     taus = []
     for counts in resample(len(target), clusters, draws, seed).T:
         counts = np.where(np.isnan(prediction), 0, counts)
@@ -24,7 +24,7 @@ def loop(prediction, target, clusters, draws, seed):
 # In base 4 small tables have several levels, ragged last chunks and groups included.
 @pytest.fixture(params=[4, 64], ids="base {}".format)
 def radix(request, monkeypatch):
-    monkeypatch.setattr(bootstrap, "_RADIX", request.param)
+    monkeypatch.setattr(bootstrap, "RADIX", request.param)
 
 
 @pytest.mark.parametrize("levels", [3, 12, 10**9])

@@ -66,7 +66,7 @@ def test_the_bootstrap_equals_a_loop_over_resamples(table, room, shared):
         assume(False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pairs, "CHUNK", 4)
-        patch.setattr(pairs, "_WEIGHTS", room)
+        patch.setattr(pairs, "WEIGHT_CHUNK", room)
         patch.setattr(pairs, "_SHARED_GROUPS", shared)
         draws = bootstrap_conditional_mi(np.stack([0 * target, prediction]), target, hyperparameters, weights)
     for draw, counts in zip(draws.T, weights.T, strict=True):
@@ -117,7 +117,7 @@ def test_the_sign_does_not_matter_and_a_constant_prediction_is_zero():
 
 
 def test_without_conditions_it_is_a_function_of_the_share_of_discordant_pairs():
-    """Without ties and with a one-valued hyperparameter beside one that says nothing: 1 - H(share) bits."""
+    """Without ties and with a one-valued hyperparameter beside an uninformative one: 1 - H(share) bits."""
     prediction, target = np.random.default_rng(3).random((2, 40))
     prediction += target
     (score,) = conditional_mi(prediction[None], target, np.column_stack([np.arange(40), np.zeros(40)]))

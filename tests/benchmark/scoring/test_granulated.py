@@ -54,7 +54,7 @@ def test_equals_its_definition_cell_by_cell(table):
 
 @given(st.lists(models, min_size=2, max_size=20), st.sampled_from([3, 64]))
 def test_the_bootstrap_equals_a_loop_over_resamples(table, chunk):
-    """Each draw as lists of pairs of configurations, in which one stands as often as both were drawn."""
+    """Each draw as lists of pairs of configurations, in which a pair is repeated as often as both were drawn."""
     table = np.array(table)
     prediction, target, hyperparameters = table[:, 0], table[:, 1], table[:, 2:]
     clusters = np.unique(hyperparameters, axis=0, return_inverse=True)[1]

@@ -17,7 +17,7 @@ def test_counts_equal_a_loop_over_pairs(table, chunk, themselves):
     sets = [np.unique(each, return_inverse=True)[1] for each in sets]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pairs, "CHUNK", chunk)
-        patch.setattr(bootstrap, "_RADIX", 4)
+        patch.setattr(bootstrap, "RADIX", 4)
         tables = PairCounts(target, sets, themselves).of(prediction)
     for found, groups in zip(tables, sets, strict=True):
         expected = np.zeros((3, 3, groups.max() + 1, groups.max() + 1))
@@ -31,7 +31,7 @@ def test_counts_equal_a_loop_over_pairs(table, chunk, themselves):
 
 
 def test_nats_of_a_certain_outcome_are_exactly_zero():
-    """Of two coins: one that never falls, two that are the same, two that know nothing of each other, and none."""
+    """Of two coins: a constant one, two equal ones, two independent ones, and none."""
     constant, equal, independent, empty = [[7.0, 5], [0, 0]], [[3.0, 0], [0, 3]], [[1.0, 2], [2, 4]], [[0.0, 0], [0, 0]]
     information, entropy = nats(np.stack([constant, equal, independent, empty], axis=-1))
     np.testing.assert_allclose(information, [0, 6 * np.log(2), 0, 0], atol=1e-14)

@@ -50,7 +50,7 @@ def test_equals_a_loop_over_folds(table):
 
 @pytest.mark.parametrize("regressor", [linear, boosted])
 def test_only_what_is_known_beyond_the_hyperparameters_counts(table, regressor):
-    """One measure is the hyperparameters' part of the target with noise of its own, another knows the rest alone."""
+    """One measure is the hyperparameters' part of the target plus noise, another is only the rest."""
     hyperparameters, rest = table
     grid_part = 5 * hyperparameters.sum(axis=1)
     target = grid_part + rest

@@ -61,7 +61,7 @@ def test_equals_its_definition_pair_by_pair(table):
 @settings(max_examples=20)
 @given(st.lists(models, min_size=2, max_size=14), st.sampled_from([1, 40, 1 << 21]), st.sampled_from([1, 64]))
 def test_the_bootstrap_equals_a_loop_over_resamples(table, room, shared):
-    """Each draw written out as a table in which a model stands as often as it was drawn."""
+    """Each draw written out as a table in which a model is repeated as often as it was drawn."""
     table = np.array(table)
     weights = resample(len(table), draws=5, seed=1)
     try:
@@ -70,7 +70,7 @@ def test_the_bootstrap_equals_a_loop_over_resamples(table, room, shared):
         assume(False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pairs, "CHUNK", 4)
-        patch.setattr(pairs, "_WEIGHTS", room)
+        patch.setattr(pairs, "WEIGHT_CHUNK", room)
         patch.setattr(pairs, "_SHARED_GROUPS", shared)
         draws = bootstrap_pgdl(np.stack([table[:, 0], -table[:, 0]]), table[:, 1], table[:, 2:], weights)
     for draw, counts in zip(draws.T, weights.T, strict=True):

@@ -80,7 +80,7 @@ def test_conversion_by_hand():
 def test_the_seed_fixes_the_splits_however_models_are_chunked(monkeypatch):
     correct = np.random.default_rng(3).random((30, 41)) < np.linspace(0.4, 0.9, 30)[:, None]
     whole = reliability(correct, seed=4)
-    monkeypatch.setattr("benchmark.scoring.reliability._CHUNK", 7)
+    monkeypatch.setattr("benchmark.scoring.reliability.MODEL_CHUNK", 7)
     assert reliability(correct, seed=4) == whole
     assert reliability(correct, seed=5) != whole
 

@@ -51,7 +51,7 @@ def test_equals_its_definition_environment_by_environment(seed, test_examples, c
     assume(np.ptp(target) > 0)
     errors, candidates = brute_force(prediction, target, hyperparameters, test_examples)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(robust, "_PAIR_CHUNK", chunk)
+        patch.setattr(robust, "PAIR_CHUNK", chunk)
         patch.setattr(robust, "CHUNK", 4)
         if not errors:
             with pytest.raises(ScoreError, match="undefined: none of"):
@@ -64,7 +64,7 @@ def test_equals_its_definition_environment_by_environment(seed, test_examples, c
         )
     assert score == again
     assert (score.environments, score.candidates) == (len(errors), candidates)
-    # Every draw written out as a list in which an environment stands as often as both its configurations were drawn.
+    # Every draw as a list in which an environment is repeated as often as both its configurations were drawn.
     for draw, counts in enumerate(weights.T.astype(int)):
         drawn = [error for error, i, j in errors for _ in range(counts[i] * counts[j])]
         expected = (np.mean(drawn), np.percentile(drawn, 90)) if drawn else (math.nan, math.nan)
