@@ -20,7 +20,6 @@ from zoo_builder.recipes.recipe import load_recipe
 from zoo_builder.store.zoo import Zoo
 
 ROOT = Path(__file__).parent.parent
-HEADER = "import numpy as np\n\nfrom baselines.access import View\n\n\n"
 
 
 def block(document: str, containing: str) -> str:
@@ -49,12 +48,10 @@ def test_the_example_of_the_readme(tmp_path, monkeypatch, capsys):
     assert {"weight-norm", "training-accuracy"} <= {name for name, *_ in taus}
 
 
-@pytest.mark.parametrize(
-    ("document", "name", "header"), [("README.md", "LastLayer", ""), ("CONTRIBUTING.md", "Mean", HEADER)]
-)
-def test_the_predictors(zoo, tmp_path, document, name, header):
+@pytest.mark.parametrize(("document", "name"), [("README.md", "LastLayer"), ("CONTRIBUTING.md", "Mean")])
+def test_the_predictors(zoo, tmp_path, document, name):
     file = tmp_path / "mine.py"
-    file.write_text(header + block(document, f"class {name}:"))
+    file.write_text(block(document, f"class {name}:"))
     task = find_task("test-accuracy", zoo.name)
     (record,) = evaluate(task, find_methods([f"{file}:{name}"], task), zoo, tmp_path / "results")
     assert (record.status, record.reason, record.coverage) == ("ok", None, 1), record.log

@@ -97,7 +97,7 @@ def build(
         with full_disk_explained(root, missing_bytes):
             write_manifest(root, manifest | {"complete": False, "parts": []})
             models = sum(planned.runs for planned in todo.values())
-            if models < recipe.models:
+            if 0 < models < recipe.models:
                 progress.note(f"{recipe.models - models} models are finished: building the other {models}")
             if todo and (missing := missing_bytes()) > (free := shutil.disk_usage(root).free):
                 progress.note(

@@ -71,7 +71,8 @@ def _prepare(architectures: list[Architecture], note: Callable[[str], object]) -
         if problem := compiler.cache_problem():
             note(problem)
         elif missing:
-            note(f"compiling {len(missing)} architecture(s) for this machine, kept in {compiler.cache_folder()}")
+            many = "s" if len(missing) > 1 else ""
+            note(f"compiling {len(missing)} architecture{many} for this machine, kept in {compiler.cache_folder()}")
     except compiler.CompilerError as error:
         return reasons | dict.fromkeys(left, str(error))
 

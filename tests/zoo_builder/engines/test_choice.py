@@ -13,7 +13,7 @@ from zoo_builder.networks.architecture import (
 def test_auto_compiles_if_it_saves_time(fresh_compiler: pytest.MonkeyPatch, choose) -> None:
     name, notes = choose()
     assert name == "native"
-    assert "compiling 1 architecture(s) for this machine" in notes[0]
+    assert "compiling 1 architecture for this machine" in notes[0]
     assert choose() == ("native", [])  # from the cache
     assert choose(examples=10) == ("torch", [])
     assert choose("native", examples=10)[0] == "native"
