@@ -5,6 +5,7 @@ crossed with all other lists, [sample] a distribution with one draw per configur
 fixed at its default. The order of lines never matters: the order of ``HYPERPARAMETERS`` does.
 """
 
+import codecs
 import hashlib
 import json
 import re
@@ -166,7 +167,9 @@ def builtin_recipes() -> dict[str, Path]:
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
-    """Loads a built-in recipe by its name, or a file by its path, which ends in .toml.
+    """Loads a built-in recipe by its name, or a file by its path, which ends in .toml (in capitals or not).
+
+    A file is UTF-8, or UTF-16 with a byte order mark, which Windows programs write.
 
     >>> load_recipe("digits").models
     256
@@ -175,17 +178,32 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         InputError: there is no such recipe, or it is not valid.
     """
     path = Path(name_or_path)
-    if path.suffix != ".toml":
+    if path.suffix.lower() != ".toml":
         recipes, name = builtin_recipes(), str(name_or_path)
         path = recipes[one_of("recipe", name, recipes, otherwise=", or the path of a .toml file")]
+    text = _text(path)
     try:
-        with path.open("rb") as file:
-            table = tomllib.load(file)
-    except OSError as error:
-        raise InputError(f"cannot read the recipe {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # syntax, encoding, a number too large, brackets too deep
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # syntax, a number too large, brackets too deep
         raise InputError(f"{path}: not valid TOML: {error}") from None
     return Recipe.from_json(table, str(path))
+
+
+def _text(path: Path) -> str:
+    """The text of a file without its byte order mark."""
+    try:
+        encoded = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read the recipe {path}: {error.strerror}") from None
+    marked = encoded.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = encoded.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = encoded.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}: line {line} is not {error.encoding.upper()} text: save the file as UTF-8") from None
+    if "\0" in text:
+        raise InputError(f"{path}: not UTF-8 text: it has zero bytes, as UTF-16 has; save the file as UTF-8")
+    return text
 
 
 def _parsed(table: dict[str, Any]) -> Recipe:

@@ -384,7 +384,33 @@ def test_missing_recipes_are_named(tmp_path):
     with pytest.raises(InputError, match=r"cannot read the recipe .*absent\.toml: No such file"):
         load_recipe(tmp_path / "absent.toml")
     binary = tmp_path / "binary.toml"
-    for content in (b"\xff\xfe", b"a = " + b"[" * 10_000, b"a = " + b"9" * 10_000):
+    for content in (b"a = " + b"[" * 10_000, b"a = " + b"9" * 10_000):
         binary.write_bytes(content)
         with pytest.raises(InputError, match=r"binary.toml: not valid TOML: .*"):
             load_recipe(str(binary))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le-bom", "utf-16-be-bom"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_the_encodings_of_windows_are_read(tmp_path, encoding, newline):
+    text = TOML.replace('"tiny"', '"tiny"\ndescription = "grün ≥ 5"').replace("\n", newline)
+    mark, encoding = ("\ufeff", encoding.removesuffix("-bom")) if encoding.endswith("-bom") else ("", encoding)
+    path = tmp_path / "Tiny.TOML"
+    path.write_bytes((mark + text).encode(encoding))
+    expected = load_recipe(write(tmp_path, ('"tiny"\n', '"tiny"\ndescription = "grün ≥ 5"\n')))
+    assert load_recipe(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (TOML.encode("utf-16-le"), "not UTF-8 text: it has zero bytes, as UTF-16 has; save the file as UTF-8"),
+        (TOML.encode("utf-32"), "not UTF-8 text: it has zero bytes"),
+        ('name = "a"\ndescription = "grün"'.encode("latin-1"), "line 2 is not UTF-8 text: save the file as UTF-8"),
+        (TOML.encode("utf-16")[:-1], "is not UTF-16.* text: save the file as UTF-8"),
+    ],
+)
+def test_other_encodings_are_named(tmp_path, content, words):
+    (tmp_path / "other.toml").write_bytes(content)
+    with pytest.raises(InputError, match=f"other.toml: .*{words}"):
+        load_recipe(tmp_path / "other.toml")
