@@ -108,6 +108,8 @@ def estimate(
         if data_root is not None:
             raise
         return replace(estimated, reason=str(error))
+    for remark in problem.remarks():
+        note(remark)
     return replace(estimated, needs=_needs(recipe, problem, workers, engine, note))
 
 

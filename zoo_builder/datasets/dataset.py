@@ -18,6 +18,20 @@ class LabeledImages(NamedTuple):
     labels: Tensor
 
 
+class Splits(NamedTuple):
+    """What a source holds.
+
+    Attributes:
+        classes: a name for each label.
+        remarks: what a user must know, such as files that were left out; a line each.
+    """
+
+    classes: tuple[str, ...]
+    train: LabeledImages
+    test: LabeledImages
+    remarks: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A train and a test split in one colour. Neither is empty, and all images have one size.
@@ -28,6 +42,7 @@ class Dataset:
         classes: a name for each label.
         train_images, test_images: uint8 [N, C, H, W].
         train_labels, test_labels: int64 [N], 0 .. len(classes) - 1.
+        remarks: what a user must know, such as files that were left out; a line each.
 
     Raises:
         InputError: images without labels, labels outside the classes, splits of different image sizes.
@@ -40,6 +55,7 @@ class Dataset:
     train_labels: Tensor
     test_images: Tensor
     test_labels: Tensor
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         def refuse(problem: str) -> None:

@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from zoo_builder.datasets.dataset import LabeledImages
+from zoo_builder.datasets.dataset import LabeledImages, Splits
 
 
-def read() -> tuple[tuple[str, ...], LabeledImages, LabeledImages]:
+def read() -> Splits:
     """Class names, 1,437 training and 360 test images.
 
     The test split is the first 36 images of each digit in a fixed random order; within a split the images keep
@@ -23,4 +23,4 @@ def read() -> tuple[tuple[str, ...], LabeledImages, LabeledImages]:
     test = np.sort(np.concatenate([order[labels[order] == digit][:36] for digit in range(10)]))
     train = np.setdiff1d(order, test)
     splits = [LabeledImages(torch.from_numpy(images[rows]), torch.from_numpy(labels[rows])) for rows in (train, test)]
-    return tuple("0123456789"), splits[0], splits[1]
+    return Splits(tuple("0123456789"), splits[0], splits[1])

@@ -1,8 +1,11 @@
 """Parquet folders as written by Hugging Face datasets: encoded images beside integer labels."""
 
 import json
+import re
+import unicodedata
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -10,58 +13,108 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from zoo_builder.datasets.dataset import LabeledImages
-from zoo_builder.datasets.images import decode
+from zoo_builder.datasets.dataset import LabeledImages, Splits
+from zoo_builder.datasets.images import Source, decode
+from zoo_builder.datasets.layout import TEST, TRAIN, few, replaced_test, split_folder, subfolders
 from zoo_builder.errors import InputError
 
 # Names of image and label columns, in the order in which they are tried.
 IMAGE_COLUMNS = ("image", "img")
-LABEL_COLUMNS = ("label", "fine_label")
+LABEL_COLUMNS = ("label", "fine_label", "labels")
+_BYTES = (pa.binary(), pa.large_binary())
+_TEXT = (pa.string(), pa.large_string())
+# train.parquet, train-00000-of-00003.parquet, train-00000-of-00003-0123456789abcdef.parquet
+_NAME = re.compile(r"([a-z]+)(?:-(\d+)-of-(\d+)(-[0-9a-z]+)?)?\.parquet", re.IGNORECASE)
 
 
 class _File(NamedTuple):
     path: Path
-    images: pa.ChunkedArray  # bytes
+    images: pa.ChunkedArray  # bytes; null where an image is not embedded
+    places: pa.ChunkedArray  # the paths of the images' own files, or null
     labels: pa.ChunkedArray  # integers
     classes: tuple[str, ...]  # () if the file does not name them
 
 
 def files(root: Path, split: str) -> list[Path]:
-    """ROOT/<split>.parquet, or its shards ROOT/<split>-00000-of-00003.parquet, ... in order; [] if there are none."""
-    whole = root / f"{split}.parquet"
-    number = "[0-9]" * 5
-    return [whole] if whole.exists() else sorted(root.glob(f"{split}-{number}-of-{number}.parquet"))
+    """The files of a split in order; [] if there are none.
+
+    They are ROOT/<split>.parquet, or its shards ROOT/<split>-00000-of-00003.parquet, ... whose names may end in a hash,
+    or all Parquet files of the folder ROOT/<split>, if it holds no folders.
+    """
+    named = {path: match for path in _parquet(root) if (match := _NAME.fullmatch(path.name))}
+    own = {path: match for path, match in named.items() if match[1].lower() == split}
+    whole = [path for path, match in own.items() if match[2] is None]
+    folder = split_folder(root, split)
+    if whole:
+        return [root / f"{split}.parquet"] if root / f"{split}.parquet" in whole else whole[:1]
+    if own:
+        plain = [path for path, match in own.items() if match[4] is None]
+        return sorted(plain or own, key=lambda path: (int(own[path][2]), path))
+    return _parquet(folder) if folder and not subfolders(folder) else []
 
 
-def read(root: Path) -> tuple[tuple[str, ...], LabeledImages, LabeledImages]:
+def read(root: Path) -> Splits:
     """Class names, train and test split, in the order of the rows.
 
-    Images are a column of bytes or of structs with ``bytes``, labels a column of integers. The metadata that Hugging
-    Face datasets writes into the schema has the class names; without it the classes are "0", "1", ..., one for each
-    distinct training label.
+    Images are a column of bytes, of structs with ``bytes`` or, for images that are not embedded, ``path``, or of paths.
+    A relative path starts from the folder of the Parquet file. Labels are a column of integers. Columns of other names
+    than ``IMAGE_COLUMNS`` and ``LABEL_COLUMNS`` are found by their type in the metadata that Hugging Face datasets
+    writes into the schema. The metadata also has the class names; without it the classes are "0", "1", ..., one for
+    each distinct training label. Without a test split, the validation split takes its place.
 
     Raises:
         InputError: a file is missing or broken; the message names it, and the row (counted from 0).
     """
-    train, test = ([_open(path) for path in _complete(root, split)] for split in ("train", "test"))
+    test_split = next((name for name in TEST if files(root, name)), TEST[0])
+    paths = [_complete(root, split) for split in (TRAIN, test_split)]
+    train, test = ([_open(path) for path in split] for split in paths)
     for file in (*train, *test):
-        if file.classes != train[0].classes:
+        if _normal(file.classes) != _normal(train[0].classes):
             raise InputError(
                 f"{file.path}: its metadata names the classes {list(file.classes)}, that of {train[0].path} names "
                 f"{list(train[0].classes)}: expected files of one data set"
             )
     distinct = {label for file in train for label in file.labels.unique().to_pylist()}
     classes = train[0].classes or tuple(map(str, range(len(distinct))))
-    return classes, _split(train, len(classes)), _split(test, len(classes))
+    remarks = (*replaced_test(root, test_split), *_left_out(root, [*paths[0], *paths[1]]))
+    return Splits(classes, _split(train, len(classes)), _split(test, len(classes)), remarks)
+
+
+def _parquet(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() == ".parquet" and path.name[0] != ".")
+
+
+def _normal(names: tuple[str, ...]) -> list[str]:
+    """Names in NFC: some systems rewrite names to NFD, which looks the same."""
+    return [unicodedata.normalize("NFC", name) for name in names]
+
+
+def _left_out(root: Path, paths: list[Path]) -> tuple[str, ...]:
+    """A remark on Parquet files beside those that are read."""
+    folders = [root, *(folder for split in (TRAIN, *TEST) if (folder := split_folder(root, split)))]
+    others = [path for folder in folders for path in _parquet(folder) if path not in paths]
+    return (f"left out: other Parquet files of {root} ({few(others, root)})",) if others else ()
 
 
 def _complete(root: Path, split: str) -> list[Path]:
+    """The files of a split, all shards of it."""
     paths = files(root, split)
     if not paths:
-        raise InputError(f"{root / split}.parquet is missing: expected train.parquet and test.parquet in {root}")
-    announced = paths[0].stem.rpartition("-of-")[2]
-    if announced.isdigit() and int(announced) != len(paths):
-        raise InputError(f"{paths[0]}: expected {int(announced)} shards beside it, found {len(paths)}")
+        expected = "" if split == TRAIN else f" (or {', '.join(TEST[1:])} in place of test)"
+        raise InputError(
+            f"{root / split}.parquet is missing: expected train.parquet and test.parquet in {root}{expected}, or their "
+            f"shards; it holds {few(_parquet(root), root) or 'no Parquet files'}"
+        )
+    matches = [match for path in paths if (match := re.search(r"(\d+)-of-(\d+)", path.stem, re.IGNORECASE))]
+    if not matches:
+        return paths
+    numbers, total = [int(match[1]) for match in matches], int(matches[0][2])
+    one_set = len(matches) == len(paths) and {int(match[2]) for match in matches} == {total}
+    if not one_set or numbers not in (list(range(total)), list(range(1, total + 1))):
+        raise InputError(
+            f"{paths[0]}: expected {total} shards of {split}, this one among them, numbered 0 to {total - 1}; found "
+            f"{len(paths)}: {few(paths, paths[0].parent)}"
+        )
     return paths
 
 
@@ -69,44 +122,92 @@ def _open(path: Path) -> _File:
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
-            image, label = (_column(path, schema, names) for names in (IMAGE_COLUMNS, LABEL_COLUMNS))
+            features = _features(path, schema)
+            image = _column(path, schema, IMAGE_COLUMNS, features, "Image")
+            label = _column(path, schema, LABEL_COLUMNS, features, "ClassLabel")
             table = file.read(columns=[image, label])
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} is not a readable Parquet file ({error}); is it complete?") from error
-    images, labels = table[image], table[label]
-    if pa.types.is_struct(images.type) and images.type.get_field_index("bytes") >= 0:
-        images = pc.struct_field(images, "bytes")
-    if not (pa.types.is_binary(images.type) or pa.types.is_large_binary(images.type)):
-        raise InputError(f"{path}: column {image!r} is {images.type}, expected bytes or a struct with bytes")
+    labels = table[label]
     if not pa.types.is_integer(labels.type):
-        raise InputError(f"{path}: column {label!r} is {labels.type}, expected integers 0, 1, ...")
+        raise InputError(
+            f"{path}: column {label!r} is {labels.type}, expected integers 0, 1, ... (Hugging Face's "
+            f"class_encode_column({label!r}) makes them of names)"
+        )
     if not len(table):
         raise InputError(f"{path} holds no rows: expected at least one image")
-    return _File(path, images, labels, _class_names(path, schema, label))
+    images, places = _images(path, image, table[image])
+    return _File(path, images, places, labels, _class_names(path, features, label))
 
 
-def _column(path: Path, schema: pa.Schema, names: tuple[str, ...]) -> str:
-    for name in names:
+def _images(path: Path, name: str, column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """The bytes and the paths of a column of images, with nulls for what it does not have."""
+    fields = [field.name for field in column.type] if pa.types.is_struct(column.type) else []
+    nothing = pa.chunked_array([pa.nulls(len(column))])
+    images, places = (pc.struct_field(column, field) if field in fields else nothing for field in ("bytes", "path"))
+    if column.type in _TEXT:
+        places = column
+    elif not fields:
+        images = column
+    empty = images.type == places.type == pa.null()
+    if empty or images.type not in (*_BYTES, pa.null()) or places.type not in (*_TEXT, pa.null()):
+        raise InputError(f"{path}: column {name!r} is {column.type}, expected bytes or a struct with bytes")
+    return images, places
+
+
+def _column(path: Path, schema: pa.Schema, names: tuple[str, ...], features: dict[str, Any], kind: str) -> str:
+    """The first of the ``names``, or else the only column that the metadata describes as of this kind."""
+    described = [name for name in schema.names if features.get(name, {}).get("_type") == kind]
+    for name in (*names, *described[: len(described) == 1]):
         if name in schema.names:
             return name
     raise InputError(f"{path} has no column {' or '.join(map(repr, names))}; it has {', '.join(schema.names)}")
 
 
-def _class_names(path: Path, schema: pa.Schema, label: str) -> tuple[str, ...]:
+def _features(path: Path, schema: pa.Schema) -> dict[str, Any]:
+    """Hugging Face's description of the columns, {} if the file has none."""
     written = (schema.metadata or {}).get(b"huggingface", b"{}")
     try:
         features = json.loads(written).get("info", {}).get("features", {})
+        return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
+    except (ValueError, AttributeError) as error:
+        raise _foreign_metadata(path, error) from error
+
+
+def _class_names(path: Path, features: dict[str, Any], label: str) -> tuple[str, ...]:
+    try:
         return tuple(map(str, features.get(label, {}).get("names", ())))
-    except (ValueError, AttributeError, TypeError) as error:
-        raise InputError(
-            f"{path}: the schema's 'huggingface' metadata is not what Hugging Face datasets writes ({error})"
-        ) from error
+    except TypeError as error:
+        raise _foreign_metadata(path, error) from error
+
+
+def _foreign_metadata(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: the schema's 'huggingface' metadata is not what Hugging Face datasets writes ({error})")
 
 
 def _split(parts: list[_File], classes: int) -> LabeledImages:
     labels = np.concatenate([_labels(file, classes) for file in parts])
-    sources = [(f"{file.path}, row {row}", encoded.as_py) for file in parts for row, encoded in enumerate(file.images)]
-    return LabeledImages(decode(sources), torch.from_numpy(labels))
+    return LabeledImages(decode([source for file in parts for source in _sources(file)]), torch.from_numpy(labels))
+
+
+def _sources(file: _File) -> list[Source]:
+    cells = enumerate(zip(file.images, file.places, strict=True))
+    where = f"{file.path}, row "
+    return [(f"{where}{row}", partial(_content, f"{where}{row}", file.path.parent, *cell)) for row, cell in cells]
+
+
+def _content(where: str, folder: Path, image: pa.Scalar, place: pa.Scalar) -> bytes | None:
+    """The bytes of an encoded image, from its own file if they are not in the table."""
+    content, name = image.as_py(), place.as_py()
+    if content is not None or not name:
+        return content
+    if not (folder / name).is_file():
+        raise InputError(
+            f"{where}: no image bytes, and the image's path {name} is not a file of this machine: embed the images "
+            "before to_parquet, by `dataset.with_format('arrow').map(datasets.table.embed_table_storage, "
+            "batched=True)`, or use push_to_hub, which embeds them"
+        )
+    return (folder / name).read_bytes()
 
 
 def _labels(file: _File, classes: int) -> np.ndarray:
@@ -115,5 +216,6 @@ def _labels(file: _File, classes: int) -> np.ndarray:
     outside = np.flatnonzero((labels < 0) | (labels >= classes))
     if len(outside):
         given = file.labels[int(outside[0])].as_py()
-        raise InputError(f"{file.path}, row {outside[0]}: the label is {given}, expected 0 to {classes - 1}")
+        unlabeled = " (-1 marks an image without a label: use labeled images)" if given == -1 else ""
+        raise InputError(f"{file.path}, row {outside[0]}: the label is {given}, expected 0 to {classes - 1}{unlabeled}")
     return labels

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 
 from zoo_builder import files
-from zoo_builder.datasets.dataset import LabeledImages
+from zoo_builder.datasets.dataset import LabeledImages, Splits
 from zoo_builder.errors import InputError
 
 # Our name -> torchvision's class.
 SETS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100", "svhn": "SVHN"}
 
 
-def read(name: str, root: Path) -> tuple[tuple[str, ...], LabeledImages, LabeledImages]:
+def read(name: str, root: Path) -> Splits:
     """Class names, train and test split of files in torchvision's layout under ``root``.
 
     Raises:
@@ -35,7 +35,12 @@ def read(name: str, root: Path) -> tuple[tuple[str, ...], LabeledImages, Labeled
             raise InputError(f"{path} is damaged (truncated or altered): delete it and download {name} again")
     train, test = (_class(name)(root, **split) for split in _split_arguments(name))
     classes = tuple("0123456789") if name in ("mnist", "svhn") else tuple(train.classes)
-    return classes, _split(train), _split(test)
+    return Splits(classes, _split(train), _split(test))
+
+
+def present(name: str, root: Path) -> bool:
+    """Whether any file of a data set lies under ``root`` where torchvision puts it."""
+    return any(path.exists() for path in _files(name, root))
 
 
 def download(name: str) -> Path:

@@ -84,12 +84,13 @@ class Classification:
         }
 
     def remarks(self) -> list[str]:
-        if not self.data.duplicates:
-            return []
-        return [
-            f"{self.data.duplicates} test images of {self.data.name} are also training images (kept, counted in "
-            "zoo.json)"
-        ]
+        remarks = list(self.data.remarks)
+        if self.data.duplicates:
+            remarks.append(
+                f"{self.data.duplicates} test images of {self.data.name} are also training images (kept, counted in "
+                "zoo.json)"
+            )
+        return remarks
 
     def check(self, architecture: Architecture, runs: pd.DataFrame) -> None:
         """A norm divides by the variance of its values, which a single value does not have."""

@@ -97,6 +97,14 @@ def test_an_estimate_for_a_larger_machine_warns(monkeypatch: pytest.MonkeyPatch)
     assert "need at least 14.6 MiB of memory, this machine (" in line
 
 
+def test_an_estimate_prints_remarks_on_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 2**20)  # no calibration
+    monkeypatch.setattr(Classification, "remarks", lambda self: ["left out: a file"])
+    notes = []
+    estimate(load_recipe("digits"), note=notes.append)
+    assert notes[0] == "left out: a file"
+
+
 def test_networks_of_any_size_can_be_estimated() -> None:
     value = load_recipe("digits").to_json()
     value["fixed"]["width"] = 2**62

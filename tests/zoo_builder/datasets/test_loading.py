@@ -21,6 +21,7 @@ def test_known_names():
         (("mnist", "{root}/absent"), r"absent is not a folder"),
         (("usps", "{root}"), r"holds no data set: looked for train.parquet .* and for train/<class>/"),
         (("mnist", "{root}"), r"MNIST/raw/train-images-idx3-ubyte is missing.*train.parquet.*train/<class>/"),
+        (("usps", "{root}"), r"holds no data set: .* found nothing"),
         (("svhn", "{root}"), r"train_32x32.mat is missing: expected svhn under"),
     ],
 )
@@ -39,6 +40,16 @@ def test_parquet_goes_before_image_folder_before_torchvision(tmp_path, samples):
     samples.write_folder(tmp_path, names=("a", "b", "c"))
     with pytest.raises(InputError, match=r"does not hold mnist: found 6x5 images of 3 classes \(a, b, c, "):
         load("mnist", tmp_path)
+
+
+def test_the_folders_of_a_root_are_searched_last(tmp_path, samples):
+    (tmp_path / "data").mkdir()
+    samples.write_image_folder(tmp_path / "data")
+    assert load("pets", tmp_path).classes == ("cat", "dog", "eel")
+    with pytest.raises(InputError, match=r"data does not hold mnist: found"):
+        load("mnist", tmp_path)
+    samples.write_mnist(tmp_path)
+    assert load("mnist", tmp_path).classes == samples.digits
 
 
 def test_import_loads_neither_torchvision_nor_scikit_learn():

@@ -1,10 +1,13 @@
 """Parquet folders: round trips, broken files, and real ones."""
 
+import unicodedata
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import ExifTags, Image
 
 from zoo_builder.datasets.dataset import in_colour
 from zoo_builder.datasets.loading import load
@@ -40,8 +43,121 @@ def test_parquet_shards_are_read_in_order(tmp_path, samples):
     assert samples.same(made.train_images, samples.train)
     assert made.train_labels.tolist() == samples.train_labels
     path.unlink()
-    with pytest.raises(InputError, match=r"train-00000-of-00002.parquet: expected 2 shards beside it, found 1"):
+    with pytest.raises(
+        InputError, match=r"expected 2 shards of train, this one among them, numbered 0 to 1; found 1: train-00000"
+    ):
         load("anything", tmp_path)
+
+
+def renamed(root, *names):
+    for old, new in names:
+        (root / new).parent.mkdir(parents=True, exist_ok=True)
+        (root / old).rename(root / new)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"),
+        ("train-00000-of-00001-0f3a.parquet", "test-00000-of-00001-9b1c.parquet"),
+        ("plain_text/train/0000.parquet", "plain_text/test/0000.parquet"),
+        ("data/plain_text/train.parquet", "data/plain_text/test.parquet"),
+        ("train/0000.parquet", "test/0000.parquet"),
+        ("Train.PARQUET", "TEST.parquet"),
+        ("train.parquet", "validation-00000-of-00001.parquet"),
+        ("train-00001-of-00001.parquet", "valid.parquet"),
+    ],
+)
+def test_layouts_of_hugging_face(tmp_path, train, test, samples):
+    samples.write_folder(tmp_path)
+    plain = load("anything", tmp_path)
+    renamed(tmp_path, ("train.parquet", "new"), ("test.parquet", "old"), ("new", train), ("old", test))
+    made = load("anything", tmp_path)
+    assert made.fingerprint == plain.fingerprint
+    assert ["no test split" in remark for remark in made.remarks] == ([True] if "valid" in test else [])
+
+
+def test_parquet_files_that_are_not_read_are_named(tmp_path, samples):
+    samples.write_folder(tmp_path)
+    for name in ("validation.parquet", "train-00000-of-00001.parquet"):
+        (tmp_path / name).touch()
+    [remark] = load("anything", tmp_path).remarks
+    assert remark == (f"left out: other Parquet files of {tmp_path} (train-00000-of-00001.parquet, validation.parquet)")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train-00000-of-00003.parquet", "train-00001-of-00003.parquet"),
+        ("train-00000-of-00002.parquet", "train-00002-of-00002.parquet"),
+        ("train-00000-of-00002.parquet", "train-00001-of-00003.parquet"),
+        ("train-00000-of-00001-aa.parquet", "train-00000-of-00001-bb.parquet"),
+        ("train-00002-of-00002.parquet",),
+    ],
+)
+def test_shards_that_are_not_one_whole_set_are_refused(tmp_path, names, samples):
+    samples.write_folder(tmp_path)
+    for name in names:
+        (tmp_path / name).write_bytes((tmp_path / "train.parquet").read_bytes())
+    (tmp_path / "train.parquet").unlink()
+    with pytest.raises(InputError, match=rf"expected . shards of train.*found {len(names)}: {', '.join(names)}"):
+        load("anything", tmp_path)
+
+
+def test_several_data_sets_in_a_folder_are_named(tmp_path, samples):
+    for name in ("large", "small"):
+        (tmp_path / name).mkdir()
+        samples.write_folder(tmp_path / name)
+    with pytest.raises(InputError, match=r"holds several data sets \(large, small\): pass the folder of one as"):
+        load("anything", tmp_path)
+
+
+@pytest.mark.parametrize("relative", [True, False])
+@pytest.mark.parametrize("kind", ["struct with bytes", "struct", "string"])
+def test_images_beside_the_table_are_read(tmp_path, relative, kind, samples):
+    samples.write_folder(tmp_path)
+    plain = load("anything", tmp_path)
+    for split, images, labels in (
+        ("train", samples.train, samples.train_labels),
+        ("test", samples.test, samples.test_labels),
+    ):
+        rows = []
+        for row, image in enumerate(images):
+            path = tmp_path / f"{split}_{row}.png"
+            path.write_bytes(samples.encoded(image))
+            place = path.name if relative else str(path)
+            extra = {"bytes": None} if kind == "struct with bytes" else {}
+            rows.append(place if kind == "string" else {**extra, "path": place})
+        pq.write_table(pa.table({"image": rows, "label": labels}), tmp_path / f"{split}.parquet")
+    assert load("anything", tmp_path).fingerprint == plain.fingerprint
+    path.unlink()
+    with pytest.raises(InputError, match=r"test.parquet, row 2: no image bytes.*test_2.png is not a file.*embed_table"):
+        load("anything", tmp_path)
+
+
+def test_columns_of_other_names_are_found_by_their_type(tmp_path, samples):
+    samples.write_folder(tmp_path, label="labels")
+    plain = load("anything", tmp_path)
+    samples.write_folder(tmp_path, column="picture", label="species")
+    made = load("anything", tmp_path)
+    assert (made.fingerprint, made.classes) == (plain.fingerprint, samples.digits)
+
+
+def test_class_names_are_compared_in_one_unicode_form(tmp_path, samples):
+    names = [unicodedata.normalize(form, "Bär") for form in ("NFC", "NFD")]
+    for split, name in zip(("train", "test"), names, strict=True):
+        samples.write_parquet(tmp_path / f"{split}.parquet", samples.files, [0] * 5, names=(name,))
+    assert load("anything", tmp_path).classes == (names[0],)
+
+
+def test_parquet_images_are_turned_upright(tmp_path, samples):
+    samples.write_folder(tmp_path)
+    plain = load("anything", tmp_path, "rgb")
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 4  # upside down
+    turned = [samples.encoded(np.ascontiguousarray(image[:, ::-1]), exif=tags) for image in samples.train]
+    samples.write_parquet(tmp_path / "train.parquet", turned, samples.train_labels)
+    assert load("anything", tmp_path, "rgb").fingerprint == plain.fingerprint
 
 
 def image_replaced(image, **options):
@@ -98,7 +214,7 @@ def truncated(name, size):
             r"train.parquet, row 3: pixels of mode 'I;16'",
         ),
         (label_replaced(10), r"train.parquet, row 3: the label is 10, expected 0 to 9"),
-        (label_replaced(-1), r"train.parquet, row 3: the label is -1, expected 0 to 9"),
+        (label_replaced(-1), r"train.parquet, row 3: the label is -1, expected 0 to 9 \(-1 marks an image without"),
         (label_replaced(None), r"train.parquet, row 3: the label is None, expected 0 to 9"),
         (label_replaced(2**40), r"train.parquet, row 3: the label is 1099511627776, expected 0 to 9"),
         (lambda root, s: s.write_folder(root, [2, 0, 1, 7, 0], names=None), r"row 3: the label is 7, expected 0 to 3"),
@@ -108,9 +224,13 @@ def truncated(name, size):
         ),
         (lambda root, s: s.write_folder(root, list("abcde")), r"column 'label' is string, expected integers"),
         (table_written(picture=[b""], label=[0]), r"no column 'image' or 'img'; it has picture, label"),
-        (table_written(image=[b""], target=[0]), r"no column 'label' or 'fine_label'; it has image, target"),
-        (table_written(image=["a"], label=[0]), r"column 'image' is string, expected bytes"),
-        (table_written(image=[{"path": "a"}], label=[0]), r"column 'image' is struct.*expected bytes"),
+        (
+            table_written(image=[b""], target=[0]),
+            r"no column 'label' or 'fine_label' or 'labels'; it has image, target",
+        ),
+        (table_written(image=[1.5], label=[0]), r"column 'image' is double, expected bytes"),
+        (table_written(image=[{"place": "a"}], label=[0]), r"column 'image' is struct.*expected bytes"),
+        (table_written(image=[{"path": 3}], label=[0]), r"column 'image' is struct.*expected bytes"),
         (other_test(lambda s: [], pa.array([], pa.int64())), r"test.parquet holds no rows"),
         (other_test(lambda s: s.files, [2, 0, 1, 1, 0], names="abc"), r"test.parquet: its metadata names the classes"),
         (other_test(lambda s: [s.encoded(s.pixels(1, 5, 6)[0])], [0]), r"train and test images are 1x6x5 and 1x5x6"),

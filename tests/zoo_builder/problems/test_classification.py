@@ -1,5 +1,6 @@
 """Image classification: costs, sizes, and settings that cannot be trained."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,11 @@ def test_sizes_and_batches_of_runs(digits: Dataset, table) -> None:
     assert problem.output_shape == (360, 10)
     stored = problem.stored(torch.zeros(3, *problem.output_shape, dtype=torch.float16))
     assert sum(value.nbytes for value in stored.values()) == problem.stored_bytes(runs=3, parts=1)
+
+
+def test_remarks_are_those_of_the_data_and_its_duplicates(digits: Dataset) -> None:
+    assert classification.Classification(digits).remarks() == []
+    doubled = replace(digits, test_images=digits.train_images, test_labels=digits.train_labels, remarks=("a remark",))
+    first, second = classification.Classification(doubled).remarks()
+    assert first == "a remark"
+    assert second.startswith("1437 test images of digits are also training images")
