@@ -73,14 +73,28 @@ def codes_of(hyperparameters: np.ndarray, n: int) -> np.ndarray:
 def encoded(hyperparameters: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Hyperparameters as input of a regressor, float64 [n, F]: numbers unchanged, other values one-hot.
 
+    In a column of numbers and words, such as a learning rate that may be "auto", the numbers stay one feature and each
+    other value is one-hot. In place of other values the numbers' feature has a number beyond the largest, so that one
+    split of a tree sets them apart from all numbers.
+
     Args:
         hyperparameters: [n, K].
         codes: of ``hyperparameters``, from ``codes_of``.
     """
     columns = []
     for numbered, values in zip(codes.T, np.asarray(hyperparameters).T.tolist(), strict=True):
-        numbers = all(isinstance(value, (int, float)) for value in values)
-        columns.append(np.array(values, dtype=float)[:, None] if numbers else np.eye(numbered.max() + 1)[numbered])
+        numeric = np.array([isinstance(value, (int, float)) for value in values])
+        if numeric.all():
+            columns.append(np.array(values, dtype=float)[:, None])
+            continue
+        if numeric.any() and any(isinstance(value, str) for value in values):
+            numbers = np.array([value for value, number in zip(values, numeric, strict=True) if number], dtype=float)
+            feature = np.full(len(values), numbers.max() + max(1, np.ptp(numbers)))
+            feature[numeric] = numbers
+            columns.append(feature[:, None])
+            columns.append((numbered[:, None] == np.unique(numbered[~numeric])).astype(float))
+        else:
+            columns.append(np.eye(numbered.max() + 1)[numbered])
     return np.concatenate(columns, axis=1)
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.scoring.grid import NoGrid, checked, configurations_of, labels, pairs_within, varied
+from benchmark.scoring.grid import NoGrid, checked, codes_of, configurations_of, encoded, labels, pairs_within, varied
 
 
 @given(st.lists(st.integers(0, 3), max_size=12))
@@ -42,3 +42,18 @@ def test_sampled_hyperparameters_form_no_grid(sampled):
         table[:, 1] = rng.integers(2, size=60)
     with pytest.raises(NoGrid, match="undefined: no grid"):
         checked(np.zeros((0, 60)), rng.random(60), table)
+
+
+def test_the_numbers_of_a_column_with_words_stay_a_feature():
+    table = np.array([[0.1, 8, "a"], [10.0, 8, None], ["auto", 16, "a"], [0.1, 16, "b"], [None, 8, "b"]], dtype=object)
+    numbers, *words, width, a, none, b = encoded(table, codes_of(table, 5)).T
+    assert numbers.tolist() == [0.1, 10, numbers[2], 0.1, numbers[2]]
+    assert numbers[2] > 10
+    assert [word.tolist() for word in words] == [[0, 0, 1, 0, 0], [0, 0, 0, 0, 1]]
+    assert width.tolist() == [8, 8, 16, 16, 8]
+    assert (a + none + b).tolist() == [1] * 5
+
+
+def test_numbers_and_empty_values_are_one_hot():
+    table = np.array([[0.1], [0.2], [None], [0.1]], dtype=object)
+    np.testing.assert_array_equal(encoded(table, codes_of(table, 4)), np.eye(3)[[0, 1, 2, 0]])
