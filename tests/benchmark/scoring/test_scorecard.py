@@ -1,11 +1,14 @@
 import math
+import time
 
 import numpy as np
 import pytest
 
 from benchmark.scoring import ScoreError, scorecard
 from benchmark.scoring.bootstrap import bootstrap_tau, resample
+from benchmark.scoring.floors import NoiseFloor, random_measures
 from benchmark.scoring.granulated import bootstrap_granulated
+from benchmark.scoring.kendall import kendall_tau
 from benchmark.scoring.partial import partial_tau
 from benchmark.scoring.pgdl import pgdl_score
 from benchmark.scoring.robust import robust_sign_error
@@ -129,3 +132,33 @@ def test_numbers_too_large_to_be_summed_are_undefined():
 )
 def test_a_flip_differs_where_it_does_not_follow_from_the_score(value, flipped, differs):
     assert scorecard.Entry(value, None, None, flipped, 1.0, {}).flip_differs == differs
+
+
+def test_vast_populations_use_fewer_draws_and_show_each_method(monkeypatch):
+    """The first of the usual draws, and the first of the usual random measures."""
+    rng = np.random.default_rng(3)
+    target = rng.standard_normal(30)
+    given = np.stack([target + rng.standard_normal(30) for _ in range(3)]), target
+    usual = scorecard.scorecard(*given, scores=["tau"])["tau"]
+    monkeypatch.setattr(scorecard, "VAST", 29)
+    seen = []
+    vast = scorecard.scorecard(*given, scores=["tau"], progress=lambda name, done: seen.append((name, done)))["tau"]
+    np.testing.assert_array_equal(vast.draws, usual.draws[:, :200])
+    assert [entry.value for entry in vast.entries] == [entry.value for entry in usual.entries]
+    noise = random_measures(30)[:200]
+    assert vast.floor == NoiseFloor.of([kendall_tau(measure, target).value for measure in noise])
+    assert seen == [("tau", 0), ("tau", 1), ("tau", 1), ("tau", 1)]
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_models_take_seconds():
+    rng = np.random.default_rng(4)
+    target = rng.standard_normal(100_000)
+    predictions = np.stack([target + rng.standard_normal(100_000) for _ in range(3)])
+    started = time.process_time()
+    card = scorecard.scorecard(predictions, target, clusters=np.arange(100_000) // 2, scores=["tau", "r2"])
+    assert time.process_time() - started < 40
+    expected = np.arcsin(0.5**0.5) * 2 / np.pi  # of a bivariate normal with this correlation
+    for entry, draws in zip(card["tau"].entries, card["tau"].draws, strict=True):
+        assert entry.value == pytest.approx(expected, abs=0.005)
+        assert draws.std() == pytest.approx(0.0015, rel=0.3)
