@@ -32,6 +32,7 @@ class ScoredTable:
         constant: the predictions that have one value for all models.
         card, rankings: by score, in the requested order.
         order: the predictions by the first score, the best first and the unranked last.
+        notes: see ``columns.Columns``.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class ScoredTable:
     card: dict[str, Score]
     rankings: dict[str, Ranking]
     order: tuple[int, ...]
+    notes: tuple[str, ...]
 
     def reason(self, undefined: str | None) -> str | None:
         """Why a score is undefined, with the names of the hyperparameters."""
@@ -105,6 +107,7 @@ def score_table(
     """Scores columns of the table at ``path`` against its column ``target``; shows a progress bar on a terminal.
 
     Args:
+        target: rows in which it is empty are left out.
         predictions: column names or wildcards ("measure.*"), oriented like the target: larger means larger. Empty
             where a prediction is undefined.
         hyperparameters: column names or wildcards; rows that are equal in all of them are seeds of one configuration
@@ -116,8 +119,8 @@ def score_table(
         test_examples: how many examples the target was measured on; ``robust`` needs it.
 
     Raises:
-        InputError: an unreadable file, an unknown column or score, a value that is not a number, a run that is given
-            twice.
+        InputError: an unreadable file, an unknown column or score, a value that is not a number, a model or run that
+            is given twice.
         ScoreError: fewer than 3 models, or a target without variation.
     """
     path = Path(path)
@@ -141,6 +144,7 @@ def score_table(
         card=card,
         rankings=rankings,
         order=_order(card[names[0]], rankings[names[0]]),
+        notes=columns.notes,
     )
 
 

@@ -17,6 +17,7 @@ def to_json(scored: ScoredTable) -> dict[str, Any]:
         "configurations": scored.configurations,
         "hyperparameters": list(scored.hyperparameters),
         "test_examples": scored.test_examples,
+        "notes": list(scored.notes),
         "regressor": PLAIN_WORDS
         if any("regressor" in score.definition.needs for score in scored.card.values())
         else None,

@@ -97,6 +97,19 @@ def test_errors_are_one_line_and_nothing_is_written(grid, write_table, refused, 
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
 
 
+def test_a_table_in_another_spelling_is_scored_alike(table, write_table, score, tmp_path):
+    """The file's name in capitals, its columns asked for in the other form of Unicode, rows without a target."""
+    options = ["--prediction", "measure.*", "--hyperparameters", "hp.*", "--json"]
+    expected = score(write_table(table), "--target", "gap", *options)
+    path = tmp_path / "TABLE.CSV"
+    lost = table[:2].assign(gap=None, model=["lost", "lost too"])
+    pd.concat([table, lost]).rename(columns={"gap": "gap \u00e9"}).to_csv(path, index=False)
+    found = score(path, "--target", "gap e\u0301", *options)
+    assert found["notes"] == ["left out: rows 41 and 42 of 42, in which gap \u00e9 is empty"]
+    assert found["rows"] == expected["rows"]
+    assert found["models"] == 40
+
+
 def test_the_module_is_light_to_import():
     program = "import sys, benchmark.commands.score; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -64,6 +65,13 @@ def test_a_page_without_a_score_says_why(scored):
     page = render_page(score_table(table, "gap", ["mine"], scores="psi"))
     assert "<table>" not in page
     assert "<b>Psi</b>: no hyperparameters were given" in page
+
+
+def test_notes_on_the_table_are_on_the_page(scored):
+    note = "left out: row 3 of 4, in which <i>gap</i> is empty"
+    assert "<li>left out: row 3 of 4, in which &lt;i&gt;gap&lt;/i&gt; is empty</li>" in render_page(
+        replace(scored, notes=(note,))
+    )
 
 
 @pytest.mark.browser

@@ -15,6 +15,13 @@ def test_it_is_json_without_nan(table, write_table):
     assert json.loads(json.dumps(report, allow_nan=False))["rows"][-1]["scores"]["tau"]["value"] is None
 
 
+def test_notes_on_the_table(table, write_table):
+    assert to_json(score_table(write_table(table), "gap", ["measure.*"]))["notes"] == []
+    table.loc[5, "gap"] = None
+    report = to_json(score_table(write_table(table), "gap", ["measure.*"]))
+    assert (report["models"], report["notes"]) == (39, ["left out: row 6 of 40, in which gap is empty"])
+
+
 def test_what_forms_no_grid_is_named(table, write_table):
     table["hp.rate"] = np.random.default_rng(3).random(40)
     scored = score_table(write_table(table), "gap", ["measure.good"], ["hp.rate", "hp.optimizer"], scores="psi")
