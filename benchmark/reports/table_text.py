@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator
 
 from baselines.predictors.boosting import PLAIN_WORDS
 from benchmark.reports.table import ScoredTable
-from benchmark.reports.words import finite, shortened
+from benchmark.reports.words import finite, printable, shortened
 from benchmark.scoring.comparison import MINIMUM_COVERAGE, POWER
 from benchmark.scoring.scorecard import Entry, Score
 
-MARKS = {"best": "*", "tie": "=", "behind": " ", "unranked": "-"}
+MARKS = {"best": "*", "tie": "=", "behind": " ", "unranked": "!"}
+# What stands for no number beside numbers must not read as a sign, nor as a letter of a set.
+MISSING = "n/a"
+EMPTY_SET = "{}"
 
 
 def format_text(scored: ScoredTable, width: int) -> str:
@@ -64,7 +67,7 @@ def _column(scored: ScoredTable, score: Score) -> list[str]:
 
 
 def _set(entry: Entry) -> str:
-    return "".join(map(letter_of, entry.detail.get("hyperparameters", ()))) or "-"
+    return "".join(map(letter_of, entry.detail.get("hyperparameters", ()))) or EMPTY_SET
 
 
 def letter_of(hyperparameter: int) -> str:
@@ -75,13 +78,13 @@ def letter_of(hyperparameter: int) -> str:
 
 def _span(ranks: tuple[int, int] | None) -> str:
     """ "2-5", or "2" """
-    return "-".join(map(str, sorted(set(ranks)))) if ranks else "-"
+    return "-".join(map(str, sorted(set(ranks)))) if ranks else MISSING
 
 
 def _figure(value: float | None, digits: int) -> str:
     """ ".663", and "8.21e+10" for a number that is neither a share nor a percentage."""
     if value is None:
-        return "-"
+        return MISSING
     text = f"{value:.{digits}f}" if abs(value) < 10_000 else f"{value:.2e}"
     text = re.sub(r"^(-?)0\.", r"\1.", text)
     return text.removeprefix("-") if not text.strip("-.0") else text
@@ -119,6 +122,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _notes(scored: ScoredTable, names: list[str]) -> Iterator[str]:
+    yield from map(printable, scored.notes)
     yield from _undefined_notes(scored, names)
     if scored.constant:
         yield f"constant, so it orders nothing: {', '.join(names[e] for e in scored.order if e in scored.constant)}"
@@ -143,7 +147,9 @@ def _notes(scored: ScoredTable, names: list[str]) -> Iterator[str]:
         scored.place(score.definition.name, e) == "unranked" for score in scored.defined for e in scored.order
     )
     yield "* best, = statistical tie with the best (the paired interval of the difference contains 0)" + (
-        f", - unranked (defined for fewer than {MINIMUM_COVERAGE:.0%} of the models)" if unranked else ""
+        f", {MARKS['unranked']} unranked (defined for fewer than {MINIMUM_COVERAGE:.0%} of the models)"
+        if unranked
+        else ""
     )
 
 

@@ -14,8 +14,9 @@ def test_text(table, write_table):
     rows = [line.split() for line in text.splitlines()]
     cells = {words[0]: words[1:3] for words in rows if words and words[0] in ("twin", "good", "same", "random", "none")}
     assert cells["twin"] == ["100.0%", "*1.000"]
-    assert (cells["random"][0], cells["random"][1][0]) == ("75.0%", "-")
-    assert cells["none"] == ["0.0%", "-undefined"]
+    assert (cells["random"][0], cells["random"][1][0]) == ("75.0%", "!")
+    assert cells["none"] == ["0.0%", "!undefined"]
+    assert "! unranked (defined for fewer than 95% of the models)" in " ".join(text.split())
     assert "constant, so it orders nothing: same" in text
     assert "tau of none: undefined: defined for 0 models, of at least 3" in text
     assert "* best, = statistical tie with the best" in text
@@ -42,7 +43,7 @@ def test_ranks_and_the_fit_out_of_fold_stand_beside_the_intervals(table, write_t
     assert "R² (ranks, fold R²)" in text
     assert re.search(r"\*1\.000 \[ *1\.000, +1\.000\] 1 +\*1\.000 \[1\.000, 1\.000\] 1 +1\.000$", rows["twin"])
     assert re.search(r"\] 3 .*\] 3 +-\.\d{3}$", rows["random"])
-    assert re.search(r"-undefined +- +-undefined +- +-$", rows["none"])
+    assert re.search(r"!undefined +n/a +!undefined +n/a +n/a$", rows["none"])
 
 
 def test_an_interval_that_leaves_out_its_score_and_floors_of_other_models_are_explained(table, write_table):
@@ -90,3 +91,25 @@ def test_all_scores_of_the_competition_fit_one_screen(gengap_tables):
     lines = format_text(scored, 120).splitlines()
     assert len(lines) <= 55
     assert max(map(len, lines)) <= 120
+
+
+def test_no_mark_reads_as_a_sign(grid, write_table):
+    """A minus stands before a digit or a point, and only a number below 0 has one."""
+    grid["measure.up"] = grid["gap"].where(grid.index < 20)
+    grid["measure.down"] = -grid["measure.up"]
+    grid["measure.none"] = None
+    scored = score_table(write_table(grid), "gap", ["measure.*"], ["hp.*"], scores="tau,k,r2", seed="seed")
+    text = format_text(scored, 200)
+    rows = {line.split()[0]: line for line in text.splitlines() if line.startswith(("good", "up", "down", "none"))}
+    values = {name: re.findall(r"[*=! ]( *-?[\d.]+) \[", row) for name, row in rows.items()}
+    assert {name: len(found) for name, found in values.items()} == {"good": 3, "up": 3, "down": 3, "none": 0}
+    assert float(values["up"][0]) == -float(values["down"][0]) > 0
+    assert float(values["up"][2]) == float(values["down"][2]) > 0
+    assert "-" not in re.sub(r"\d-\d|-1?\.\d{3}", "", "".join(rows.values()))
+
+
+def test_notes_on_the_table_are_printed(table, write_table):
+    table.loc[5, "gap"] = None
+    text = format_text(score_table(write_table(table), "gap", ["measure.*"]), 110)
+    assert "gap of 39 models in 39 configurations" in text
+    assert "left out: row 6 of 40, in which gap is empty" in text
