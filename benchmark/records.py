@@ -3,17 +3,21 @@
     <folder>/<zoo>/<task>/<method>--<created>.json, .parquet
 
 Records are only added. When a folder is read, the latest run of a method on the same models supersedes earlier ones,
-whose files remain as history.
+whose files remain as history; a run that failed does not supersede a score. Methods of one name and different code are
+different methods. Files that are no records are passed over.
 """
 
 import hashlib
 import json
 import math
 import re
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+import numpy as np
 
 from benchmark.scoring.scores import SCORES
 from zoo_builder.errors import InputError, nearest
@@ -25,7 +29,19 @@ if TYPE_CHECKING:
 SCHEMA = 3
 STATUSES = ("ok", "failed", "timeout", "not applicable")
 INTERVAL = ("value", "low", "high")
+# Keys of schema 3 that its first records lack.
+ADDED = ("source", "code")
+# Files of other programs may be of any size; a record has some 10 kB.
+LARGEST = 2**24
+RECORD_NAME = re.compile(r".*--\d{8}T\d{6}\.\d{6}Z\.json", re.DOTALL)
+# Keys of every record, which no other program's files have.
+_TELLTALE = {"schema", "task_version", "weights_hash", "split_hash"}
+_RESTORE = "restore the file, or run its method again"
 PREDICTION_COLUMNS = ["model_id", "configuration", "prediction", "reason", "target"]
+
+
+class NoRecord(InputError):
+    """A file that is not one of gengap's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +54,8 @@ class Record:
         target, orientation: what is predicted, and what a larger value means, in words.
         kind: the name of a kind of ``benchmark.tasks.KINDS``.
         control: the method is a control, shown on the board without a rank.
+        source: the file or module and the name of a user's method, as given; None for a built-in one.
+        code: SHA-256 of a user's code, see ``benchmark.evaluation.user_code.code_digest``.
         zoo_manifest, weights_hash, split_hash: SHA-256 of what was scored.
         created: ISO 8601 time with its offset.
         seconds, peak_memory_mib: cost of the run; the memory is None for values that had been computed before.
@@ -52,6 +70,8 @@ class Record:
         reference: {"tie_ceiling", "tie_fraction", "reliability": {"halves", "ceiling"}, "noise_floors": {"tau":
             {"median", "p95"}, ...}} of the task.
         path: the file it was read from or written to; not part of the format.
+        label: where a folder holds several methods of one name, the one of this code; not part of the format.
+        failed_since: the latest run of the method, if that failed; not part of the format.
     """
 
     schema: int = SCHEMA
@@ -66,6 +86,8 @@ class Record:
     control: bool
     citation: str
     formula: str
+    source: str | None = None
+    code: str | None = None
     zoo_manifest: str
     weights_hash: str
     split_hash: str
@@ -86,24 +108,33 @@ class Record:
     undefined: dict
     reference: dict
     path: Path | None = field(default=None, compare=False, repr=False)
+    label: str | None = field(default=None, compare=False, repr=False)
+    failed_since: "Record | None" = field(default=None, compare=False, repr=False)
 
     @classmethod
     def load(cls, path: Path) -> "Record":
         """Reads one JSON file of any schema up to ``SCHEMA``.
 
         Raises:
-            InputError: the file is not a record; the message names it.
+            NoRecord: the file is not one of gengap's.
+            InputError: it is damaged, or of a later version. Both messages name it.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} cannot be read as a record: {error}; delete it or restore it") from error
+            content: Any = _content(path)
+        except (OSError, ValueError, RecursionError) as error:
+            if not RECORD_NAME.fullmatch(path.name):
+                raise NoRecord(f"{path} is not a record of gengap: {error}") from error
+            raise InputError(f"{path} cannot be read as a record: {error}; {_RESTORE}") from error
+        if not (RECORD_NAME.fullmatch(path.name) or (isinstance(content, dict) and content.keys() >= _TELLTALE)):
+            raise NoRecord(f"{path} is not a record of gengap: it lacks {', '.join(sorted(_TELLTALE))}")
         if isinstance(content, dict) and content.get("schema") == 1:
             content = _of_schema_1(content)
         if isinstance(content, dict) and content.get("schema") == 2:
             content = _of_schema_2(content)
+        if isinstance(content, dict) and content.get("schema") == SCHEMA:
+            content = dict.fromkeys(ADDED) | content
         if problem := _problem(content):
-            raise InputError(f"{path} is not a record: {problem}; delete it or run its method again")
+            raise InputError(f"{path} cannot be read as a record: {problem}; {_RESTORE}")
         return cls(**content, path=path)
 
     def predictions(self) -> "pd.DataFrame":
@@ -115,24 +146,35 @@ class Record:
             InputError: the file is missing or does not match the record.
         """
         import pandas as pd
+        from pyarrow import ArrowException
 
         if self.path is None:
             raise ValueError("a record that was never written has no predictions to read")
         path = self.path.with_suffix(".parquet")
         try:
             frame = pd.read_parquet(path)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ArrowException) as error:
             raise InputError(f"{path}, the predictions of {self.path.name}, cannot be read: {error}") from error
         if list(frame.columns) != PREDICTION_COLUMNS or len(frame) != self.models:
             raise InputError(
                 f"{path} holds {len(frame)} rows of {', '.join(map(str, frame.columns))}; {self.path.name} needs "
                 f"{self.models} rows of {', '.join(PREDICTION_COLUMNS)}; run the method again"
             )
+        numbers = frame.dtypes[["prediction", "target"]]
+        if not all(map(pd.api.types.is_float_dtype, numbers)) or not np.isfinite(frame["target"]).all():
+            raise InputError(
+                f"{path} holds predictions of type {numbers.iloc[0]} and targets of type {numbers.iloc[1]}, expected "
+                f"numbers and a target in every row; run the method again"
+            )
+        if not frame["model_id"].is_unique:
+            raise InputError(f"{path} holds a model twice; run the method again")
         return frame
 
     def to_json(self) -> dict:
-        """The record's keys and values, and the path of its file."""
-        return {name: getattr(self, name) for name in _KEYS} | {"path": str(self.path)}
+        """The record's keys and values, the path of its file, and what other records of the folder add to it."""
+        failed = self.failed_since and str(self.failed_since.path)
+        about = {"path": str(self.path), "label": self.label or self.method, "failed_since": failed}
+        return {name: getattr(self, name) for name in _KEYS} | about
 
     @property
     def is_error(self) -> bool:
@@ -154,7 +196,7 @@ class Record:
         return datetime.fromisoformat(self.created).astimezone(UTC)
 
 
-_KEYS = tuple(field.name for field in fields(Record) if field.name != "path")
+_KEYS = tuple(each.name for each in fields(Record) if each.compare)
 
 
 def write(record: Record, predictions: "pd.DataFrame | None", folder: Path) -> Path:
@@ -180,25 +222,80 @@ def write(record: Record, predictions: "pd.DataFrame | None", folder: Path) -> P
     return path
 
 
-def read_records(folder: Path) -> list[Record]:
-    """The newest record of every method on every population under ``folder``, by population and method.
+def read_records(folder: Path, note: Callable[[str], object] = lambda line: None) -> list[Record]:
+    """One record of every method on every population under ``folder``, by population and method.
 
-    Raises:
-        InputError: a file is not a record; the message names the first.
+    It is the newest, or the newest score if only failures followed; then ``Record.failed_since`` is set.
+
+    Args:
+        note: called with one line about all files that are not gengap's, and one about each record that cannot be read.
     """
-    newest: dict[tuple, Record] = {}
+    runs: dict[tuple, list[Record]] = {}
+    foreign = []
     for path in sorted(folder.glob("*/*/*.json")):
-        record = Record.load(path)
-        key = (*record.population, record.method)
-        if key not in newest or newest[key].time <= record.time:
-            newest[key] = record
-    return [newest[key] for key in sorted(newest)]
+        try:
+            record = Record.load(path)
+        except NoRecord:
+            foreign.append(str(path.relative_to(folder)))
+        except InputError as error:
+            note(f"left out: {error}")
+        else:
+            runs.setdefault((*record.population, record.method, record.code or ""), []).append(record)
+    if foreign:
+        note(f"passed over {_files_of(foreign)} in {folder}: not {'a record' if len(foreign) == 1 else 'records'}")
+    labels = _labels(record for group in runs.values() for record in group)
+    newest = (_newest(runs[key]) for key in sorted(runs))
+    return [replace(record, label=labels[record.method, record.code]) for record in newest]
+
+
+def _newest(runs: list[Record]) -> Record:
+    """The run that counts, of all runs of one method on one population."""
+    ordered = sorted(runs, key=lambda record: record.time)
+    done = [record for record in ordered if not record.is_error]
+    if ordered[-1].is_error and done and done[-1].status == "ok":
+        return replace(done[-1], failed_since=ordered[-1])
+    return ordered[-1]
+
+
+def _labels(records: Iterable[Record]) -> dict[tuple[str, str | None], str]:
+    """A label for every (method, code): the name for the code that was first, the name and the code for later ones."""
+    labels: dict[tuple[str, str | None], str] = {}
+    named = set()
+    for record in sorted(records, key=lambda record: record.time):
+        key = record.method, record.code
+        if key not in labels:
+            apart = record.method in named
+            labels[key] = f"{record.method} ({short_code(record) or 'unknown code'})" if apart else record.method
+            named.add(record.method)
+    return labels
+
+
+def short_code(record: Record) -> str | None:
+    return record.code and record.code[:8]
+
+
+def _files_of(names: list[str]) -> str:
+    """
+    >>> _files_of(["a", "b", "c", "d"])
+    '4 files (a, b, c, ...)'
+    """
+    shown = ", ".join([*names[:3], *(["..."] if len(names) > 3 else [])])
+    return f"{len(names)} file{'s' if len(names) > 1 else ''} ({shown})"
 
 
 def _file_name(name: str) -> str:
     """``name`` itself if it is a plain file name, else a plain form of it with a hash that keeps it distinct."""
     plain = re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip(".-")[:80]
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _content(path: Path) -> object:
+    """The JSON in ``path``; raises OSError, ValueError or RecursionError."""
+    if not path.is_file():
+        raise OSError("it is not a file")
+    if (size := path.stat().st_size) > LARGEST:
+        raise ValueError(f"it has {size:,} bytes, and a record has at most {LARGEST:,}")
+    return json.loads(path.read_text(encoding="utf-8-sig"))
 
 
 def _of_schema_1(content: dict) -> dict:
@@ -229,18 +326,37 @@ def _problem(content: object) -> str | None:
     hints = get_type_hints(Record)
     for name in sorted(expected):
         kind = (int, float) if hints[name] is float else hints[name]
-        if not isinstance(content[name], kind):
-            return f"{name} is {content[name]!r}, expected {hints[name]}"
+        if not isinstance(content[name], kind) or (hints[name] is not bool and isinstance(content[name], bool)):
+            return f"{name} is {content[name]!r}, expected {getattr(hints[name], '__name__', hints[name])}"
     if content["status"] not in STATUSES:
         return f"status is {content['status']!r}, expected one of {', '.join(STATUSES)}"
     if (headline := content["headline"]) not in SCORES:
         return f"headline is {headline!r}{nearest(headline, SCORES)}, expected one of {', '.join(SCORES)}"
     try:
-        datetime.fromisoformat(content["created"])
-    except ValueError:
+        datetime.fromisoformat(content["created"]).astimezone(UTC)
+    except (ValueError, OverflowError):
         return f"created is {content['created']!r}, expected an ISO 8601 time"
     for name, score in content["scores"].items():
-        parts = [score.get(part) for part in INTERVAL] if isinstance(score, dict) else [None]
-        if not all(isinstance(part, int | float) and math.isfinite(part) for part in parts):
+        if not _has_numbers(score, INTERVAL) or not isinstance(score.get("flipped"), int | float | None):
             return f"score {name} is {score!r}, expected finite numbers {', '.join(INTERVAL)}"
+    if content["status"] == "ok" and content["models"] < 1:
+        return f"models is {content['models']}, and the status is ok"
+    if not all(isinstance(text, str) for text in (*content["flags"], *content["undefined"].values())):
+        return "flags or undefined hold something else than text"
+    return _problem_of_reference(content["reference"])
+
+
+def _problem_of_reference(reference: dict) -> str | None:
+    floors = reference.get("noise_floors", {})
+    expected = [(reference, ("tie_ceiling", "tie_fraction"))] if reference.get("tie_ceiling") is not None else []
+    expected += [(reference["reliability"], ("halves", "ceiling"))] if reference.get("reliability") else []
+    expected += [(floor, ("median", "p95")) for floor in (floors.values() if isinstance(floors, dict) else [floors])]
+    for found, names in expected:
+        if not _has_numbers(found, names):
+            return f"reference holds {found!r}, expected finite numbers {', '.join(names)}"
     return None
+
+
+def _has_numbers(found: object, names: Iterable[str]) -> bool:
+    numbers = [found.get(name) for name in names] if isinstance(found, dict) else [None]
+    return all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)

@@ -1,9 +1,10 @@
 """One task on all zoos in one table: whether results on one population hold on another."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from benchmark.records import Record
-from benchmark.reports.board_markdown import escaped, lines
+from benchmark.reports.board_markdown import escaped, lines, link
 from benchmark.reports.boards import by_population, head_of, scored_records
 from benchmark.reports.words import duration, number, title
 from benchmark.scoring.scores import SCORES
@@ -16,14 +17,17 @@ HOW_TO_READ = (
     "Made by `gengap leaderboard` from the records. Methods are ordered by the mean of {headline}; larger is better, "
     "except for the {errors}.\nIn parentheses: neither the score nor that of the negated prediction is better "
     "than the score that 95 % of random measures do not reach. Times are per network.\n"
-    "[LEADERBOARD.md](LEADERBOARD.md) has ranks, intervals, other scores, and why a score is missing."
+    "{leaderboard} has ranks, intervals, other scores, and why a score is missing."
 )
 
 
-def render_across(records: Iterable[Record], task: str) -> str:
+def render_across(records: Iterable[Record], task: str, folder: Path | None = None) -> str:
     """The scores of ``task``, for instance "complexity", on all zoos side by side as Markdown.
 
     Methods are not compared with each other, so that no bootstrap is needed.
+
+    Args:
+        folder: as for ``render_markdown``.
 
     Raises:
         InputError: no method is scored on such a task.
@@ -41,7 +45,9 @@ def render_across(records: Iterable[Record], task: str) -> str:
     for found in zoos:
         columns += _columns(found, names)
     errors = " and the ".join(title(name) for name in SHOWN if SCORES[name].lower_is_better)
-    how_to_read = HOW_TO_READ.format(headline=title(groups[0][0].headline), errors=errors)
+    leaderboard = link("LEADERBOARD.md", "LEADERBOARD.md", folder, "`gengap leaderboard`")
+    headline = title(groups[0][0].headline)
+    how_to_read = HOW_TO_READ.format(headline=headline, errors=errors, leaderboard=leaderboard)
     table = lines(zip(*columns, strict=True))
     return f"# {escaped(task.capitalize())} on all zoos\n\n{how_to_read}\n\n{table}\n"
 

@@ -29,6 +29,7 @@ from benchmark.reports.words import (
     other_scores,
     percent,
     record_caveats,
+    remarks,
     signed,
     title,
     undefined_scores,
@@ -147,7 +148,7 @@ def _method_data(record: Record, prediction: np.ndarray) -> dict:
         "Formula": record.formula,
         "Source": record.citation,
         "Undefined for": f"{undefined} of {record.models} models" if undefined else "",
-        "Remarks": ", ".join(record.flags),
+        "Remarks": ", ".join(remarks(record)),
         "Cost": duration(record.seconds) + (f", {memory:,.0f} MiB" if (memory := record.peak_memory_mib) else ""),
         "Run": f"{record.time:%Y-%m-%d}, gengap {record.package_version}"
         + (f", commit {record.commit[:10]}" if record.commit else ""),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from benchmark.records import Record
 from benchmark.reports.boards import Board, Population, Row
@@ -11,6 +12,7 @@ from benchmark.reports.words import (
     other_scores,
     percent,
     record_caveats,
+    remarks,
     signed,
     title,
     undefined_scores,
@@ -25,14 +27,20 @@ HOW_TO_READ = (
     "Intervals are 95 % bootstrap intervals over configurations. The intervals under *ranks* hold all true ranks of a "
     "board at once, with 95 % probability.\n"
     "*tie* marks a paired difference whose interval contains 0. Controls and methods that are defined on fewer than "
-    "95 % of the models stand in their place without a rank. [docs/scores.md](../docs/scores.md) explains all scores."
+    "95 % of the models stand in their place without a rank. {scores} explains all scores."
 )
+DOCS = "`docs/scores.md` in the repository of gengap"
 REASON_LENGTH = 200
 
 
-def render_markdown(populations: Sequence[Population]) -> str:
-    """The whole leaderboard, one section per population and one table per access level."""
-    parts = ["# Leaderboard", HOW_TO_READ, *map(_population, populations)]
+def render_markdown(populations: Sequence[Population], folder: Path | None = None) -> str:
+    """The whole leaderboard, one section per population and one table per access level.
+
+    Args:
+        folder: of the file that holds the text; other files are linked where they can be reached from there.
+    """
+    how_to_read = HOW_TO_READ.format(scores=link("docs/scores.md", "../docs/scores.md", folder, DOCS))
+    parts = ["# Leaderboard", how_to_read, *map(_population, populations)]
     if not populations:
         parts.append("There are no records yet.")
     return "\n\n".join(parts) + "\n"
@@ -69,6 +77,11 @@ def _facts(head: Record) -> str:
     return "\n".join(facts)
 
 
+def link(name: str, path: str, folder: Path | None, otherwise: str) -> str:
+    """A link from a file in ``folder``; other words if the path leads nowhere."""
+    return f"[{name}]({path})" if folder is not None and (folder / path).is_file() else otherwise
+
+
 def lines(rows: Iterable[Sequence[str]]) -> str:
     """Rows of a table; the first is its header and the second the alignment."""
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -84,7 +97,7 @@ def _table(board: Board) -> str:
 
 def _row(row: Row) -> list[str]:
     record, score = row.record, row.headline
-    notes = [*([row.unranked] if row.unranked else []), *record.flags]
+    notes = [*([row.unranked] if row.unranked else []), *remarks(record)]
     return [
         str(row.rank or "–"),
         f"{row.rank_interval[0]}–{row.rank_interval[1]}" if row.rank_interval else "",

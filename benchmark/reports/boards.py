@@ -7,8 +7,10 @@ target. Controls and methods with low coverage are listed in their place without
 compares them.
 """
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 
@@ -22,6 +24,9 @@ from benchmark.scoring.ranking import Difference, PairedScores, rank
 from benchmark.scoring.scorecard import Score, scorecard
 from benchmark.scoring.scores import SCORES
 from zoo_builder.errors import InputError
+
+# The status, on a board, of a record whose predictions cannot be read or are of other models.
+NOT_READ = "not read"
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Population:
     Attributes:
         head: the record whose task, target, noise floors and ceilings are shown.
         scored: the scored methods, best first.
-        unscored: the other methods, by name.
+        unscored: the other methods, by name; those without usable predictions have the status ``NOT_READ``.
         models: the test models in one order: model_id, configuration, target; empty where no method was scored.
         predictions: float64 [E, n], of ``scored`` for ``models``, NaN where undefined.
         boards: by access level, the lowest first.
@@ -83,15 +88,16 @@ class Population:
 def populations(records: Iterable[Record]) -> list[Population]:
     """The boards of all records, by zoo, weights and task.
 
-    Raises:
-        InputError: two records of one population disagree on its models, their targets or the headline score.
+    Records of one population that disagree on its models, their targets or the headline score are not compared: those
+    that most records agree with are scored.
     """
     return [_population(group) for group in by_population(records)]
 
 
 def by_population(records: Iterable[Record]) -> list[list[Record]]:
-    """Groups of comparable records, by zoo, weights, task and method."""
-    ordered = sorted(records, key=lambda record: (record.zoo, record.weights_hash, record.population, record.method))
+    """Groups of comparable records, by zoo, weights, task and method; the methods of a group have different names."""
+    labeled = (replace(record, method=record.label or record.method) for record in records)
+    ordered = sorted(labeled, key=lambda record: (record.zoo, record.weights_hash, record.population, record.method))
     return [list(group) for _, group in groupby(ordered, key=lambda record: record.population)]
 
 
@@ -111,30 +117,44 @@ def head_of(records: Iterable[Record]) -> Record:
 
 
 def _population(records: list[Record]) -> Population:
-    scored = sorted(scored_records(records), key=best_first)
-    unscored = tuple(record for record in records if record not in scored)
+    held, left_out = _predictions(sorted(scored_records(records), key=best_first))
+    scored = [record for record, _ in held]
+    used = {record.method for record in (*scored, *left_out)}
+    others = [record for record in records if record.method not in used] + left_out
+    unscored = tuple(sorted(others, key=lambda record: record.method))
     head = head_of(scored or records)
     if not scored:
         nothing = pd.DataFrame(columns=["model_id", "configuration", "target"])
         return Population(head, (), unscored, nothing, np.empty((0, 0)), ())
-    models = head.predictions()[["model_id", "configuration", "target"]]
-    predictions = np.stack([_aligned(record, models, head) for record in scored])
-    found = _boards(scored, predictions, models)
-    return Population(head, tuple(scored), unscored, models, predictions, found)
+    models = held[scored.index(head)][1][["model_id", "configuration", "target"]]
+    aligned = (frame.set_index("model_id")["prediction"].loc[models["model_id"]] for _, frame in held)
+    predictions = np.stack([values.to_numpy(np.float64) for values in aligned])
+    return Population(head, tuple(scored), unscored, models, predictions, _boards(scored, predictions, models))
 
 
-def _aligned(record: Record, models: pd.DataFrame, head: Record) -> np.ndarray:
-    """The predictions of ``record`` in the order of ``models``, float64 [n]."""
-    frame = record.predictions().set_index("model_id")
-    together = f"{record.path} and {head.path} are on one board but hold different"
-    if record.headline != head.headline:
-        raise InputError(f"{together} headline scores; run both again")
-    if not frame.index.is_unique or set(frame.index) != set(models["model_id"]):
-        raise InputError(f"{together} models; run both again")
-    frame = frame.loc[models["model_id"]]
-    if not np.array_equal(frame["target"].to_numpy(), models["target"].to_numpy()):
-        raise InputError(f"{together} targets; run both again")
-    return frame["prediction"].to_numpy(np.float64)
+def _predictions(scored: list[Record]) -> tuple[list[tuple[Record, pd.DataFrame]], list[Record]]:
+    """The records of one population with their predictions, and those that cannot be compared, with the reason."""
+    held, left_out = [], []
+    for record in scored:
+        try:
+            held.append((record, record.predictions()))
+        except InputError as error:
+            left_out.append(replace(record, status=NOT_READ, reason=str(error)))
+    speaks_of = [(record.headline, _models(frame)) for record, frame in held]
+    if len(set(speaks_of)) > 1:
+        most = max(speaks_of, key=Counter(speaks_of).__getitem__)
+        reason = f"its models, targets or headline score differ from those of {speaks_of.count(most)} other records"
+        odd = [record for (record, _), said in zip(held, speaks_of, strict=True) if said != most]
+        left_out += [replace(record, status=NOT_READ, reason=f"{reason}: run it again") for record in odd]
+        held = [each for each, said in zip(held, speaks_of, strict=True) if said == most]
+    return held, left_out
+
+
+def _models(frame: pd.DataFrame) -> str:
+    """A hash of the models of a table of predictions and of their targets, whatever their order."""
+    table = frame[["model_id", "target"]].sort_values("model_id")
+    said = "\n".join(map(str, table["model_id"])).encode() + table["target"].to_numpy(np.float64).tobytes()
+    return hashlib.sha256(said).hexdigest()
 
 
 def _boards(records: Sequence[Record], predictions: np.ndarray, models: pd.DataFrame) -> tuple[Board, ...]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from benchmark.records import Record
+from benchmark.records import Record, short_code
 from benchmark.scoring.scores import SCORES
 
 # An end of an interval and its score are summed in different orders.
@@ -73,6 +73,16 @@ def duration(seconds: float) -> str:
 
 def with_interval(score: Mapping) -> str:
     return f"{number(score['value'])} [{number(score['low'])}, {number(score['high'])}]"
+
+
+def remarks(record: Record) -> list[str]:
+    """What a reader of a score must know: flags, a later run that failed, and whose code it is."""
+    failed = record.failed_since
+    return [
+        *record.flags,
+        *([f"a later run failed ({failed.status}, {failed.time:%Y-%m-%d})"] if failed else []),
+        *([f"{record.source}, code {short_code(record) or 'unknown'}"] if record.source else []),
+    ]
 
 
 def other_scores(records: Sequence[Record]) -> list[str]:

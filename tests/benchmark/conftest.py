@@ -1,12 +1,15 @@
-"""A blank record, a small zoo, and tables of predictions."""
+"""A blank record, boards of made-up predictions, a small zoo, and tables of predictions."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import kendalltau
 
-from benchmark.records import Record
+from benchmark.records import Record, read_records, write
+from benchmark.reports.boards import populations
 from zoo_builder.building.build import build
 from zoo_builder.recipes.recipe import Recipe, load_recipe
 from zoo_builder.store.zoo import Zoo
@@ -107,3 +110,28 @@ def grid():
     table["measure.good"] = table["gap"] + 0.02 * rng.standard_normal(48)
     table["measure.poor"] = table["gap"] + 0.5 * rng.standard_normal(48)
     return table
+
+
+@pytest.fixture
+def small(blank):
+    """Writes records of some predictions, and returns the populations that a folder of them makes."""
+
+    def small(folder, predictions: dict[str, np.ndarray], target: np.ndarray, configuration: list[str], **changes):
+        for name, prediction in predictions.items():
+            frame = pd.DataFrame(
+                {
+                    "model_id": [f"{i:04x}" for i in range(len(target))],
+                    "configuration": configuration,
+                    "prediction": prediction,
+                    "reason": None,
+                    "target": target,
+                }
+            )
+            defined = ~np.isnan(prediction)
+            tau = float(kendalltau(prediction[defined], target[defined]).statistic)
+            scores = {"tau": {"value": tau, "low": tau - 0.1, "high": tau + 0.1}}
+            record = replace(blank, method=name, models=len(target), coverage=float(defined.mean()), scores=scores)
+            write(replace(record, **changes), frame, folder)
+        return populations(read_records(folder))
+
+    return small

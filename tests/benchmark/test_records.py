@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.records import SCHEMA, STATUSES, Record, read_records, write
+from benchmark.records import SCHEMA, STATUSES, NoRecord, Record, read_records, write
 from zoo_builder.errors import InputError
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -115,6 +115,11 @@ def test_a_full_disk_leaves_nothing_half_written(record, predictions, tmp_path, 
         ({"status": "fine"}, "expected one of ok, failed"),
         ({"headline": "tua"}, r"headline is 'tua' \(did you mean 'tau'\?\), expected one of tau, psi"),
         ({"created": "yesterday"}, "ISO 8601"),
+        ({"models": True}, "models is True, expected int"),
+        ({"created": "0001-01-01T00:00:00+23:00"}, "ISO 8601"),
+        ({"flags": [3]}, "something else than text"),
+        ({"reference": {"noise_floors": {"tau": 5}}}, "reference holds 5, expected finite numbers median, p95"),
+        ({"reference": {"tie_ceiling": 1.0}}, "expected finite numbers tie_ceiling, tie_fraction"),
         ({"scores": {"tau": 0.5}}, "score tau is 0.5"),
         ({"scores": {"tau": {"value": float("nan"), "low": 0, "high": 1}}}, "expected finite numbers"),
     ],
@@ -123,17 +128,78 @@ def test_a_broken_record_is_named(record, predictions, tmp_path, change, words):
     path = write(record, predictions, tmp_path)
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(InputError, match=words) as error:
-        read_records(tmp_path)
+        Record.load(path)
     assert str(path) in str(error.value)
+    good = write(replace(record, method="other"), predictions, tmp_path)
+    lines = []
+    assert [read.path for read in read_records(tmp_path, lines.append)] == [good]
+    assert lines == [f"left out: {error.value}"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 1}', "\udce4"])
-def test_a_file_that_is_no_record_is_named(tmp_path, text):
-    path = tmp_path / "zoo" / "task" / "someone.json"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(InputError, match=r"someone\.json"):
-        read_records(tmp_path)
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 1}', "\udce4", "[" * 100_000, "1", '{"acc": NaN}'])
+@pytest.mark.parametrize("folder", [False, True])
+def test_files_of_others_are_passed_over_in_one_line(record, predictions, tmp_path, text, folder):
+    own = write(record, predictions, tmp_path)
+    for name in ("a", "b"):
+        path = tmp_path / "zoo" / "task" / f"{name}.json"
+        path.mkdir(parents=True) if folder else path.parent.mkdir(parents=True, exist_ok=True)
+        if not folder:
+            path.write_bytes(text.encode(errors="surrogateescape"))
+        with pytest.raises(NoRecord, match=rf"{name}\.json is not a record of gengap"):
+            Record.load(path)
+    lines = []
+    assert [read.path for read in read_records(tmp_path, lines.append)] == [own]
+    assert lines == [f"passed over 2 files (zoo/task/a.json, zoo/task/b.json) in {tmp_path}: not records"]
+
+
+def test_a_pipe_and_a_giant_file_are_not_read(tmp_path):
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "pipe.json")
+    with open(folder / "giant.json", "wb") as giant:
+        giant.truncate(2**40)
+    lines = []
+    assert read_records(tmp_path, lines.append) == []
+    assert lines[0].startswith("passed over 2 files (a/b/giant.json, a/b/pipe.json)")
+
+
+def test_a_failure_does_not_supersede_a_score(record, predictions, tmp_path):
+    def add(minute, **change):
+        changed = replace(record, created=f"2026-11-23T10:{minute:02}:00+00:00", **change)
+        return write(changed, predictions if changed.status == "ok" else None, tmp_path)
+
+    def shown():
+        (read,) = read_records(tmp_path)
+        return read.path, read.failed_since and read.failed_since.path
+
+    nothing = {"scores": {}, "coverage": 0.0, "reason": "why"}
+    first = add(0, status="failed", **nothing)
+    assert shown() == (first, None)
+    good = add(1)
+    assert shown() == (good, None)
+    add(2, status="failed", **nothing)
+    last = add(3, status="timeout", **nothing)
+    assert shown() == (good, last)
+    inapplicable = add(4, status="not applicable", **nothing)
+    assert shown() == (inapplicable, None)
+    failed = add(5, status="failed", **nothing)
+    assert shown() == (failed, None), "there is no score to go on with"
+
+
+def test_methods_of_one_name_and_different_code_are_two(record, predictions, tmp_path):
+    codes = {"a" * 64: "theirs.py:Net", "b" * 64: "ours.py:Net"}
+    for minute, code in enumerate([*codes, *reversed(codes)]):
+        created = f"2026-11-23T11:{minute:02}:00+00:00"
+        write(replace(record, created=created, code=code, source=codes[code]), predictions, tmp_path)
+    found = {read.label: (read.method, read.source) for read in read_records(tmp_path)}
+    assert found == {"someone": ("someone", "theirs.py:Net"), "someone (bbbbbbbb)": ("someone", "ours.py:Net")}
+
+
+def test_a_record_of_schema_3_may_lack_the_code(record, predictions, tmp_path):
+    path = write(record, predictions, tmp_path)
+    content = {key: value for key, value in json.loads(path.read_text()).items() if key not in ("source", "code")}
+    path.write_text(json.dumps(content))
+    assert Record.load(path) == record
 
 
 def test_a_bad_record_is_not_written(record, predictions, tmp_path):
@@ -158,7 +224,9 @@ def test_predictions_that_are_lost_or_cut_are_named(record, predictions, tmp_pat
 
 def test_the_file_holds_the_fields_and_nothing_else(record, predictions, tmp_path):
     path = write(record, predictions, tmp_path)
-    assert list(json.loads(path.read_text())) == [name for name in asdict(record) if name != "path"]
+    assert list(json.loads(path.read_text())) == [
+        name for name in asdict(record) if name not in ("path", "label", "failed_since")
+    ]
 
 
 @pytest.fixture
@@ -201,4 +269,8 @@ def test_a_failure_and_a_timeout_are_errors_of_the_method(record, status):
 
 def test_as_json_a_record_has_its_keys_and_its_path(record, predictions, tmp_path):
     path = write(record, predictions, tmp_path)
-    assert Record.load(path).to_json() == json.loads(path.read_text()) | {"path": str(path)}
+    assert Record.load(path).to_json() == json.loads(path.read_text()) | {
+        "path": str(path),
+        "label": record.method,
+        "failed_since": None,
+    }

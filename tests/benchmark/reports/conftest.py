@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import kendalltau
 
 from benchmark.records import Record, read_records, write
 from benchmark.reports.board_html import ZooSummary
@@ -186,31 +185,6 @@ def found(records):
 def task(found):
     """The population that has methods of every status."""
     return next(task for task in found if task.head.task == "cifar10-gs/test-accuracy")
-
-
-@pytest.fixture
-def small(blank):
-    """Writes records of some predictions, and returns the populations that a folder of them makes."""
-
-    def small(folder, predictions: dict[str, np.ndarray], target: np.ndarray, configuration: list[str], **changes):
-        for name, prediction in predictions.items():
-            frame = pd.DataFrame(
-                {
-                    "model_id": [f"{i:04x}" for i in range(len(target))],
-                    "configuration": configuration,
-                    "prediction": prediction,
-                    "reason": None,
-                    "target": target,
-                }
-            )
-            defined = ~np.isnan(prediction)
-            tau = float(kendalltau(prediction[defined], target[defined]).statistic)
-            scores = {"tau": {"value": tau, "low": tau - 0.1, "high": tau + 0.1}}
-            record = replace(blank, method=name, models=len(target), coverage=float(defined.mean()), scores=scores)
-            write(replace(record, **changes), frame, folder)
-        return populations(read_records(folder))
-
-    return small
 
 
 HOSTILE = 'x|y\n</script><script>document.title="owned"</script><img src=x onerror=alert(1)>{{7*7}} [a](http://b) `'

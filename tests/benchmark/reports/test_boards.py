@@ -5,12 +5,11 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau
 
-from benchmark.records import write
+from benchmark.records import read_records, write
 from benchmark.reports.board_html import render_html
 from benchmark.reports.board_markdown import render_markdown
-from benchmark.reports.boards import populations
+from benchmark.reports.boards import NOT_READ, populations
 from benchmark.scoring.bootstrap import resample
-from zoo_builder.errors import InputError
 
 
 def test_populations_are_kept_apart_by_task_and_weights(records, found):
@@ -194,11 +193,53 @@ def test_a_method_defined_nowhere_is_listed_below(blank, small, tmp_path):
 
 
 @pytest.mark.parametrize("what", ["targets", "models", "headline scores"])
-def test_records_that_cannot_be_on_one_board_are_refused(small, tmp_path, what):
+def test_a_record_that_cannot_be_on_the_board_of_others_is_listed_below(small, tmp_path, what):
+    """Even if its score is the best."""
     target = np.linspace(0, 1, 8)
     configuration = [f"{i}" for i in range(8)]
-    small(tmp_path, {"first": target}, target, configuration)
+    small(tmp_path, {"first": target**2, "second": -target}, target, configuration)
     target = target + 0.01 if what == "targets" else target[:7] if what == "models" else target
     changes = {"headline": "mae", "scores": {"mae": {"value": 1, "low": 1, "high": 1}}} if "headline" in what else {}
-    with pytest.raises(InputError, match=f"different {what}"):
-        small(tmp_path, {"second": target}, target, configuration[: len(target)], **changes)
+    (task,) = small(tmp_path, {"odd": target}, target, configuration[: len(target)], **changes)
+    assert [record.method for record in task.scored] == ["first", "second"]
+    (odd,) = task.unscored
+    assert (odd.method, odd.status) == ("odd", NOT_READ)
+    assert "models, targets or headline score differ from those of 2 other records: run it again" in odd.reason
+
+
+@pytest.mark.parametrize("damage", ["lost", "cut", "words", "infinite targets", "a model twice"])
+def test_predictions_that_cannot_be_read_take_no_other_method_off_the_board(small, tmp_path, damage):
+    target, names = np.linspace(0, 1, 8), [f"{i}" for i in range(8)]
+    small(tmp_path, {"bad": target, "good": target}, target, names)
+    (path,) = tmp_path.glob("*/*/bad--*.parquet")
+    frame = pd.read_parquet(path)
+    match damage:
+        case "lost":
+            path.unlink()
+        case "cut":
+            path.write_bytes(path.read_bytes()[:40])
+        case "words":
+            frame.assign(prediction="high").to_parquet(path, index=False)
+        case "infinite targets":
+            frame.assign(target=np.inf).to_parquet(path, index=False)
+        case "a model twice":
+            frame.assign(model_id="0000").to_parquet(path, index=False)
+    (task,) = populations(read_records(tmp_path))
+    assert [record.method for record in task.scored] == ["good"]
+    assert [(record.method, record.status) for record in task.unscored] == [("bad", NOT_READ)]
+    assert "- bad (not read): " in render_markdown([task])
+
+
+def test_namesakes_and_scores_with_a_later_failure_say_so(blank, small, tmp_path):
+    target, names = np.linspace(0, 1, 8), [f"{i}" for i in range(8)]
+    for minute, (source, code) in enumerate([("x/net.py:Net", "c" * 64), ("y/net.py:Net", "d" * 64)]):
+        created = f"2026-11-23T09:{minute:02}:00+00:00"
+        small(tmp_path, {"net": target}, target, names, source=source, code=code, created=created)
+    late = replace(blank, method="net", code="c" * 64, source="z/net.py:Net", created="2026-11-24T09:00:00+00:00")
+    write(replace(late, status="timeout", reason="took longer than 2 s", models=8), None, tmp_path)
+    (task,) = populations(read_records(tmp_path))
+    assert [record.method for record in task.scored] == ["net", "net (dddddddd)"]
+    for text in (render_markdown([task]), render_html([task])):
+        assert "a later run failed (timeout, 2026-11-24)" in text
+        assert "x/net.py:Net, code cccccccc" in text
+        assert "y/net.py:Net, code dddddddd" in text
