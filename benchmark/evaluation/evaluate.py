@@ -1,5 +1,6 @@
 """Runs methods on a task: choose, make views, run, score, record."""
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -16,6 +17,7 @@ from benchmark.evaluation.scored_models import ScoredModels
 from benchmark.evaluation.views import write_view
 from benchmark.records import Record, write
 from benchmark.tasks import MEASURE, Task
+from zoo_builder.errors import InputError
 from zoo_builder.store.zoo import Zoo
 
 
@@ -45,8 +47,11 @@ def evaluate(
         The records in the order of ``methods``.
 
     Raises:
-        InputError: the zoo is too small, or it or its data cannot be read. A method's own errors are in its record.
+        InputError: the zoo is too small, or it or its data cannot be read; the timeout is not positive. A method's own
+            errors are in its record.
     """
+    if not 0 < timeout < math.inf:
+        raise InputError(f"`timeout` is {timeout:g}: give a number of seconds above 0")
     models = ScoredModels.of(task, zoo)
     written = []
     for answers in _answers(models, methods, Path(results), data_root, workers, timeout):

@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,11 +17,14 @@ from baselines.measures.measure import Measure
 from baselines.methods import Estimator, Predictor
 from baselines.predictors import predictors
 from benchmark.evaluation.oracle import ORACLES
+from benchmark.evaluation.user_code import user_folders
+from benchmark.names import problem_of_method
 from benchmark.tasks import ESTIMATOR, KINDS, MEASURE, ORACLE, PREDICTOR, Kind
 from zoo_builder.errors import InputError, nearest
 
 # The lists of built-in methods; calling one imports the methods. Oracles are computed where the targets are known.
 BUILTINS: dict[Kind, Callable[[], tuple[Any, ...]]] = {MEASURE: measures, PREDICTOR: predictors, ESTIMATOR: estimators}
+LONGEST_NAME = 80
 _ATTRIBUTES = ("name", "access", "citation", "fit", "predict", "estimate")
 
 
@@ -32,6 +35,7 @@ class Method:
     Attributes:
         reference: a built-in's name, "path/to/file.py:Name" or "package.module:Name".
         control: shown on every board whatever it reads, and never ranked. Only built-in methods can be controls.
+        code: of a user's method, see ``user_code.code_digest``.
     """
 
     reference: str
@@ -41,6 +45,7 @@ class Method:
     citation: str
     formula: str
     control: bool
+    code: str | None = None
 
     @property
     def builtin(self) -> bool:
@@ -77,6 +82,8 @@ def load_own(reference: str) -> Any:
     Raises:
         InputError: there is no such method.
     """
+    if problem := problem_of_method(reference):
+        raise problem
     where, _, attribute = reference.rpartition(":")
     module = _module(where)
     try:
@@ -98,21 +105,11 @@ def load_own(reference: str) -> Any:
     return found
 
 
-def unknown(reference: str, known: Iterable[str]) -> InputError:
-    """The error for a reference without a colon that is none of the ``known`` names."""
-    if reference.endswith(".py"):
-        return InputError(f"{reference} is a file: add the name of the class or function in it, as {reference}:Name")
-    return InputError(
-        f"unknown method {reference!r}{nearest(reference, known)}: give all, a name that `gengap methods` lists, "
-        f"fast or a family of measures (`gengap measures`), path/to/file.py:Name or package.module:Name"
-    )
-
-
 def describe(reference: str, method: Any) -> Method:
     """The description of ``method``, after checking that it has everything a method needs.
 
     Raises:
-        InputError: a function or an attribute is missing, or its access level does not exist.
+        InputError: a function or an attribute is missing, it has no proper name, or its access level does not exist.
     """
     kind = next((kind for kind in KINDS.values() if kind.protocol and isinstance(method, kind.protocol)), None)
     if kind is None:
@@ -122,12 +119,13 @@ def describe(reference: str, method: Any) -> Method:
             f"citation and either fit and predict or estimate; it is a {type(method).__name__} without "
             f"{', '.join(missing)}"
         )
+    name = _checked_name(reference, method.name)
     if method.access not in ACCESS:
         hint = nearest(str(method.access), ACCESS)
         raise InputError(f"{reference} has access {method.access!r}{hint}: use one of {', '.join(ACCESS)}")
     return Method(
         reference=reference,
-        name=str(method.name),
+        name=name,
         kind=kind,
         access=method.access,
         citation=str(method.citation),
@@ -136,22 +134,33 @@ def describe(reference: str, method: Any) -> Method:
     )
 
 
+def _checked_name(reference: str, name: Any) -> str:
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(f"{reference} has the name {name!r}: give it a `name` that boards can show, such as 'mine'")
+    if len(name) > LONGEST_NAME or not name.isprintable() or name != name.strip():
+        shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
+        raise InputError(
+            f"{reference} has the name {shown!r}: give it a `name` of at most {LONGEST_NAME} printable characters "
+            f"without blanks at its ends"
+        )
+    return name
+
+
 @cache
 def _module(where: str) -> ModuleType:
+    # Last, and a file under a name of its own, so that a user's random.py takes the place of no other module.
+    sys.path += [folder for folder in user_folders(where) if folder not in sys.path]
     if not where.endswith(".py"):
         try:
             return importlib.import_module(where)
         except ModuleNotFoundError as error:
             raise InputError(f"cannot import {where!r}: {error}; use path/to/file.py:Name for a file") from None
     path = Path(where).resolve()
-    if not path.is_file():
-        raise InputError(f"there is no file {where}: a method is given as path/to/file.py:Name")
-    # As for a script, the modules beside the file can be imported.
-    sys.path.insert(0, str(path.parent))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"gengap_method_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module

@@ -82,6 +82,8 @@ def _record(answer: Answer, entries: dict[str, Entry], models: ScoredModels) -> 
         control=method.control,
         citation=method.citation,
         formula=method.formula,
+        source=None if method.builtin else method.reference,
+        code=method.code,
         zoo_manifest=files.sha256(zoo.root / "zoo.json"),
         weights_hash=zoo.weights_hash,
         split_hash=models.split.hash,

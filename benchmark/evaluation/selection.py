@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from baselines.access import ACCESS
 from benchmark.evaluation import measuring
-from benchmark.evaluation.methods import Method, builtin_methods, unknown
+from benchmark.evaluation.methods import Method, builtin_methods
 from benchmark.evaluation.process import describe_in_process
+from benchmark.names import problem_of_method
 from benchmark.tasks import Task
 from zoo_builder.errors import InputError
 
@@ -27,6 +28,7 @@ def find_methods(
     references: Sequence[str],
     task: Task,
     refused: Callable[[InputError], object] = _raise,
+    note: Callable[[str], object] = lambda line: None,
     left_out: Collection[str] = (),
     workers: int = 1,
 ) -> list[Method]:
@@ -37,19 +39,29 @@ def find_methods(
     Args:
         refused: called with the error of every method that is unknown, cannot be loaded, is not taken by the task, or
             has the name of another. If it does not raise, the method is left out.
+        note: called with a line about the measures of a family, or of "fast", that the task does not take. If it takes
+            none of them, each is refused.
         left_out: names of built-in methods that "all" does not include.
         workers: how many processes load users' files at a time.
     """
     known = builtin_methods()
     usual = [method for method in known.values() if method.control or method.kind in task.kinds]
-    names = {name: [measure.name for measure in group] for name, group in measuring.named_groups().items()}
+    names: dict[str, list[str]] = {}
+    for name, group in measuring.named_groups().items():
+        names[name] = [measure.name for measure in group]
+        taken = [measure for measure in names[name] if not refusal(task, known[measure])]
+        if name in references and 0 < len(taken) < len(group):
+            others = [measure for measure in names[name] if measure not in taken]
+            note(f"left out of {name}, because {task.name} does not take them: {', '.join(others)}")
+            names[name] = taken
     names["all"] = [method.name for method in usual if method.name not in left_out and not refusal(task, method)]
     wanted = list(dict.fromkeys(name for reference in references for name in names.get(reference, [reference])))
     described = _described([reference for reference in wanted if ":" in reference], workers)
     chosen: dict[str, Method] = {}
     for reference in wanted:
         try:
-            method = known.get(reference) or described.get(reference) or unknown(reference, [*known, *names])
+            method = known.get(reference) or described.get(reference) or problem_of_method(reference)
+            assert method is not None, f"{reference} is missing in benchmark.names"
             if isinstance(method, InputError):
                 raise method
             if reference not in known and method.name in known:

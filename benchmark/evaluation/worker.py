@@ -1,15 +1,13 @@
 """The process that runs methods. It gets a view, and the labels of the train and validation splits only.
 
-    python -m benchmark.evaluation.worker FOLDER
-
-reads FOLDER/job.json and the view that the job names, and writes predictions.parquet and result.json there. A user's
-code has no network, none of the parent's environment variables, and no access to the folders of the zoo and the
-records. This protects honest code from mistakes; it does not stop an attacker.
+``main(FOLDER)`` reads FOLDER/job.json and the view that the job names, and writes predictions.parquet and result.json
+there. A user's code has no network, none of the parent's environment variables, and no access to the folders of the zoo
+and the records. This protects honest code from mistakes; it does not stop an attacker.
 """
 
 import json
+import random
 import resource
-import sys
 import time
 import traceback
 from pathlib import Path
@@ -24,6 +22,7 @@ def main(folder: Path) -> None:
     if not job["trusted"]:
         # Before numpy or torch start threads: a process with several threads cannot change its namespaces.
         restrict(job["closed"])
+    random.seed(job["seed"])
     try:
         methods = describe_methods(job["references"]) if job["action"] == "describe" else run(job, folder)
         result = {"status": "ok", "methods": methods}
@@ -67,12 +66,12 @@ def run(job: dict, folder: Path) -> list[dict]:
     torch.manual_seed(job["seed"])
     np.random.seed(job["seed"])  # noqa: NPY002 - for methods that use the global generator
     kind = KINDS[job["kind"]]
+    view = load_view(Path(job["view"]))
+    target = pd.read_parquet(folder / "labels.parquet")["target"].to_numpy()
     if job["trusted"]:
         methods = [load_builtin(name, kind) for name in job["references"]]
     else:
         methods = [load_own(reference) for reference in job["references"]]
-    view = load_view(Path(job["view"]))
-    target = pd.read_parquet(folder / "labels.parquet")["target"].to_numpy()
     train, validation, test = (np.array(job[name], dtype=np.int64) for name in ("train", "validation", "test"))
     if kind is MEASURE:
         outcomes, predictions = run_measures(methods, view.take(test))
@@ -160,7 +159,3 @@ def checked(answer: Any, models: int) -> Any:
             f"return Prediction(values, reasons={{row: why}})"
         )
     return Prediction(values, answer.reasons)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -203,6 +203,36 @@ def evaluate_one(small_zoo: Zoo, task: Task, file: Path, name: str, timeout: flo
     return record
 
 
+def test_a_run_can_be_repeated(small_zoo: Zoo, tmp_path: Path, quick, write_method) -> None:
+    """The random generators that a process has from the start are seeded, and sets have one order."""
+    code = """
+    import random, torch
+    ORDER = hash("at the import") % 1000
+    class Mine(Base):
+        def fit(self, view, *labels):
+            self.shift = random.gauss(0, 1) + ORDER
+            return self
+        def predict(self, view):
+            words = "".join({f"word {number}" for number in range(50)})
+            noise = [random.random() + np.random.rand() + torch.rand(1).item() for _ in range(view.size)]
+            return np.array(noise) + self.shift + hash(words) % 1000
+    """
+    file = write_method(tmp_path, code)
+    first, second = (evaluate_one(small_zoo, quick("test-accuracy"), file, "Mine") for _ in range(2))
+    assert (first.status, first.scores) == ("ok", second.scores)
+    np.testing.assert_array_equal(first.predictions()["prediction"], second.predictions()["prediction"])
+    assert (first.source, first.code) == (f"{file}:Mine", second.code)
+    assert len(first.code or "") == 64
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
+def test_a_timeout_is_positive(small_zoo: Zoo, tmp_path: Path, quick, timeout: float) -> None:
+    task = quick("complexity")
+    with pytest.raises(InputError, match=r"`timeout` is .*: give a number of seconds above 0"):
+        evaluate(task, find_methods(["random"], task), small_zoo, tmp_path, timeout=timeout)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_timeout_is_told_apart_from_failure(small_zoo: Zoo, tmp_path: Path, quick, write_method) -> None:
     file = write_method(tmp_path, "import time\nclass Mine(Base):\n def predict(self, view): time.sleep(600)")
     record = evaluate_one(small_zoo, quick("test-accuracy"), file, "Mine", timeout=0.5)

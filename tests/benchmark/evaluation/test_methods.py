@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from baselines.estimators import estimators
@@ -56,10 +58,19 @@ def test_a_users_method_is_no_control(tmp_path) -> None:
     assert not describe(f"{file}:Mine", load_own(f"{file}:Mine")).control
 
 
+@pytest.mark.parametrize("name", ["", "  ", None, 3, "a\nb", "a\x1b[31m", "a" * 81, " a", "a\u200b"])
+def test_a_method_needs_a_name_that_a_board_can_show(name: object) -> None:
+    mine = SimpleNamespace(name=name, access="weights", citation="this test", estimate=lambda view: 1)
+    with pytest.raises(InputError, match=r"mine.py:Mine has the name .*: give it a `name`"):
+        describe("mine.py:Mine", mine)
+
+
 @pytest.mark.parametrize(
     ("reference", "words"),
     [
         ("nothing.py:Mine", r"there is no file nothing.py: a method is given as path/to/file.py:Name"),
+        ("mine.py:", r"'mine.py:' lacks a part: a method is given as path/to/file.py:Name"),
+        (":Mine", r"':Mine' lacks a part"),
         ("no_such_package:Mine", r"cannot import 'no_such_package': .*; use path/to/file.py:Name for a file"),
         ("benchmark.tasks:TASK", r"benchmark.tasks has no 'TASK' \(did you mean 'TASKS'\?\)"),
     ],

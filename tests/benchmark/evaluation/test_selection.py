@@ -77,6 +77,21 @@ def test_unknown_names_are_an_error(reference: str, words: str) -> None:
         find_methods([reference], COMPLEXITY)
 
 
+def test_measures_of_a_family_that_a_task_does_not_take_are_left_out_aloud() -> None:
+    lines: list[str] = []
+    found = names("fast", task=GAP, note=lines.append)
+    assert "path-norm" in found
+    assert "steps-to-cross-entropy" not in found
+    (line,) = lines
+    assert line.startswith("left out of fast, because generalization-gap does not take them: ")
+    assert "steps-to-cross-entropy" in line
+    assert "path-norm," not in line
+    with pytest.raises(WrongTask, match="steps-to-cross-entropy does not fit generalization-gap"):
+        names("fast", "steps-to-cross-entropy", task=GAP)
+    with pytest.raises(WrongTask, match="weight-norm does not fit test-accuracy"):
+        names("norms", task=ACCURACY)
+
+
 # What is wrong with a user's method: its code, the task that refuses it, and words of the error.
 REFUSED = {
     "Number": ("Number = 3", ACCURACY, "Number is not a method: expected a function of a MeasureContext"),
