@@ -43,11 +43,7 @@ def split_zoo(zoo: Zoo, fitted: bool = True) -> Split:
         InputError: a side has fewer than three models.
     """
     final = zoo.final[zoo.final["status"] == "ok"]
-    position = final["configuration"].map(position_of).to_numpy(float)
-    validation_end = TRAIN_SHARE + VALIDATION_SHARE
-    names = np.where(position < TRAIN_SHARE, "train", np.where(position < validation_end, "validation", "test"))
-    if not fitted:
-        names = np.full(len(final), "test")
+    names = sides_of(final["configuration"]) if fitted else np.full(len(final), "test")
     train, validation, test = (np.flatnonzero(names == name) for name in ("train", "validation", "test"))
     if fitted and min(len(train), len(validation), len(test)) < MINIMUM_MODELS:
         raise InputError(
@@ -56,6 +52,13 @@ def split_zoo(zoo: Zoo, fitted: bool = True) -> Split:
         )
     lines = [f"{SPLIT_VERSION}", *map(" ".join, zip(final["model_id"], names, strict=True))]
     return Split(final, train, validation, test, hashlib.sha256("\n".join(lines).encode()).hexdigest())
+
+
+def sides_of(configurations: pd.Series) -> np.ndarray:
+    """The side of each, "train", "validation" or "test"."""
+    position = configurations.map(position_of).to_numpy(float)
+    validation_end = TRAIN_SHARE + VALIDATION_SHARE
+    return np.where(position < TRAIN_SHARE, "train", np.where(position < validation_end, "validation", "test"))
 
 
 def position_of(configuration: str) -> float:

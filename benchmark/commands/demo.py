@@ -8,6 +8,10 @@ from typing import Any
 from benchmark.commands.common import add_command, add_workers, cores, note, show
 from benchmark.commands.run import run_methods
 from benchmark.commands.zoo import progress_bar
+from zoo_builder.errors import InputError
+
+# What a demo writes; the zoo comes first.
+FILES = ("zoo", "results", "LEADERBOARD.md", "report.html")
 
 
 def add(commands: Any) -> None:
@@ -15,6 +19,13 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "demo", _run, help)
     parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="the folder (default: demo)")
     add_workers(parser, "processes that train")
+
+
+def _refuse_strangers(out: Path) -> None:
+    """Raises InputError if ``out`` holds anything that no demo wrote: its files could be taken for the demo's own."""
+    found = sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) if out.is_dir() else []
+    if strangers := [name for name in found if name not in FILES or "zoo" not in found]:
+        raise InputError(f"{out} is not empty and not a demo (it holds {strangers[0]}): choose another `out`")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -27,6 +38,7 @@ def _run(options: argparse.Namespace) -> int:
     from zoo_builder.building.runner import Local
     from zoo_builder.recipes.recipe import load_recipe
 
+    _refuse_strangers(options.out)
     started = time.perf_counter()
     root, results, report = options.out / "zoo", options.out / "results", options.out / "report.html"
     note(f"1/3 training the zoo {root}")
@@ -38,7 +50,7 @@ def _run(options: argparse.Namespace) -> int:
     # One process at a time: each imports torch, and the demo should stay below 2 GiB.
     records, _ = run_methods(zoo, "all", ["all"], results=results, workers=1, timeout=600)
     note("3/3 writing the leaderboard and the report")
-    found = populations(read_records(results))
+    found = populations(read_records(results, note))
     text = render_markdown(found)
     files.write_atomically(options.out / "LEADERBOARD.md", lambda path: path.write_text(text, encoding="utf-8"))
     write_html(found, report, [zoo])

@@ -28,20 +28,32 @@ def add(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from benchmark.records import read_records
-    from benchmark.reports.across import render_across
-    from benchmark.reports.board_markdown import render_markdown
-    from benchmark.reports.boards import populations
-    from benchmark.reports.report import write_html
-    from zoo_builder import files
-    from zoo_builder.store.zoo import Zoo
 
     if not options.results.is_dir():
         raise InputError(f"there is no results folder {options.results}: make one with `gengap run TASK --zoo DIR`")
     if options.across and (options.html or options.json):
         raise InputError("--across makes a table in Markdown: omit --html and --json")
-    records = read_records(options.results)
+    if options.zoo and not options.html:
+        raise InputError("--zoo plots a zoo in a page: add --html FILE, or omit --zoo")
+    records = read_records(options.results, note)
+    if not records:
+        raise InputError(
+            f"there are no records in {options.results}: name another folder, or write some with "
+            f"`gengap run TASK --zoo DIR --results {options.results}`"
+        )
+    from benchmark.reports.across import render_across
+    from benchmark.reports.board_markdown import render_markdown
+    from benchmark.reports.boards import NOT_READ, populations
+    from benchmark.reports.report import write_html
+    from zoo_builder import files
+    from zoo_builder.store.zoo import Zoo
+
+    place = options.markdown or options.check
+    folder = place.parent if place else None
     found = [] if options.across else populations(records)
-    text = render_across(records, options.across) if options.across else render_markdown(found)
+    text = render_across(records, options.across, folder) if options.across else render_markdown(found, folder)
+    for record in (record for task in found for record in task.unscored if record.status == NOT_READ):
+        note(f"left out: the score of {record.method} on {record.task}: {record.reason}")
     if options.check:
         current = options.check.read_text(encoding="utf-8") if options.check.is_file() else None
         if current != text:
@@ -50,13 +62,17 @@ def _run(options: argparse.Namespace) -> int:
             note(f"{options.check} does not match the records: run `{again}`")
             return 1
     if options.html:
-        write_html(found, options.html, [Zoo.open(path) for path in options.zoo])
+        zoos = [Zoo.open(path) for path in options.zoo]
+        for zoo in zoos:
+            if zoo.weights_hash not in {record.weights_hash for record in records}:
+                note(f"{zoo.root} is not plotted: no record is of its weights, {zoo.weights_hash[:12]}")
+        write_html(found, options.html, zoos)
         note(f"wrote {options.html}")
     if options.markdown:
         files.write_atomically(options.markdown, lambda path: path.write_text(text, encoding="utf-8"))
         note(f"wrote {options.markdown}")
     if options.json:
         print(json.dumps([record.to_json() for record in records], indent=2))
-    elif not (options.html or options.markdown or options.check):
+    elif not (options.html or place):
         print(text, end="")
     return 0

@@ -32,6 +32,8 @@ VERBS = (zoo, tasks, methods, measures, measure, signatures, run, leaderboard, s
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0, 1 if a check fails, 2 for an error, 130 for Ctrl-C."""
+    # Processes that train or measure import nothing from the current folder, which may hold a user's random.py.
+    os.environ["PYTHONSAFEPATH"] = "1"
     options, unknown = _parser().parse_known_args(arguments)
     if unknown:
         # The command's own parser, because its usage is the one that helps.

@@ -5,15 +5,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.commands.common import add_command, add_data, add_workers, cores, count, note, show
+from benchmark.commands.common import add_command, add_data, add_workers, cores, count, note, seconds, show
 from zoo_builder.errors import InputError
 
 if TYPE_CHECKING:
+    from benchmark.evaluation.methods import Method
     from benchmark.records import Record
     from zoo_builder.store.zoo import Zoo
 
 EPILOG = """\
-A method of yours runs in a separate process without network access; it cannot see the zoo or the records.
+A method of yours runs in a separate process without network access; it cannot see the zoo or the records. Modules
+beside its file can be imported, unless they have the name of another. The global random generators of Python, numpy and
+torch are seeded; seed your own. Methods of one name and different code are shown apart.
 
   gengap run all --zoo zoos/digits                                 every built-in method on every task
   gengap run test-accuracy nfn-np mine.py:Mine --zoo zoos/digits   a built-in predictor and your own
@@ -39,11 +42,17 @@ def add(commands: Any) -> None:
     add_data(parser)
     add_workers(parser, "methods that run at a time")
     parser.add_argument(
-        "--timeout", type=float, default=3600, metavar="S", help="seconds for one method (default: 3600)"
+        "--timeout", type=seconds, default=3600, metavar="S", help="seconds for one method (default: 3600)"
     )
 
 
 def _run(options: argparse.Namespace) -> int:
+    from benchmark.names import check_methods, check_task
+
+    # Before the imports below, which take seconds.
+    if options.task != "all":
+        check_task(options.task)
+    check_methods(options.methods)
     from zoo_builder.store.zoo import Zoo
 
     zoo = Zoo.open(options.zoo)
@@ -63,7 +72,19 @@ def _run(options: argparse.Namespace) -> int:
             note(f"gengap: error: {record.method} {record.status} on {record.task}: {record.reason}{log}")
         elif log:
             note(f"gengap: warning: {record.method} failed for some models of {record.task}:{log}")
+    for record in _still_shown(options.results, records):
+        note(f"boards go on showing the score that {record.method} had on {record.task} at {record.created}")
     return 2 if refused or any(record.is_error for record in records) else 0
+
+
+def _still_shown(results: Path, records: "list[Record]") -> "list[Record]":
+    """The earlier scores of those methods that have failed now."""
+    from benchmark.records import read_records
+
+    failed = {record.path for record in records if record.is_error}
+    if not failed:
+        return []
+    return [record for record in read_records(results) if record.failed_since and record.failed_since.path in failed]
 
 
 def run_methods(
@@ -84,12 +105,13 @@ def run_methods(
     from benchmark.evaluation.evaluate import evaluate
     from benchmark.evaluation.measuring import not_stored
     from benchmark.evaluation.selection import WrongTask, find_methods
+    from benchmark.records import read_records
     from benchmark.tasks import MEASURE, TASKS, find_task
 
     tasks = list(TASKS) if task_name == "all" else [find_task(task_name, zoo.name)]
     refused: list[InputError] = []
     slow = not_stored(zoo) if "all" in references and any(MEASURE in task.kinds for task in tasks) else []
-    chosen = [(task, find_methods(references, task, refused.append, slow, workers)) for task in tasks]
+    chosen = [(task, find_methods(references, task, refused.append, note, slow, workers)) for task in tasks]
     if not any(found for _, found in chosen):
         raise refused[0]
     if task_name == "all":
@@ -101,6 +123,8 @@ def run_methods(
         note(f"gengap: error: {message}")
     if slow:
         note(f"left out: {len(slow)} slow measures; `gengap measure {zoo.root} --measures all` computes them")
+    for message in _other_code(read_records(results), [method for _, found in chosen for method in found]):
+        note(message)
     records = []
     for task, found in chosen:
         note(f"{zoo.name}/{task.name}: {count(len(found), 'method')}")
@@ -115,6 +139,20 @@ def run_methods(
             done=lambda record: note(f"  {_outcome(record)}"),
         )
     return records, refused
+
+
+def _other_code(records: "list[Record]", methods: "list[Method]") -> list[str]:
+    """A line for every user's method whose name other code has in the ``records``."""
+    others = {}
+    for method in methods:
+        codes = {record.code: record.source for record in records if record.method == method.name}
+        if not method.builtin and codes.keys() - {method.code}:
+            code = next(iter(codes.keys() - {method.code}))
+            others[method] = (
+                f"another {method.name!r} has records here, {codes[code] or 'of unknown code'}: boards show both; give "
+                f"this one another `name`, or choose another --results"
+            )
+    return list(others.values())
 
 
 def _outcome(record: "Record") -> str:

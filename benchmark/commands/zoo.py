@@ -144,6 +144,7 @@ def _build(options: argparse.Namespace) -> int:
             progress=progress,
         )
     _show_facts(options, zoo)
+    _warn_of_small(_splits(recipe))
     return 0
 
 
@@ -164,11 +165,35 @@ def _plan(options: argparse.Namespace) -> int:
 
     recipe = load_recipe(options.recipe).cut(options.models, options.epochs)
     estimated = estimate(recipe, options.data, options.workers or cores(), options.engine, note)
-    show(options, asdict(estimated), _plan_text(estimated))
+    splits = _splits(recipe)
+    show(options, asdict(estimated) | {"splits": splits}, _plan_text(estimated, splits))
+    _warn_of_small(splits)
     return 0
 
 
-def _plan_text(plan: "Estimate") -> str:
+def _splits(recipe: "Recipe") -> dict[str, int] | None:
+    """The number of models on each side of the split, if no run fails; None where a large recipe takes long."""
+    from benchmark.split import sides_of
+    from zoo_builder.recipes import grid
+
+    if recipe.models > MODELS_WITHOUT_YES:
+        return None
+    sides = list(sides_of(grid.runs(recipe)["configuration"]))
+    return {name: sides.count(name) for name in ("train", "validation", "test")}
+
+
+def _warn_of_small(splits: dict[str, int] | None) -> None:
+    from benchmark.split import MINIMUM_MODELS
+
+    if splits and min(splits.values()) < MINIMUM_MODELS:
+        found = ", ".join(f"{size} {name}" for name, size in splits.items())
+        note(
+            f"warning: too few models for tasks that fit methods: {found} models, and {MINIMUM_MODELS} of each are "
+            f"needed; a larger --models has more configurations. The task complexity scores all models."
+        )
+
+
+def _plan_text(plan: "Estimate", splits: dict[str, int] | None) -> str:
     from zoo_builder import files
 
     checkpoints = ", ".join(map(str, plan.checkpoints))
@@ -179,6 +204,8 @@ def _plan_text(plan: "Estimate") -> str:
         *((f"  {name}", values) for name, values in plan.axes.items()),
         ("epochs", f"{plan.epochs}{stop}; checkpoints at {checkpoints}"),
     ]
+    if splits:
+        rows.insert(2, ("splits", ", ".join(f"{size:,} {name}" for name, size in splits.items())))
     needs = plan.needs
     if needs is None:
         return f"{columns(rows)}\n\nparameters, time and disk need the data, which is not available: {plan.reason}"

@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,17 @@ import pytest
 from benchmark import tasks
 from benchmark.tasks import find_task
 from zoo_builder.recipes.recipe import load_recipe
+
+
+@pytest.mark.parametrize(
+    "names", [["LEADERBOARD.md"], ["results"], ["zoo", "cifar10-gs"], ["digits", "LEADERBOARD.md"], ["thesis.tex"]]
+)
+def test_a_demo_writes_into_no_other_folder(refused, tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        (tmp_path / name).write_text("mine") if "." in name else (tmp_path / name).mkdir()
+    error = refused("demo", "--out", tmp_path)
+    assert re.search(rf"{tmp_path} is not empty and not a demo \(it holds \S+\): choose another --out", error)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(names)
 
 
 def test_the_demo_leaves_a_zoo_records_a_leaderboard_and_a_report(

@@ -62,6 +62,13 @@ WRONG = {
     "signatures {tmp}": "is not a zoo",
     "leaderboard {tmp}/nowhere": "there is no results folder {tmp}/nowhere: make one with `gengap run TASK --zoo DIR`",
     "leaderboard {tmp} --across complexity --html {tmp}/page": "--across makes a table in Markdown: omit --html and",
+    "leaderboard {tmp}": "there are no records in {tmp}: name another folder, or write some with `gengap run",
+    "leaderboard {tmp} --zoo {tmp}": "--zoo plots a zoo in a page: add --html FILE, or omit --zoo",
+    "run test-acuracy --zoo {tmp}": "unknown task 'test-acuracy' (did you mean 'test-accuracy'?): use one of",
+    "run test-accuracy nfn-mp --zoo {tmp}": "unknown method 'nfn-mp' (did you mean 'nfn-np'?): give all, a name",
+    "run test-accuracy {tmp}/no.py:Mine --zoo {tmp}": "there is no file {tmp}/no.py: a method is given as",
+    "run test-accuracy {tmp}/no.py: --zoo {tmp}": "no.py:' lacks a part: a method is given as path/to/file.py:Name",
+    "measure {tmp} --measures nroms": "unknown measure 'nroms' (did you mean 'norms'?): give all, fast, a family",
     "score {tmp}/no.csv --target a --prediction b": "no.csv",
 }
 
@@ -80,6 +87,8 @@ def test_wrong_input_is_one_clear_error(refused, tmp_path, command: str) -> None
         ("run all --zoo zoo --out x", "gengap run: error: unrecognized arguments: --out x"),
         ("zoo build digits --out x --workers 0", "--workers: it is 0, expected a whole number of at least 1"),
         ("zoo build digits --out x --workers two", "--workers: it is two, expected a whole number"),
+        ("run all --zoo zoo --timeout -1", "--timeout: it is -1, expected a number of seconds above 0"),
+        ("run all --zoo zoo --timeout nan", "--timeout: it is nan, expected a number of seconds above 0"),
         ("zoo plan digits --out x", "usage: gengap zoo plan"),
         ("zoo build digits --out ", "--out: it is empty"),
         ("zoo build digits --out x --runner ray --address ", "--address: it is empty"),
@@ -106,6 +115,25 @@ def test_errors_of_the_library_name_the_flag_of_an_argument(gengap, monkeypatch:
 def test_every_flag_that_stands_for_an_argument_exists(capsys: pytest.CaptureFixture[str]) -> None:
     text = "".join(printed(capsys, *command) for command in COMMANDS)
     assert [flag for flag in FLAGS.values() if f"{flag} " not in text] == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["run test-acuracy --zoo x", "run complexity path-nrom --zoo x", "run all no.py:Mine --zoo x", "measures nroms"],
+)
+def test_a_misspelled_name_is_an_error_before_torch_is_imported(command: str) -> None:
+    program = "import sys; from benchmark.commands.main import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program, *command.split()], capture_output=True, text=True, check=True)
+    assert done.stdout == "2 False\n"
+
+
+def test_processes_do_not_import_from_the_current_folder(gengap, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's own way of starting a process does."""
+    for name in ("random", "pickle", "zoo_builder", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a module of the user was run')\n")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = gengap("zoo", "build", "digits", "--models", 4, "--epochs", 1, "--workers", 2, "--out", "zoo")
+    assert (code, "a module of the user" in err) == (0, False)
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import tasks
+from benchmark.records import read_records
 from zoo_builder.store.zoo import Zoo
 
 
@@ -64,6 +65,35 @@ def test_a_refused_method_does_not_keep_others_from_running(run, mine, tmp_path:
     assert err.count("broken.py:Mine cannot be loaded: ModuleNotFoundError: No module named 'elephants'") == 1
     assert re.search(r"b.py:mine is called 'mine' like .*a.py:mine: give it another `name`", err)
     assert "complexity: 1 method\n" in err
+
+
+def test_fast_measures_run_and_those_that_do_not_fit_are_named(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark.evaluation.measuring.FAST", ("free",))
+    code, out, err = run("generalization-gap", "fast", "--json")
+    assert (code, len(json.loads(out)) > 1) == (0, True)
+    assert "left out of fast, because generalization-gap does not take them: steps-to-cross-entropy, " in err
+    assert "error" not in err
+
+
+def test_namesakes_are_told_before_they_run_and_shown_apart(run, mine, tmp_path: Path) -> None:
+    assert "another" not in run("complexity", mine("return context.weights.sum(1)", "a"))[2]
+    code, _, err = run("complexity", mine("return -context.weights.sum(1)", "b"))
+    assert code == 0
+    said = f"another 'mine' has records here, {tmp_path}/a.py:mine: boards show both; give this one another `name`"
+    assert said in err
+    first, second = sorted(read_records(tmp_path / "results"), key=lambda record: record.time)
+    assert (first.label, second.label) == ("mine", f"mine ({(second.code or '')[:8]})")
+    assert [first.source, second.source] == [f"{tmp_path}/a.py:mine", f"{tmp_path}/b.py:mine"]
+
+
+def test_a_failure_names_the_score_that_is_still_shown(run, mine, tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    reference = mine(f"import os; return 1 / 0 if os.path.exists({str(flag)!r}) else context.weights.sum(1)")
+    assert run("complexity", reference)[0] == 0
+    flag.touch()
+    code, _, err = run("complexity", reference)
+    assert code == 2
+    assert "boards go on showing the score that mine had on small/complexity at 20" in err
 
 
 def test_on_all_tasks_a_method_runs_on_those_that_take_it(run, refused, small_zoo: Zoo) -> None:

@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.split import split_zoo
+from zoo_builder.errors import InputError
+from zoo_builder.store.zoo import Zoo
+
 
 def test_build_info_and_verify_agree(gengap, tmp_path: Path) -> None:
     out = tmp_path / "zoo"
@@ -123,6 +127,24 @@ def test_a_plan_estimates_a_recipe(gengap, monkeypatch: pytest.MonkeyPatch) -> N
         assert re.search(words, text), words
     made = json.loads(gengap("zoo", "plan", "digits", "--models", 64, "--json")[1])
     assert made["needs"]["parameters"] == [4970, 4970, 4970]
+
+
+def test_splits_that_are_too_small_are_told_by_a_plan_and_a_build(
+    gengap, monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    monkeypatch.setattr("zoo_builder.building.estimate.CALIBRATION_SECONDS", 0)
+    code, text, err = gengap("zoo", "plan", "digits", "--models", 8, "--epochs", 1)
+    assert (code, "warning: too few models for tasks that fit methods: " in err) == (0, True)
+    made = json.loads(gengap("zoo", "plan", "digits", "--models", 8, "--epochs", 1, "--json")[1])["splits"]
+    assert sum(made.values()) == 8
+    assert re.search(rf"splits +{made['train']} train, {made['validation']} validation, {made['test']} test", text)
+    out = tmp_path / "zoo"
+    code, _, err = gengap("zoo", "build", "digits", "--models", 8, "--epochs", 1, "--workers", 1, "--out", out)
+    assert (code, err.count("warning: too few models for tasks")) == (0, 1)
+    said = json.loads(gengap("zoo", "plan", "digits", "--json")[1])["splits"]
+    assert min(said.values()) >= 3
+    with pytest.raises(InputError, match=f"has {made['train']} training, {made['validation']} validation and"):
+        split_zoo(Zoo.open(out))
 
 
 def test_a_plan_without_the_data_has_the_models_alone(gengap, monkeypatch: pytest.MonkeyPatch) -> None:
