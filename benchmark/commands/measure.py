@@ -5,7 +5,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from benchmark.commands.common import add_command, add_data, add_workers, add_zoo, columns, cores, note, show
-from benchmark.names import check_measures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +38,6 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    check_measures(options.measures)  # before the imports below, which take seconds
     from tqdm import tqdm
 
     from benchmark.evaluation.measuring import measure, select

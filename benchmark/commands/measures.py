@@ -4,7 +4,6 @@ import argparse
 from typing import Any
 
 from benchmark.commands.common import add_command, columns, show
-from benchmark.names import check_measures
 
 LEGEND = """\
 cost   free: recorded during training; weights: arithmetic on the weights; pass: one forward pass over the training
@@ -33,7 +32,6 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    check_measures(options.measures)  # before the imports below, which take seconds
     from baselines.measures import families
     from benchmark.evaluation.measuring import select
 

@@ -47,12 +47,6 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from benchmark.names import check_methods, check_task
-
-    # Before the imports below, which take seconds.
-    if options.task != "all":
-        check_task(options.task)
-    check_methods(options.methods)
     from zoo_builder.store.zoo import Zoo
 
     zoo = Zoo.open(options.zoo)

@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,6 @@ from baselines.methods import Estimator, Predictor
 from baselines.predictors import predictors
 from benchmark.evaluation.oracle import ORACLES
 from benchmark.evaluation.user_code import user_folders
-from benchmark.names import problem_of_method
 from benchmark.tasks import ESTIMATOR, KINDS, MEASURE, ORACLE, PREDICTOR, Kind
 from zoo_builder.errors import InputError, nearest
 
@@ -82,9 +81,11 @@ def load_own(reference: str) -> Any:
     Raises:
         InputError: there is no such method.
     """
-    if problem := problem_of_method(reference):
-        raise problem
     where, _, attribute = reference.rpartition(":")
+    if not (where and attribute):
+        raise InputError(
+            f"{reference!r} lacks a part: a method is given as path/to/file.py:Name or package.module:Name"
+        )
     module = _module(where)
     try:
         found = getattr(module, attribute)
@@ -103,6 +104,16 @@ def load_own(reference: str) -> Any:
             citation=reference,
         )
     return found
+
+
+def unknown(reference: str, known: Iterable[str]) -> InputError:
+    """The error for a reference without a colon that is none of the ``known`` names."""
+    if reference.endswith(".py"):
+        return InputError(f"{reference} is a file: add the name of the class or function in it, as {reference}:Name")
+    return InputError(
+        f"unknown method {reference!r}{nearest(reference, known)}: give all, a name that `gengap methods` lists, "
+        f"fast or a family of measures (`gengap measures`), path/to/file.py:Name or package.module:Name"
+    )
 
 
 def describe(reference: str, method: Any) -> Method:
@@ -156,6 +167,8 @@ def _module(where: str) -> ModuleType:
         except ModuleNotFoundError as error:
             raise InputError(f"cannot import {where!r}: {error}; use path/to/file.py:Name for a file") from None
     path = Path(where).resolve()
+    if not path.is_file():
+        raise InputError(f"there is no file {where}: a method is given as path/to/file.py:Name")
     name = f"gengap_method_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None

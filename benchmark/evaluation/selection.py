@@ -5,9 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from baselines.access import ACCESS
 from benchmark.evaluation import measuring
-from benchmark.evaluation.methods import Method, builtin_methods
+from benchmark.evaluation.methods import Method, builtin_methods, unknown
 from benchmark.evaluation.process import describe_in_process
-from benchmark.names import problem_of_method
 from benchmark.tasks import Task
 from zoo_builder.errors import InputError
 
@@ -60,8 +59,7 @@ def find_methods(
     chosen: dict[str, Method] = {}
     for reference in wanted:
         try:
-            method = known.get(reference) or described.get(reference) or problem_of_method(reference)
-            assert method is not None, f"{reference} is missing in benchmark.names"
+            method = known.get(reference) or described.get(reference) or unknown(reference, [*known, *names])
             if isinstance(method, InputError):
                 raise method
             if reference not in known and method.name in known:
