@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,14 @@ FLAGS = {
     "timeout": "--timeout",
     "workers": "--workers",
 }
+
+
+def with_flags(message: str) -> str:
+    """
+    >>> with_flags("choose another `out`")
+    'choose another --out'
+    """
+    return re.sub("`(\\w+)`", lambda name: FLAGS.get(name[1], name[0]), message)
 
 
 def add_command(

@@ -3,12 +3,11 @@
 import argparse
 import errno
 import os
-import re
 import sys
 from collections.abc import Sequence
 
 from benchmark.commands import demo, leaderboard, measure, measures, methods, run, score, signatures, tasks, zoo
-from benchmark.commands.common import FLAGS, note
+from benchmark.commands.common import note, with_flags
 from benchmark.scoring import ScoreError
 from zoo_builder.errors import InputError
 
@@ -43,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(end="", flush=True)  # so that a full disk is noticed here, and not when Python exits
         return code
     except (InputError, ScoreError) as error:
-        return _error(_with_flags(str(error)))
+        return _error(with_flags(str(error)))
     except KeyboardInterrupt:
         note("\ngengap: interrupted; finished parts and records are kept: rerun the command to continue")
         return 130
@@ -64,14 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _error(message: str) -> int:
     note(f"gengap: error: {message}")
     return 2
-
-
-def _with_flags(message: str) -> str:
-    """
-    >>> _with_flags("choose another `out`")
-    'choose another --out'
-    """
-    return re.sub("`(\\w+)`", lambda name: FLAGS.get(name[1], name[0]), message)
 
 
 def _drop_output() -> None:

@@ -19,6 +19,7 @@ from benchmark.commands.common import (
     note,
     positive,
     show,
+    with_flags,
 )
 from zoo_builder.errors import InputError
 
@@ -208,7 +209,8 @@ def _plan_text(plan: "Estimate", splits: dict[str, int] | None) -> str:
         rows.insert(2, ("splits", ", ".join(f"{size:,} {name}" for name, size in splits.items())))
     needs = plan.needs
     if needs is None:
-        return f"{columns(rows)}\n\nparameters, time and disk need the data, which is not available: {plan.reason}"
+        reason = with_flags(plan.reason or "")
+        return f"{columns(rows)}\n\nparameters, time and disk need the data, which is not available: {reason}"
     least, median, most = needs.parameters
     at_most = "at most " if plan.stop_cross_entropy is not None else ""
     rows += [
