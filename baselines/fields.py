@@ -232,7 +232,7 @@ class Train:
             return Missing("the zoo does not record which training images each model was trained on")
         if not {"train_loss", "train_accuracy"} <= set(final):
             return Missing("the zoo does not record the loss and accuracy of each model on its training images")
-        if not names_its_data(zoo):
+        if not zoo.names_data:
             return Missing("the zoo does not name the data set that its models were trained on")
         images, labels = data().train_images, data().train_labels
         return TrainData(
@@ -264,7 +264,7 @@ class Targets:
     name = "targets"
 
     def make(self, zoo: Zoo, final: pd.DataFrame, data: Callable[[], Dataset]) -> dict[str, TargetData] | Missing:
-        if not zoo.has_outputs or not names_its_data(zoo):
+        if not zoo.has_outputs or not zoo.names_data:
             return Missing("the zoo has no target data with outputs of its models")
         return {data().name: TargetData(images=data().test_images, logits=zoo.outputs(final.index))}
 
@@ -312,11 +312,6 @@ FIELDS: tuple[Field, ...] = (
     Targets(),
     Source(),
 )
-
-
-def names_its_data(zoo: Zoo) -> bool:
-    """Whether ``zoo.data`` can look for the data set. An imported zoo need not name it."""
-    return {"name", "fingerprint"} <= set(zoo.manifest.get("data", {}))
 
 
 def _stacks_at(zoo: Zoo, rows: np.ndarray) -> list[Stack]:

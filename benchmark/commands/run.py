@@ -117,8 +117,9 @@ def run_methods(
         note(f"gengap: error: {message}")
     if slow:
         note(f"left out: {len(slow)} slow measures; `gengap measure {zoo.root} --measures all` computes them")
-    for message in _other_code(read_records(results), [method for _, found in chosen for method in found]):
-        note(message)
+    if own := [method for _, found in chosen for method in found if not method.builtin]:
+        for message in _other_code(read_records(results), own):
+            note(message)
     records = []
     for task, found in chosen:
         note(f"{zoo.name}/{task.name}: {count(len(found), 'method')}")
@@ -135,12 +136,12 @@ def run_methods(
     return records, refused
 
 
-def _other_code(records: "list[Record]", methods: "list[Method]") -> list[str]:
-    """A line for every user's method whose name other code has in the ``records``."""
+def _other_code(records: "list[Record]", own: "list[Method]") -> list[str]:
+    """A line for each of a user's methods whose name other code has in the ``records``."""
     others = {}
-    for method in methods:
+    for method in own:
         codes = {record.code: record.source for record in records if record.method == method.name}
-        if not method.builtin and codes.keys() - {method.code}:
+        if codes.keys() - {method.code}:
             code = next(iter(codes.keys() - {method.code}))
             others[method] = (
                 f"another {method.name!r} has records here, {codes[code] or 'of unknown code'}: boards show both; give "

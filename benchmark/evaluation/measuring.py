@@ -22,7 +22,6 @@ import pandas as pd
 import torch
 
 from baselines.access import ACCESS
-from baselines.fields import names_its_data
 from baselines.measures import families, measures
 from baselines.measures.compute import FAILED, MeasureResult, one_by_one
 from baselines.measures.measure import COSTS, Measure
@@ -114,7 +113,7 @@ def measure(
         if jobs := [number for number, groups in wanted.items() if groups]:
             left = {measure for groups in wanted.values() for _, missing in groups for measure in missing}
             # Without a named data set, measures that read it are undefined, with the reason of their view.
-            reads_data = any(map(_reads_data, left)) and names_its_data(zoo)
+            reads_data = any(map(_reads_data, left)) and zoo.names_data
             data = zoo.data(data_root) if reads_data else None
             images, device = 0 if data is None else len(data.train_labels), torch.device(device)
             chosen_engines = _engines(zoo, {measure.cost for measure in left}, images, device, note)

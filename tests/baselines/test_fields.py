@@ -62,7 +62,7 @@ def test_stacks_without_models_are_dropped(full_view):
 )
 def test_what_an_imported_zoo_does_not_record_is_missing(name, columns, reason):
     (field,) = (field for field in FIELDS if field.name == name)
-    zoo = SimpleNamespace(hyperparameters=[], has_outputs=False, manifest={})
+    zoo = SimpleNamespace(hyperparameters=[], has_outputs=False, names_data=False)
     made = field.make(zoo, pd.DataFrame(columns=list(columns)), data=None)
     assert isinstance(made, Missing)
     assert reason in made.reason

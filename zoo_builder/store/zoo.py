@@ -205,15 +205,20 @@ class Zoo:
         (stack,) = self.weights([rows[max(rows) if epoch is None else epoch]])
         return to_module(stack.architecture, {name: value[0] for name, value in stack.parameters.items()})
 
+    @property
+    def names_data(self) -> bool:
+        """Whether the zoo names the data set it was trained on. An imported zoo need not."""
+        return {"name", "fingerprint"} <= self.manifest.get("data", {}).keys()
+
     def data(self, root: str | Path | None = None) -> Dataset:
         """The data set the zoo was trained on, from ``root`` or from where the build found it.
 
         Raises:
             InputError: it cannot be loaded, is not the same data, or an imported zoo does not name it.
         """
-        known = self.manifest.get("data", {})
-        if "name" not in known or "fingerprint" not in known:
+        if not self.names_data:
             raise InputError(f"the zoo {self.root} does not name its data set: use only what needs no data")
+        known = self.manifest["data"]
         where = known.get("location") if root is None else root
         try:
             data = load(known["name"], where, known.get("colour", "grey"))
