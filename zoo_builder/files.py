@@ -1,15 +1,21 @@
-"""Atomic writes and checksums."""
+"""Atomic writes, checksums, and files that others may have made."""
 
 import hashlib
 import json
 import os
+import re
 import secrets
+import stat
 from collections.abc import Callable
+from errno import EINVAL
 from math import log
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-_TEMPORARY = ".tmp"
+from zoo_builder.errors import InputError
+
+# As ``write_atomically`` names them: nobody else's temporary files are removed.
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
 
 
 def cache_folder(name: str) -> Path:
@@ -23,7 +29,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     On any error ``path`` is unchanged and the temporary file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         write(temporary)
         with open(temporary, "rb") as file:
@@ -41,8 +47,37 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 def remove_temporaries(folder: Path) -> None:
     """Removes temporary files that killed writers left under ``folder``. No writer may be active there."""
-    for path in folder.rglob(f".*{_TEMPORARY}"):
-        path.unlink(missing_ok=True)
+    for path in folder.rglob(".*.tmp"):
+        if _TEMPORARY.fullmatch(path.name) and (path.is_symlink() or path.is_file()):
+            path.unlink(missing_ok=True)
+
+
+def refuse_links(folder: Path) -> None:
+    """Raises InputError if anything in ``folder`` is a link, through which a writer would change files elsewhere."""
+    for parent, folders, names in os.walk(folder):
+        for path in (Path(parent, name) for name in (*folders, *names)):
+            if path.is_symlink():
+                raise InputError(
+                    f"{path} is a link, and nothing is written to a folder with links, which may lead elsewhere: put "
+                    "what it leads to in its place, or copy the folder (`cp -rL` follows links)"
+                )
+
+
+def inside(root: Path, name: str) -> Path:
+    """The path of the file ``name`` below ``root``.
+
+    Raises:
+        InputError: it leads out of ``root``, by its name or by a link.
+    """
+    path = root / name
+    try:
+        if path.resolve().is_relative_to(root.resolve()):
+            return path
+    except (OSError, RuntimeError):  # links in a circle
+        pass
+    raise InputError(
+        f"{path} leads out of the folder {root}: put the file itself in its place (`cp -rL` follows links)"
+    )
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -56,6 +91,28 @@ def write_json(path: Path, value: Any) -> None:
     except ValueError as error:
         raise ValueError(f"{path} cannot be written: {error}; write null, or omit it") from error
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read_json(path: Path, largest: int) -> Any:
+    """The JSON in a file that anybody may have written.
+
+    Raises:
+        OSError: it cannot be read, or is a pipe or a device.
+        ValueError: it has more than ``largest`` bytes, or is not JSON, which has neither NaN nor infinity.
+    """
+
+    def refuse(word: str) -> NoReturn:
+        raise ValueError(f"it holds {word}, which is not JSON")
+
+    status = path.stat()
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # of a folder, the system's error says more
+        raise OSError(EINVAL, "it is a pipe or a device", str(path))
+    if status.st_size > largest:
+        raise ValueError(f"it has {status.st_size:,} bytes, expected at most {largest:,}")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("its brackets are nested too deeply") from None
 
 
 def size_text(count: int) -> str:

@@ -1,5 +1,6 @@
 """A folder belongs to one process at a time, and is left as it was if nothing was written."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,52 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         only_process(tmp_path / "file" / "zoo", "building", "choose another `out`"),
     ):
         pass
+
+
+def locked(folder: Path) -> None:
+    with only_process(folder, "measuring", "measure a copy of the zoo"):
+        pass
+
+
+@pytest.mark.parametrize("name", [LOCK, "measures", "outputs/digits", "weights/part-00000.safetensors"])
+def test_a_folder_with_a_link_is_refused_and_what_it_leads_to_stays(tmp_path: Path, name: str) -> None:
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "zoo"
+    link = folder / name
+    link.parent.mkdir(parents=True)
+    elsewhere.write_text("mine")
+    link.symlink_to(elsewhere)
+    with pytest.raises(InputError, match=f"{name} is a link"):
+        locked(folder)
+    elsewhere.unlink()
+    with pytest.raises(InputError, match=f"{name} is a link"):
+        locked(folder)
+    assert not elsewhere.exists()
+    elsewhere.mkdir()
+    (elsewhere / ".weights.0badcafe.tmp").write_text("mine")
+    with pytest.raises(InputError, match=f"{name} is a link"):
+        locked(folder)
+    assert os.listdir(elsewhere) == [".weights.0badcafe.tmp"]
+
+
+def test_a_file_of_others_in_place_of_the_lock_is_refused_and_stays(tmp_path: Path) -> None:
+    (tmp_path / LOCK).write_text("my diary")
+    with pytest.raises(InputError, match=r"\.lock is not a lock of gengap: move it away, or measure a copy"):
+        locked(tmp_path)
+    assert (tmp_path / LOCK).read_text() == "my diary"
+    (tmp_path / LOCK).unlink()
+    (tmp_path / "diary").write_text("")
+    (tmp_path / LOCK).hardlink_to(tmp_path / "diary")
+    with pytest.raises(InputError, match=r"\.lock is not a plain file of its own"):
+        locked(tmp_path)
+    assert (tmp_path / "diary").read_text() == ""
+    (tmp_path / LOCK).unlink()
+    os.mkfifo(tmp_path / LOCK)
+    with pytest.raises(InputError, match=r"\.lock is not a plain file of its own"):
+        locked(tmp_path)
+
+
+def test_the_temporary_files_and_folders_of_others_stay(tmp_path: Path) -> None:
+    (tmp_path / ".mine.tmp").write_text("mine")
+    (tmp_path / ".weights.0badcafe.tmp").mkdir()
+    locked(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".mine.tmp", ".weights.0badcafe.tmp", LOCK}

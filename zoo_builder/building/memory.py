@@ -3,13 +3,12 @@
 Training takes a few times as much, so a build that passes this check may still run out of memory.
 """
 
-import os
 import platform
 
 import pandas as pd
 import torch
 
-from zoo_builder import files
+from zoo_builder import files, limits
 from zoo_builder.building.population import Population
 from zoo_builder.recipes import grid
 
@@ -36,7 +35,7 @@ def shortage(population: Population, part: pd.DataFrame, device: torch.device) -
     def bytes_of(rows: pd.DataFrame) -> int:
         return needed(population, rows, device)
 
-    if bytes_of(part) <= (there := available()):
+    if bytes_of(part) <= (there := limits.memory()):
         return None
     largest = part.iloc[max(range(len(part)), key=lambda row: bytes_of(part.iloc[[row]]))]
     recipe, problem = population.recipe, population.problem
@@ -48,8 +47,3 @@ def shortage(population: Population, part: pd.DataFrame, device: torch.device) -
         f"machine ({platform.node()}) has {files.size_text(there)}; choose smaller networks or batches, fewer "
         f"checkpoints, or a larger machine"
     )
-
-
-def available() -> int:
-    """This machine's memory in bytes."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
