@@ -4,6 +4,8 @@ A new field is a class here, listed in ``FIELDS``, and a name in ``baselines.acc
 """
 
 import json
+import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -333,7 +335,13 @@ def _save_arrays(path: Path, arrays: dict[str, Any], metadata: dict[str, str] | 
         name: (torch.from_numpy(array.copy()) if isinstance(array, np.ndarray) else array).contiguous()
         for name, array in arrays.items()
     }
-    save_file(tensors, path, metadata)
+    try:
+        save_file(tensors, path, metadata)
+    except SafetensorError as error:
+        # It has the system's error only in its text.
+        if number := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+        raise
 
 
 def _load_arrays(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -47,3 +49,22 @@ def gengap_data() -> Path:
 def gengap_tables() -> Path:
     """Published tables: the models, measures and official scores of PGDL's first task."""
     return folder("GENGAP_TABLES", "published tables")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a disk of some size, such as "300k" or "1m,nr_inodes=5", and returns its folder."""
+    folder = tmp_path / "disk"
+
+    def mounted(size: str) -> Path:
+        if os.geteuid() != 0:
+            pytest.skip("mounting a small disk needs root")
+        folder.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("this machine does not let root mount a tmpfs")
+        return folder
+
+    yield mounted
+    if folder.is_mount():
+        subprocess.run(["umount", str(folder)], check=True)

@@ -1,5 +1,6 @@
-"""Atomic writes, checksums, and files that others may have made."""
+"""Atomic writes, checksums, files that others may have made, and what to do where there is no room."""
 
+import errno
 import hashlib
 import json
 import os
@@ -7,7 +8,6 @@ import re
 import secrets
 import stat
 from collections.abc import Callable
-from errno import EINVAL
 from math import log
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,6 +16,10 @@ from zoo_builder.errors import InputError
 
 # As ``write_atomically`` names them: nobody else's temporary files are removed.
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
+# Errors of a write for which there is no room: on the disk, in the user's quota, or in the limit on the size of files.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Errors of fsync on file systems, such as some network ones, that cannot sync on demand.
+_NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 def cache_folder(name: str) -> Path:
@@ -27,22 +31,53 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Calls ``write`` on a temporary file beside ``path``, syncs that file to disk, and renames it to ``path``.
 
     On any error ``path`` is unchanged and the temporary file is removed.
+
+    Raises:
+        OSError: it names ``path``, not the temporary file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         write(temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
+        _sync(temporary)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Writes a file or a folder through to the disk, where its file system can."""
+    opened = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
     finally:
-        os.close(folder)
+        os.close(opened)
+
+
+def no_room(error: OSError, folder: Path) -> str:
+    """The cause of an error of ``NO_ROOM`` that a write in ``folder`` met, and what to do."""
+    cause = os.strerror(error.errno or 0)
+    if error.errno == errno.EFBIG:
+        return f"{cause}: raise the limit on the size of files (`ulimit -f`)"
+    if error.errno == errno.EDQUOT:
+        return f"{cause}: free some space"
+    return f"{cause}, {free_text(folder)}: free some"
+
+
+def free_text(folder: Path) -> str:
+    """What the file system of ``folder`` has left: so much space, or no inodes, without which space is no use."""
+    disk = os.statvfs(folder)
+    # Some file systems have no fixed number of inodes, and count 0.
+    if disk.f_files and not disk.f_favail:
+        return "no inodes (places for files) are free"
+    return f"{size_text(disk.f_bavail * disk.f_frsize)} are free"
 
 
 def remove_temporaries(folder: Path) -> None:
@@ -106,7 +141,7 @@ def read_json(path: Path, largest: int) -> Any:
 
     status = path.stat()
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # of a folder, the system's error says more
-        raise OSError(EINVAL, "it is a pipe or a device", str(path))
+        raise OSError(errno.EINVAL, "it is a pipe or a device", str(path))
     if status.st_size > largest:
         raise ValueError(f"it has {status.st_size:,} bytes, expected at most {largest:,}")
     try:

@@ -32,7 +32,7 @@ def only_process(folder: Path, doing: str, otherwise: str) -> Iterator[None]:
         otherwise: for the message: what to do if the folder is not available, such as "choose another `out`".
 
     Raises:
-        InputError: another process holds the lock, or the folder cannot be written or holds links.
+        InputError: another process holds the lock, or the folder cannot be written or locked, or holds links.
     """
     new = not folder.exists()
     try:
@@ -47,6 +47,13 @@ def only_process(folder: Path, doing: str, otherwise: str) -> Iterator[None]:
             raise InputError(
                 f"another process holds {folder} ({lock.read(_LONGEST).strip()}): wait for it, or {otherwise}"
             ) from None
+        except OSError as error:
+            if new:
+                _remove(folder)
+            raise InputError(
+                f"{folder} cannot be locked ({error.strerror}), and two processes that write it at once would harm it: "
+                f"{otherwise}, on a file system with locks, such as a local disk"
+            ) from error
         if not _OURS.fullmatch(lock.read(_LONGEST)):
             raise InputError(f"{folder / LOCK} is not a lock of gengap: move it away, or {otherwise}")
         files.refuse_links(folder)
@@ -61,8 +68,13 @@ def only_process(folder: Path, doing: str, otherwise: str) -> Iterator[None]:
         finally:  # a worker that was killed while writing left one
             files.remove_temporaries(folder)
             if new and list(folder.glob("*")) == [folder / LOCK]:
-                (folder / LOCK).unlink()
-                folder.rmdir()
+                _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder that holds a lock alone."""
+    (folder / LOCK).unlink()
+    folder.rmdir()
 
 
 def _opened(path: Path) -> TextIO:

@@ -1,5 +1,7 @@
 """A folder belongs to one process at a time, and is left as it was if nothing was written."""
 
+import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -92,3 +94,17 @@ def test_the_temporary_files_and_folders_of_others_stay(tmp_path: Path) -> None:
     (tmp_path / ".weights.0badcafe.tmp").mkdir()
     locked(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {".mine.tmp", ".weights.0badcafe.tmp", LOCK}
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """As some network file systems; the system call is replaced, because such a one cannot be mounted here."""
+
+    def flock(file, operation) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    words = rf"zoo cannot be locked \({os.strerror(number)}\), .*: choose another `out`, on a file system with locks"
+    with pytest.raises(InputError, match=words), only_process(tmp_path / "zoo", "building", "choose another `out`"):
+        pass
+    assert not (tmp_path / "zoo").exists()

@@ -99,9 +99,9 @@ def build(
             models = sum(planned.runs for planned in todo.values())
             if 0 < models < recipe.models:
                 progress.note(f"{recipe.models - models} models are finished: building the other {models}")
-            if todo and (missing := missing_bytes()) > (free := shutil.disk_usage(root).free):
+            if todo and (missing := missing_bytes()) > shutil.disk_usage(root).free:
                 progress.note(
-                    f"{sizes_text(missing, free)}: the disk that holds {root} will be full before the build ends"
+                    f"{sizes_text(missing, root)}: the disk that holds {root} will be full before the build ends"
                 )
             progress.start(models, models * recipe.epochs)
             for part in runner.run(jobs, problem, progress.advance, gpu=where.type == "cuda"):

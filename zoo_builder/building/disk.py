@@ -1,7 +1,6 @@
 """The disk space that a build takes."""
 
 import errno
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
@@ -34,17 +33,21 @@ def expected_bytes(population: Population, runs: pd.DataFrame, parts: int) -> in
 
 @contextmanager
 def full_disk_explained(root: Path, missing_bytes: Callable[[], int]) -> Iterator[None]:
-    """Turns the system's error of a full disk into an InputError with the missing and the free bytes."""
+    """Turns the system's error of a write without room into an InputError with what is missing and what is free."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in files.NO_ROOM:
             raise
-        raise InputError(
-            f"the disk that holds {root} is full: {sizes_text(missing_bytes(), shutil.disk_usage(root).free)}; "
-            "finished parts are kept: free space and run the same command again"
-        ) from error
+        if error.errno == errno.EFBIG:
+            problem = f"{root} cannot be written: {files.no_room(error, root)}; finished parts are kept:"
+        else:
+            problem = (
+                f"the disk that holds {root} is full: {sizes_text(missing_bytes(), root)}; finished parts are kept: "
+                f"free space and"
+            )
+        raise InputError(f"{problem} run the same command again") from error
 
 
-def sizes_text(needed: int, free: int) -> str:
-    return f"the rest of the build needs about {files.size_text(needed)}, {files.size_text(free)} are free"
+def sizes_text(needed: int, root: Path) -> str:
+    return f"the rest of the build needs about {files.size_text(needed)}, {files.free_text(root)}"

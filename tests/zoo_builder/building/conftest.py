@@ -81,22 +81,3 @@ def workers_of() -> Callable[[subprocess.Popen], list[int]]:
         return [int(child) for child in children if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
 
     return find
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mounts a disk of some size, such as "300k", and returns its folder."""
-    folder = tmp_path / "disk"
-
-    def mounted(size: str) -> Path:
-        if os.geteuid() != 0:
-            pytest.skip("mounting a small disk needs root")
-        folder.mkdir()
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
-        if subprocess.run(mount, capture_output=True, check=False).returncode:
-            pytest.skip("this machine does not let root mount a tmpfs")
-        return folder
-
-    yield mounted
-    if folder.is_mount():
-        subprocess.run(["umount", str(folder)], check=True)

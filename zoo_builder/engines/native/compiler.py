@@ -15,6 +15,7 @@ from zoo_builder import files
 from zoo_builder.engines.native.generate import source
 from zoo_builder.errors import InputError
 from zoo_builder.networks.architecture import Architecture
+from zoo_builder.temporary import temporary_folder
 
 # -fno-math-errno and -fno-trapping-math change no result: nothing reads errno or floating-point traps.
 _FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
@@ -111,8 +112,8 @@ def library(architecture: Architecture, target: str = "native") -> ctypes.CDLL:
     path = library_path(architecture, target)
     with suppress(OSError):  # missing or damaged
         return ctypes.CDLL(str(path))
-    with tempfile.TemporaryDirectory(prefix="gengap-") as folder:
-        compiled = Path(folder) / "network.so"
+    with temporary_folder() as folder:
+        compiled = folder / "network.so"
         _compile(source(architecture), target, compiled)
         try:
             loaded = ctypes.CDLL(str(compiled))
