@@ -5,6 +5,9 @@
 Records are only added. When a folder is read, the latest run of a method on the same models supersedes earlier ones,
 whose files remain as history; a run that failed does not supersede a score. Methods of one name and different code are
 different methods. Files that are no records are passed over.
+
+Runs are ordered by ``created``: the time of the clock, or, if the clock has been set back, just after the latest record
+of the method in the folder (see ``after_earlier``). So the names of files sort in the order in which they were written.
 """
 
 import hashlib
@@ -13,7 +16,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -33,6 +36,7 @@ INTERVAL = ("value", "low", "high")
 ADDED = ("source", "code")
 # Files of other programs may be of any size; a record has some 10 kB.
 LARGEST = 2**24
+_TIME = "%Y%m%dT%H%M%S.%f"
 RECORD_NAME = re.compile(r".*--\d{8}T\d{6}\.\d{6}Z\.json", re.DOTALL)
 # Keys of every record, which no other program's files have.
 _TELLTALE = {"schema", "task_version", "weights_hash", "split_hash"}
@@ -199,6 +203,42 @@ class Record:
 _KEYS = tuple(each.name for each in fields(Record) if each.compare)
 
 
+def after_earlier(record: Record, folder: Path) -> Record:
+    """``record``, created later than every record of its method that is already under ``folder``.
+
+    A clock that was set back, or that of another machine, would else make the newest run count as an older one.
+
+    Raises:
+        InputError: a record is of the last moment of the calendar.
+    """
+    path = _path(record, folder)
+    names = re.compile(re.escape(path.name.rpartition("--")[0]) + r"--(\d{8}T\d{6}\.\d{6})Z\.json")
+    times = [match[1] for file in path.parent.glob("*.json") if (match := names.fullmatch(file.name))]
+    try:
+        # Times of names that sort last are latest.
+        earlier = [datetime.strptime(max(times), _TIME).replace(tzinfo=UTC)] if times else []
+        following = [time + timedelta(microseconds=1) for time in earlier]
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{path.parent} has a record of the time {max(times)}: move it to another folder") from error
+    return replace(record, created=max([record.time, *following]).isoformat())
+
+
+def require_writable(folder: Path) -> None:
+    """Makes ``folder`` if need be, and writes a file there that is removed again.
+
+    Raises:
+        InputError: that is not possible, or there is no room.
+    """
+    try:
+        probe = folder / ".writable"
+        write_atomically(probe, lambda temporary: temporary.write_text("can this be written?\n", encoding="utf-8"))
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"records cannot be written to {folder} ({error.strerror}): free some space, or choose another `results`"
+        ) from error
+
+
 def write(record: Record, predictions: "pd.DataFrame | None", folder: Path) -> Path:
     """Writes a record under ``folder`` and returns the path of its JSON file, which appears last and whole.
 
@@ -211,15 +251,23 @@ def write(record: Record, predictions: "pd.DataFrame | None", folder: Path) -> P
     content = {key: getattr(record, key) for key in _KEYS}
     if problem := _problem(content):
         raise InputError(f"the record of {record.method!r} breaks the format: {problem}")
-    name = f"{_file_name(record.method)}--{record.time:%Y%m%dT%H%M%S.%fZ}.json"
-    path = folder / _file_name(record.zoo) / _file_name(record.task.rpartition("/")[2]) / name
+    path = _path(record, folder)
     if path.exists():
         raise InputError(f"{path} exists, and records are never overwritten: give the record a later `created`")
     if predictions is not None:
         columns = predictions[PREDICTION_COLUMNS]
         write_atomically(path.with_suffix(".parquet"), lambda temporary: columns.to_parquet(temporary, index=False))
-    write_json(path, content)
+    try:
+        write_json(path, content)
+    except BaseException:
+        path.with_suffix(".parquet").unlink(missing_ok=True)
+        raise
     return path
+
+
+def _path(record: Record, folder: Path) -> Path:
+    name = f"{_file_name(record.method)}--{record.time:{_TIME}}Z.json"
+    return folder / _file_name(record.zoo) / _file_name(record.task.rpartition("/")[2]) / name
 
 
 def read_records(folder: Path, note: Callable[[str], object] = lambda line: None) -> list[Record]:

@@ -1,9 +1,9 @@
 """Runs methods on a task: choose, make views, run, score, record."""
 
 import math
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import as_completed
+from contextlib import closing
 from pathlib import Path
 
 from baselines.measures.measure import MEASURE_ACCESS
@@ -14,11 +14,13 @@ from benchmark.evaluation.methods import Method
 from benchmark.evaluation.process import Job, answers_of
 from benchmark.evaluation.recording import records_of
 from benchmark.evaluation.scored_models import ScoredModels
+from benchmark.evaluation.stopping import process_pool
 from benchmark.evaluation.views import write_view
-from benchmark.records import Record, write
+from benchmark.records import Record, after_earlier, require_writable, write
 from benchmark.tasks import MEASURE, Task
 from zoo_builder.errors import InputError
 from zoo_builder.store.zoo import Zoo
+from zoo_builder.temporary import temporary_folder
 
 
 def evaluate(
@@ -47,17 +49,22 @@ def evaluate(
         The records in the order of ``methods``.
 
     Raises:
-        InputError: the zoo is too small, or it or its data cannot be read; the timeout is not positive. A method's own
-            errors are in its record.
+        InputError: the zoo is too small, or it or its data cannot be read; the timeout is not positive; temporary files
+            have no room; ``results`` cannot be written. Records that were written stay. A method's own errors are in
+            its record.
     """
     if not 0 < timeout < math.inf:
         raise InputError(f"`timeout` is {timeout:g}: give a number of seconds above 0")
+    require_writable(Path(results))
     models = ScoredModels.of(task, zoo)
     written = []
-    for answers in _answers(models, methods, Path(results), data_root, workers, timeout):
-        for record, predictions in records_of(answers, models):
-            written.append(Record.load(write(record, predictions, Path(results))))
-            done(written[-1])
+    # Closed at once if a record cannot be written: the remaining processes end, and the temporary folder goes.
+    with closing(_answers(models, methods, Path(results), data_root, workers, timeout)) as found:
+        for answers in found:
+            for record, predictions in records_of(answers, models):
+                path = write(after_earlier(record, Path(results)), predictions, Path(results))
+                written.append(Record.load(path))
+                done(written[-1])
     order = [method.name for method in methods]
     return sorted(written, key=lambda record: order.index(record.method))
 
@@ -69,15 +76,15 @@ def _answers(
     data_root: str | Path | None,
     workers: int,
     timeout: float,
-) -> Iterator[list[Answer]]:
+) -> Generator[list[Answer], None, None]:
     """The answers of all methods as they are computed, one list for each source: the stored, each control, each job."""
     zoo = models.zoo
     stored = _stored(methods, models)
     controls = [method for method in methods if reads_targets(method, models.task)]
     answered = {answer.method for answer in stored} | set(controls)
     jobs = _jobs([method for method in methods if method not in answered])
-    with tempfile.TemporaryDirectory(prefix="gengap-") as folder:
-        views = {job: Path(folder) / f"{job.access}-{'zoo' if job.trusted else 'copy'}" for job in jobs}
+    with temporary_folder() as folder:
+        views = {job: folder / f"{job.access}-{'zoo' if job.trusted else 'copy'}" for job in jobs}
         for job, view in views.items():
             if not view.exists():
                 view.mkdir()
@@ -86,7 +93,7 @@ def _answers(
             yield stored
         for method in controls:
             yield [answer_of_control(method, models)]
-        with ThreadPoolExecutor(workers) as pool:
+        with process_pool(workers) as pool:
             # Both hold the targets.
             closed = [zoo.root, results]
             futures = [pool.submit(answers_of, job, view, models, closed, timeout) for job, view in views.items()]

@@ -1,12 +1,12 @@
 """From names to methods: those that a command names and that the task takes."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from baselines.access import ACCESS
 from benchmark.evaluation import measuring
 from benchmark.evaluation.methods import Method, builtin_methods, unknown
 from benchmark.evaluation.process import describe_in_process
+from benchmark.evaluation.stopping import process_pool
 from benchmark.tasks import Task
 from zoo_builder.errors import InputError
 
@@ -101,7 +101,7 @@ def _described(references: Iterable[str], workers: int) -> dict[str, Method | In
     for reference in references:
         by_file.setdefault(reference.rpartition(":")[0], []).append(reference)
     found: dict[str, Method | InputError] = {}
-    with ThreadPoolExecutor(workers) as pool:
+    with process_pool(workers) as pool:
         for of_file in pool.map(describe_in_process, by_file.values()):
             found |= of_file
     return found
