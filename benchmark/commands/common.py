@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from zoo_builder.errors import InputError
+
 # Errors of the library name an argument in backticks; the command line shows the flag that sets it.
 FLAGS = {
     "address": "--address",
@@ -20,6 +22,7 @@ FLAGS = {
     "hyperparameters": "--hyperparameters",
     "models": "--models",
     "out": "--out",
+    "results": "--results",
     "runner": "--runner",
     "seed": "--seed",
     "test_examples": "--test-examples",
@@ -66,6 +69,13 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_data(options: argparse.Namespace) -> None:
+    """Raises InputError if --data is not a folder, also where a command would not read it."""
+    data = getattr(options, "data", None)
+    if data is not None and not data.is_dir():
+        raise InputError(f"--data {data} is not a folder: give the folder of the data set, or omit --data")
+
+
 def add_workers(parser: argparse.ArgumentParser, what: str = "processes on a CPU") -> None:
     parser.add_argument("--workers", type=positive, metavar="N", help=f"{what} (default: one per core)")
 
@@ -96,9 +106,35 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+class OutputError(OSError):
+    """stdout cannot be written."""
+
+
 def show(options: argparse.Namespace, value: Any, text: str) -> None:
-    """Prints ``value`` with --json, else ``text``."""
-    print(json.dumps(value, indent=2, ensure_ascii=False) if options.json else text)
+    """Prints ``value`` with --json, else ``text``. Raises OutputError."""
+    say(as_json(value) if options.json else text)
+
+
+def as_json(value: Any) -> str:
+    """``value`` in letters that stdout can hold."""
+    plain = (sys.stdout.encoding or "").replace("-", "").lower() != "utf8"
+    return json.dumps(value, indent=2, ensure_ascii=plain)
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Prints ``text`` to stdout. Raises OutputError."""
+    try:
+        print(text, end=end)
+    except OSError as error:
+        raise OutputError(error.errno, error.strerror) from error
+
+
+def flush() -> None:
+    """Raises OutputError if what was printed cannot be written: here, and not when Python exits."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        raise OutputError(error.errno, error.strerror) from error
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:

@@ -1,11 +1,10 @@
 """`gengap leaderboard`: prints boards, or writes them to files."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from benchmark.commands.common import add_command, note
+from benchmark.commands.common import add_command, as_json, note, say
 from zoo_builder.errors import InputError
 
 
@@ -72,7 +71,7 @@ def _run(options: argparse.Namespace) -> int:
         files.write_atomically(options.markdown, lambda path: path.write_text(text, encoding="utf-8"))
         note(f"wrote {options.markdown}")
     if options.json:
-        print(json.dumps([record.to_json() for record in records], indent=2))
+        say(as_json([record.to_json() for record in records]))
     elif not (options.html or place):
-        print(text, end="")
+        say(text, end="")
     return 0

@@ -3,11 +3,25 @@
 import argparse
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
-from benchmark.commands import demo, leaderboard, measure, measures, methods, run, score, signatures, tasks, zoo
-from benchmark.commands.common import note, with_flags
+from benchmark.commands import (
+    demo,
+    leaderboard,
+    measure,
+    measures,
+    methods,
+    process,
+    run,
+    score,
+    signatures,
+    tasks,
+    zoo,
+)
+from benchmark.commands.common import OutputError, check_data, flush, note, with_flags
+from benchmark.commands.faults import machine_fault
 from benchmark.scoring import ScoreError
 from zoo_builder.errors import InputError
 
@@ -30,34 +44,57 @@ VERBS = (zoo, tasks, methods, measures, measure, signatures, run, leaderboard, s
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0, 1 if a check fails, 2 for an error, 130 for Ctrl-C."""
+    """Runs one command and returns its exit code.
+
+    Args:
+        arguments: None for those of this process, whose streams and signals are then prepared.
+
+    Returns:
+        0, 1 if a check fails, 2 for an error, 130 for Ctrl-C, 128 + its number for another signal.
+    """
+    if arguments is None:
+        process.prepare()
     # Processes that train or measure import nothing from the current folder, which may hold a user's random.py.
     os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        try:
+            code = _run(arguments)
+        except SystemExit:  # from argparse, after a help or a usage
+            flush()
+            raise
+        flush()
+        return code
+    except (InputError, ScoreError) as error:
+        return _error(with_flags(str(error)))
+    except KeyboardInterrupt as error:
+        number = error.number if isinstance(error, process.Stopped) else signal.SIGINT
+        how = f"stopped by {signal.Signals(number).name}" if number != signal.SIGINT else "interrupted"
+        note(f"\ngengap: {how}; finished parts and records are kept: rerun the command to continue")
+        return 128 + number
+    except OutputError as error:
+        _drop_output()
+        if error.errno == errno.EPIPE:  # the reader of the output (`| head`) is gone
+            return 0
+        if error.errno == errno.ENOSPC:
+            return _error("the output cannot be written: no space left on the device; free some space")
+        return _error(f"the output cannot be written: {error.strerror}; give it a file or a terminal")
+    except Exception as error:
+        fault = machine_fault(error)
+        if fault is None:
+            raise
+        return _error(fault)
+    finally:
+        if arguments is None:
+            process.finish()
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options, unknown = _parser().parse_known_args(arguments)
     if unknown:
         # The command's own parser, because its usage is the one that helps.
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-    try:
-        code = options.run(options)
-        print(end="", flush=True)  # so that a full disk is noticed here, and not when Python exits
-        return code
-    except (InputError, ScoreError) as error:
-        return _error(with_flags(str(error)))
-    except KeyboardInterrupt:
-        note("\ngengap: interrupted; finished parts and records are kept: rerun the command to continue")
-        return 130
-    except BrokenPipeError:
-        # The reader of the output (`| head`) is gone.
-        _drop_output()
-        return 0
-    except OSError as error:
-        if error.filename is None and error.errno == errno.ENOSPC:
-            _drop_output()
-            return _error("the output cannot be written: no space left on the device; free some space")
-        if error.filename is None:
-            raise
-        # A folder without permission, or a file in place of a folder, in any command.
-        return _error(f"{error.filename} cannot be used: {error.strerror}")
+    check_data(options)
+    return options.run(options)
 
 
 def _error(message: str) -> int:

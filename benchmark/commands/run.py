@@ -63,11 +63,14 @@ def _run(options: argparse.Namespace) -> int:
     for record in records:
         log = f"\n{record.log.rstrip()}" if record.log else ""
         if record.is_error:
-            note(f"gengap: error: {record.method} {record.status} on {record.task}: {record.reason}{log}")
+            how = "timed out" if record.status == "timeout" else record.status
+            note(f"gengap: error: {record.method} {how} on {record.task}: {record.reason}{log}")
         elif log:
             note(f"gengap: warning: {record.method} failed for some models of {record.task}:{log}")
     for record in _still_shown(options.results, records):
         note(f"boards go on showing the score that {record.method} had on {record.task} at {record.created}")
+    if refused:
+        note(f"gengap: error: {count(len(refused), 'method')} did not run, see the errors at the start")
     return 2 if refused or any(record.is_error for record in records) else 0
 
 
@@ -90,8 +93,11 @@ def run_methods(
     workers: int,
     data_root: Path | None = None,
     timeout: float,
-) -> "tuple[list[Record], list[InputError]]":
+) -> "tuple[list[Record], list[str]]":
     """Runs methods on one task, or on "all"; prints a line for each record, and an error for each refused method.
+
+    Returns:
+        The records, and the distinct errors of the refused methods.
 
     Raises:
         InputError: every method is refused, or the task, the zoo or its data cannot be used.
@@ -113,8 +119,11 @@ def run_methods(
         taken = {method.name for _, found in chosen for method in found}
         refused = [error for error in refused if not (isinstance(error, WrongTask) and error.method in taken)]
         chosen = [(task, found) for task, found in chosen if found]
-    for message in dict.fromkeys(map(str, refused)):
+    messages = list(dict.fromkeys(map(str, refused)))
+    for message in messages:
         note(f"gengap: error: {message}")
+    if messages:
+        note("the other methods run")
     if slow:
         note(f"left out: {len(slow)} slow measures; `gengap measure {zoo.root} --measures all` computes them")
     if own := [method for _, found in chosen for method in found if not method.builtin]:
@@ -133,7 +142,7 @@ def run_methods(
             timeout=timeout,
             done=lambda record: note(f"  {_outcome(record)}"),
         )
-    return records, refused
+    return records, messages
 
 
 def _other_code(records: "list[Record]", own: "list[Method]") -> list[str]:

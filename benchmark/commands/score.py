@@ -1,13 +1,12 @@
 """`gengap score`: scores a table of predictions made elsewhere."""
 
 import argparse
-import json
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-from benchmark.commands.common import add_command, note
+from benchmark.commands.common import add_command, as_json, note, say
 from zoo_builder.errors import InputError
 
 
@@ -72,7 +71,7 @@ def _run(options: argparse.Namespace) -> int:
         write_atomically(options.html, lambda path: path.write_text(page, encoding="utf-8"))
         note(f"wrote {options.html}")
     if options.json:
-        print(json.dumps(to_json(scored), indent=2, ensure_ascii=False, allow_nan=False))
+        say(as_json(to_json(scored)))
     else:
-        print(format_text(scored, shutil.get_terminal_size((120, 55)).columns))
+        say(format_text(scored, shutil.get_terminal_size((120, 55)).columns))
     return 0
