@@ -75,7 +75,10 @@ def prepare(folder: Path, key: str, project: dict) -> int:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     state = state_file(folder)
-    lock = os.open(state, os.O_RDWR | os.O_CREAT, 0o644)
+    opened = os.open(state, os.O_RDWR | os.O_CREAT, 0o644)
+    # Above the standard streams: where one of these is closed, the command's output would go into the state file.
+    lock = fcntl.fcntl(opened, fcntl.F_DUPFD, 3)
+    os.close(opened)
     os.set_inheritable(lock, True)
 
     def finished() -> bool:
