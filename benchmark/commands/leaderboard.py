@@ -2,10 +2,14 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.commands.common import add_command, as_json, note, say
 from zoo_builder.errors import InputError
+
+if TYPE_CHECKING:
+    from benchmark.records import Record
+    from benchmark.reports.boards import Population
 
 
 def add(commands: Any) -> None:
@@ -42,16 +46,17 @@ def _run(options: argparse.Namespace) -> int:
         )
     from benchmark.reports.across import render_across
     from benchmark.reports.board_markdown import render_markdown
-    from benchmark.reports.boards import NOT_READ, populations
+    from benchmark.reports.boards import NOT_READ
     from benchmark.reports.report import write_html
     from zoo_builder import files
     from zoo_builder.store.zoo import Zoo
 
     place = options.markdown or options.check
     folder = place.parent if place else None
-    found = [] if options.across else populations(records)
-    text = render_across(records, options.across, folder) if options.across else render_markdown(found, folder)
-    for record in (record for task in found for record in task.unscored if record.status == NOT_READ):
+    found = [] if options.across else _compared(records)
+    text = render_across(records, options.across, folder, note) if options.across else render_markdown(found, folder)
+    not_read = [record for task in found for record in task.unscored if record.status == NOT_READ]
+    for record in not_read:
         note(f"left out: the score of {record.method} on {record.task}: {record.reason}")
     if options.check:
         current = options.check.read_text(encoding="utf-8") if options.check.is_file() else None
@@ -71,7 +76,24 @@ def _run(options: argparse.Namespace) -> int:
         files.write_atomically(options.markdown, lambda path: path.write_text(text, encoding="utf-8"))
         note(f"wrote {options.markdown}")
     if options.json:
-        say(as_json([record.to_json() for record in records]))
+        reasons = {record.path: record.reason for record in not_read}
+        shown = [record.to_json() | {NOT_READ.replace(" ", "_"): reasons.get(record.path)} for record in records]
+        say(as_json(shown))
     elif not (options.html or place):
         say(text, end="")
     return 0
+
+
+def _compared(records: "list[Record]") -> "list[Population]":
+    """The boards, with a progress bar on a terminal."""
+    from tqdm import tqdm
+
+    from benchmark.reports.boards import populations
+
+    with tqdm(total=len(records), unit=" records", dynamic_ncols=True, leave=False, disable=None) as bar:
+
+        def progress(task: str, done: int) -> None:
+            bar.set_description_str(task)
+            bar.update(done)
+
+        return populations(records, progress)

@@ -1,11 +1,12 @@
 """One task on all zoos in one table: whether results on one population hold on another."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from benchmark.records import Record
 from benchmark.reports.board_markdown import escaped, lines, link
 from benchmark.reports.boards import by_population, head_of, scored_records
+from benchmark.reports.verified import mistake
 from benchmark.reports.words import duration, number, title
 from benchmark.scoring.scores import SCORES
 from zoo_builder.errors import InputError, nearest
@@ -21,19 +22,34 @@ HOW_TO_READ = (
 )
 
 
-def render_across(records: Iterable[Record], task: str, folder: Path | None = None) -> str:
+def render_across(
+    records: Iterable[Record],
+    task: str,
+    folder: Path | None = None,
+    note: Callable[[str], object] = lambda line: None,
+) -> str:
     """The scores of ``task``, for instance "complexity", on all zoos side by side as Markdown.
 
     Methods are not compared with each other, so that no bootstrap is needed.
 
     Args:
         folder: as for ``render_markdown``.
+        note: called with one line about each record that is left out because its predictions do not give its score.
 
     Raises:
         InputError: no method is scored on such a task.
     """
     scored = scored_records(records)
-    groups = by_population(record for record in scored if _short(record) == task)
+    chosen = [record for record in scored if _short(record) == task]
+    mistakes = {record.path: why for record in chosen if (why := mistake(record))}
+    left_out = [
+        f"the score of {each.method} on {each.task}: {mistakes[each.path]}" for each in chosen if each.path in mistakes
+    ]
+    for line in left_out:
+        note(f"left out: {line}")
+    groups = by_population(record for record in chosen if record.path not in mistakes)
+    if left_out and not groups:
+        raise InputError(f"there are no scores on {task} that their predictions give")
     if not groups:
         known = sorted({_short(record) for record in scored})
         raise InputError(
@@ -49,7 +65,10 @@ def render_across(records: Iterable[Record], task: str, folder: Path | None = No
     headline = title(groups[0][0].headline)
     how_to_read = HOW_TO_READ.format(headline=headline, errors=errors, leaderboard=leaderboard)
     table = lines(zip(*columns, strict=True))
-    return f"# {escaped(task.capitalize())} on all zoos\n\n{how_to_read}\n\n{table}\n"
+    parts = [f"# {escaped(task.capitalize())} on all zoos", how_to_read, table]
+    if left_out:
+        parts.append("Left out:\n\n" + "\n".join(f"- {escaped(line)}" for line in left_out))
+    return "\n\n".join(parts) + "\n"
 
 
 def _short(record: Record) -> str:

@@ -9,9 +9,8 @@ compares them.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -19,10 +18,13 @@ import pandas as pd
 
 from baselines.access import ACCESS
 from benchmark.records import Record
+from benchmark.reports.verified import verified_predictions
+from benchmark.scoring.bootstrap import DRAWS, resample
 from benchmark.scoring.comparison import MINIMUM_COVERAGE
 from benchmark.scoring.ranking import Difference, PairedScores, rank
-from benchmark.scoring.scorecard import Score, scorecard
+from benchmark.scoring.scorecard import Score, fewer_for_many, scorecard
 from benchmark.scoring.scores import SCORES
+from benchmark.scoring.subsets import TauOnSubsets
 from zoo_builder.errors import InputError
 
 # The status, on a board, of a record whose predictions cannot be read or are of other models.
@@ -85,13 +87,24 @@ class Population:
     boards: tuple[Board, ...]
 
 
-def populations(records: Iterable[Record]) -> list[Population]:
+def populations(
+    records: Iterable[Record], progress: Callable[[str, int], object] = lambda task, done: None
+) -> list[Population]:
     """The boards of all records, by zoo, weights and task.
 
-    Records of one population that disagree on its models, their targets or the headline score are not compared: those
-    that most records agree with are scored.
+    The headline score of every record is computed again from its predictions; a record that says something else is not
+    scored. Records of one population that disagree on its models, their targets or the headline score are not compared:
+    those that most records agree with are scored.
+
+    Args:
+        progress: called with the name of a task and 0 before its records are compared, and with their number after.
     """
-    return [_population(group) for group in by_population(records)]
+    found = []
+    for group in by_population(records):
+        progress(group[0].task, 0)
+        found.append(_population(group))
+        progress(group[0].task, len(group))
+    return found
 
 
 def by_population(records: Iterable[Record]) -> list[list[Record]]:
@@ -137,7 +150,7 @@ def _predictions(scored: list[Record]) -> tuple[list[tuple[Record, pd.DataFrame]
     held, left_out = [], []
     for record in scored:
         try:
-            held.append((record, record.predictions()))
+            held.append((record, verified_predictions(record)))
         except InputError as error:
             left_out.append(replace(record, status=NOT_READ, reason=str(error)))
     speaks_of = [(record.headline, _models(frame)) for record, frame in held]
@@ -159,17 +172,25 @@ def _models(frame: pd.DataFrame) -> str:
 
 def _boards(records: Sequence[Record], predictions: np.ndarray, models: pd.DataFrame) -> tuple[Board, ...]:
     """The boards of some scored records, which share what is computed for their comparisons."""
-    rescore = partial(_headline_score, records[0].headline, models)
-    paired = PairedScores(predictions, rescore(predictions), rescore)
+    paired = _paired(records[0].headline, predictions, models)
     levels = {record.access for record in records if not record.control} or {record.access for record in records}
     known = list(ACCESS)
     ordered = sorted(levels, key=lambda level: (known.index(level) if level in ACCESS else len(known), level))
     return tuple(_board(level, records, paired) for level in ordered)
 
 
-def _headline_score(name: str, models: pd.DataFrame, predictions: np.ndarray) -> Score:
+def _paired(name: str, predictions: np.ndarray, models: pd.DataFrame) -> PairedScores:
     target, clusters = models["target"].to_numpy(), models["configuration"].to_numpy()
-    return scorecard(predictions, target, clusters=clusters, scores=[name], random_measures=0)[name]
+    if name == "tau":
+        weights = resample(len(target), clusters, fewer_for_many(len(target), DRAWS))
+        paired = PairedScores(predictions, TauOnSubsets(predictions, target, weights))
+        paired.own()
+        return paired
+
+    def rescore(some: np.ndarray) -> Score:
+        return scorecard(some, target, clusters=clusters, scores=[name], random_measures=0)[name]
+
+    return PairedScores.of(predictions, rescore(predictions), rescore)
 
 
 def _board(access: str, records: Sequence[Record], paired: PairedScores) -> Board:

@@ -191,7 +191,7 @@ def _scored(
             def rescore(predictions: np.ndarray, name: str = name) -> Score:
                 return scorer(predictions, [name], floors=0)[name]
 
-            paired = PairedScores(columns.predictions, score, rescore)
+            paired = PairedScores.of(columns.predictions, score, rescore)
             eligible = [e for e, entry in enumerate(score.entries) if entry.coverage >= MINIMUM_COVERAGE]
             rankings[name] = rank(paired, [entry.value for entry in score.entries], eligible)
     return card, rankings

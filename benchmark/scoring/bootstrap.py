@@ -103,10 +103,14 @@ def bootstrap_tau(predictions: np.ndarray, target: np.ndarray, weights: np.ndarr
     predictions = partly_defined(predictions, len(target))
     weights = checked_weights(weights, len(target))
     taus = np.full((len(predictions), weights.shape[1]), np.nan)
+    targets: dict[bytes, TargetPairs] = {}
     for tau, prediction in zip(taus, predictions, strict=True):
         defined = ~np.isnan(prediction)
         if defined.any():
-            tau[:] = _weighted_tau(prediction[defined], target[defined], weights[defined])
+            models = defined.tobytes()
+            if models not in targets:
+                targets[models] = TargetPairs.of(target[defined], weights[defined])
+            tau[:] = pair_counts(prediction[defined], targets[models]).tau
     return taus
 
 
@@ -119,37 +123,94 @@ def partly_defined(predictions: np.ndarray, n: int) -> np.ndarray:
     return predictions
 
 
-def _weighted_tau(prediction: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Tau-b [D] of weighted resamples [n, D] of the same n models; pairs are counted in both directions."""
-    order = PairOrder.of(prediction, target)
-    by_prediction = np.argsort(order.ranks)
+class PairCounts(NamedTuple):
+    """The weighted pairs of different models behind tau-b in each draw: whole numbers, as float64 [D].
+
+    Both directions of a pair count. Copies of one model are tied in both, and are no pair.
+
+    Attributes:
+        difference: concordant minus discordant.
+        untied_prediction, untied_target: pairs that are not tied in the prediction, and in the target.
+    """
+
+    difference: np.ndarray
+    untied_prediction: np.ndarray
+    untied_target: np.ndarray
+
+    @property
+    def tau(self) -> np.ndarray:
+        scale = np.sqrt(self.untied_prediction * self.untied_target)
+        tau = np.divide(self.difference, scale, out=np.zeros_like(scale), where=scale > 0)
+        tau[self.untied_target == 0] = np.nan
+        return tau
+
+
+class TargetPairs(NamedTuple):
+    """What the pair counts of all predictions of the same n models share.
+
+    Attributes:
+        target: [n].
+        weights: [n, D].
+        pairs: all weighted pairs of different models, float64 [D].
+        untied: those that are not tied in the target.
+    """
+
+    target: np.ndarray
+    weights: np.ndarray
+    pairs: np.ndarray
+    untied: np.ndarray
+
+    @classmethod
+    def of(cls, target: np.ndarray, weights: np.ndarray) -> "TargetPairs":
+        pairs = np.concatenate([_pairs(drawn) for drawn in _chunks(weights)])
+        return cls(target, weights, pairs, pairs - tied_pairs(target, weights))
+
+
+def pair_counts(prediction: np.ndarray, target: TargetPairs) -> PairCounts:
+    """The counts of one prediction [n], finite."""
+    order = PairOrder.of(prediction, target.target)
     levels = list(levels_of(order.ranks))
-    taus = []
+    untied_prediction = target.pairs - tied_pairs(prediction, target.weights)
+    discordant, tied_both = [], []
+    for drawn in _chunks(target.weights, order.rows):
+        discordant.append(_discordant_pairs(levels, drawn))
+        tied_both.append(_tied_in_groups(drawn, order.both_sizes))
+    untied = untied_prediction + target.untied - target.pairs + np.concatenate(tied_both)
+    return PairCounts(untied - 4 * np.concatenate(discordant), untied_prediction, target.untied)
+
+
+def _chunks(weights: np.ndarray, rows: np.ndarray | slice = slice(None)) -> Iterator[np.ndarray]:
+    """Chunks of draws of some models [n, d].
+
+    As float32, which is exact here: the sums are whole numbers below 2^24 for up to about 100,000 models.
+    """
     for start in range(0, weights.shape[1], CHUNK):
-        # float32 is exact here: the sums are whole numbers below 2^24 for up to about 100,000 models.
-        drawn = weights[order.rows, start : start + CHUNK].astype(np.float32)
-        # Pairs of different models: copies of one model are tied in both, and would cancel in the difference.
-        pairs = drawn.sum(axis=0).astype(np.float64) ** 2 - _squares(drawn)
-        untied_prediction = pairs - _tied_pairs(drawn[by_prediction], order.prediction_sizes)
-        untied_target = pairs - _tied_pairs(drawn, order.target_sizes)
-        untied = untied_prediction + untied_target - pairs + _tied_pairs(drawn, order.both_sizes)
-        scale = np.sqrt(untied_prediction * untied_target)
-        difference = untied - 4 * _discordant_pairs(levels, drawn)
-        tau = np.divide(difference, scale, out=np.zeros_like(scale), where=scale > 0)
-        tau[untied_target == 0] = np.nan
-        taus.append(tau)
-    return np.concatenate(taus)
+        yield weights[rows, start : start + CHUNK].astype(np.float32)
+
+
+def tied_pairs(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted ordered pairs of different models with equal values [n], in each of the draws [D]."""
+    _, level, sizes = np.unique(values, return_inverse=True, return_counts=True)
+    tied = np.flatnonzero(sizes[level] > 1)
+    if not len(tied):
+        return np.zeros(weights.shape[1])
+    rows = tied[np.argsort(level[tied], kind="stable")]
+    return np.concatenate([_tied_in_groups(drawn, sizes[sizes > 1]) for drawn in _chunks(weights, rows)])
+
+
+def _pairs(weights: np.ndarray) -> np.ndarray:
+    return weights.sum(axis=0).astype(np.float64) ** 2 - _squares(weights)
 
 
 def _squares(weights: np.ndarray) -> np.ndarray:
     return np.einsum("id,id->d", weights, weights)
 
 
-def _tied_pairs(weights: np.ndarray, sizes: np.ndarray) -> np.ndarray | float:
+def _tied_in_groups(weights: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Weighted ordered pairs of different models of one group [d]; members of a group are consecutive in [n, d]."""
     groups = sizes[sizes > 1]
     if not len(groups):
-        return 0.0
+        return np.zeros(weights.shape[1])
     members = weights[np.repeat(sizes > 1, sizes)]
     sums = np.add.reduceat(members, np.cumsum(groups) - groups, axis=0).astype(np.float64)
     return _squares(sums) - _squares(members)

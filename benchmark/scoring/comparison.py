@@ -12,6 +12,8 @@ LEVEL = 0.95
 # Methods that are defined for a smaller share of the models are not ranked.
 MINIMUM_COVERAGE = 0.95
 POWER = 0.8
+# Pairs that are compared at a time.
+CHUNK = 64
 
 
 def rank_intervals(
@@ -55,9 +57,14 @@ def rank_intervals(
     # Any difference separates two methods that differ by the same amount in every draw; such pairs have no deviation.
     errors[errors <= 1e-12] = 0
     sizes = np.zeros(draws.shape[1])
-    for difference, draw, error in zip(differences[compared], draws, errors, strict=True):
-        if error:
-            np.maximum(sizes, np.abs(draw - difference) / error, out=sizes)
+    varying = np.flatnonzero(errors)
+    for start in range(0, len(varying), CHUNK):
+        some = varying[start : start + CHUNK]
+        deviations = draws[some]
+        deviations -= differences[compared[some], None]
+        np.abs(deviations, out=deviations)
+        deviations /= errors[some, None]
+        np.maximum(sizes, deviations.max(axis=0), out=sizes)
     critical = np.quantile(sizes, level)
     for pair, error in zip(compared, errors, strict=True):
         if abs(differences[pair]) > max(critical * error, 1e-12):

@@ -7,7 +7,7 @@ less than ``comparison.MINIMUM_COVERAGE`` of the models, are not ranked.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -85,53 +85,79 @@ class PairedScores:
 
     Args:
         predictions: [E, n], NaN where a method is undefined.
-        score: their score on the models that each defines.
-        rescore: scores predictions [e, n] that are NaN on the models to leave out, in the draws of ``score``.
+        score_on: gives the value and the draws [D] of some methods on a subset of the models, bool [n], all of which
+            they define; NaN where they have no score there. All calls share the draws.
     """
 
-    def __init__(self, predictions: np.ndarray, score: Score, rescore: Callable[[np.ndarray], Score]) -> None:
-        self.lower_is_better = score.definition.lower_is_better
-        self._predictions = predictions
+    def __init__(
+        self,
+        predictions: np.ndarray,
+        score_on: Callable[[np.ndarray, list[int]], Iterable[tuple[float, np.ndarray]]],
+        lower_is_better: bool = False,
+    ) -> None:
+        self.lower_is_better = lower_is_better
         self._defined = ~np.isnan(predictions)
-        self._rescore = rescore
-        self._draws = score.draws.shape[1]
-        # By the models, as the bytes of a mask, and method: value and draws.
+        self._score_on = score_on
+        # By the models, as the bytes of a mask, and method.
         self._scored: dict[tuple[bytes, int], tuple[float, np.ndarray]] = {}
-        for method, defined in enumerate(self._defined):
-            self._keep(defined.tobytes(), method, score, method)
 
-    def _keep(self, models: bytes, method: int, score: Score, number: int) -> None:
-        value = score.entries[number].value
-        self._scored[models, method] = math.nan if value is None else value, score.draws[number]
+    @classmethod
+    def of(cls, predictions: np.ndarray, score: Score, rescore: Callable[[np.ndarray], Score]) -> "PairedScores":
+        """Of methods that have a score on the models that each defines.
+
+        Args:
+            rescore: scores predictions [e, n] that are NaN on the models to leave out, in the draws of ``score``.
+        """
+
+        def score_on(models: np.ndarray, methods: list[int]) -> Iterable[tuple[float, np.ndarray]]:
+            return _values_and_draws(rescore(np.where(models, predictions[methods], np.nan)))
+
+        paired = cls(predictions, score_on, score.definition.lower_is_better)
+        for method, (defined, scored) in enumerate(zip(paired._defined, _values_and_draws(score), strict=True)):
+            paired._scored[defined.tobytes(), method] = scored
+        return paired
+
+    def own(self) -> np.ndarray:
+        """The value of each method on the models that it defines: float64 [E], NaN where it has no score."""
+        alike: defaultdict[bytes, list[int]] = defaultdict(list)
+        for method, defined in enumerate(self._defined):
+            alike[defined.tobytes()].append(method)
+        for models, methods in alike.items():
+            self._ensure(models, methods)
+        return np.array([self._scored[defined.tobytes(), method][0] for method, defined in enumerate(self._defined)])
+
+    def _ensure(self, models: bytes, methods: Iterable[int]) -> None:
+        missing = sorted(method for method in methods if (models, method) not in self._scored)
+        if missing:
+            scores = self._score_on(np.frombuffer(models, dtype=bool), missing)
+            self._scored |= {(models, method): score for method, score in zip(missing, scores, strict=True)}
 
     def common(self, pair: Pair) -> np.ndarray:
         """The models that both define, bool [n]."""
         return self._defined[pair[0]] & self._defined[pair[1]]
 
-    def of(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
+    def differences(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
         """First minus second of P pairs: the differences [P], and draws of them [P, D]; NaN where one is undefined."""
         models = [self.common(pair).tobytes() for pair in pairs]
-        missing: defaultdict[bytes, set[int]] = defaultdict(set)
+        needed: defaultdict[bytes, set[int]] = defaultdict(set)
         for mask, pair in zip(models, pairs, strict=True):
-            missing[mask] |= {method for method in pair if (mask, method) not in self._scored}
-        for mask, methods in missing.items():
-            if methods:
-                self._score_on(mask, sorted(methods))
-        values, draws = np.empty(len(pairs)), np.empty((len(pairs), self._draws))
+            needed[mask].update(pair)
+        for mask, methods in needed.items():
+            self._ensure(mask, methods)
+        values, draws = np.empty(len(pairs)), np.empty((len(pairs), self._draws if pairs else 0))
         for row, (mask, (first, second)) in enumerate(zip(models, pairs, strict=True)):
             (value, draw), (other, other_draw) = self._scored[mask, first], self._scored[mask, second]
             values[row] = value - other
             np.subtract(draw, other_draw, out=draws[row])
         return values, draws
 
-    def _score_on(self, mask: bytes, methods: list[int]) -> None:
-        score = self._rescore(np.where(np.frombuffer(mask, dtype=bool), self._predictions[methods], np.nan))
-        for number, method in enumerate(methods):
-            self._keep(mask, method, score, number)
+    @property
+    def _draws(self) -> int:
+        return len(next(iter(self._scored.values()))[1])
 
     def difference(self, first: int, second: int) -> Difference | None:
         """None where one of the two has no score on the models that both define."""
-        values, draws = self.of([(first, second)])
+        values, draws = self.differences([(first, second)])
         return _difference(values[0], draws[0])
 
 
@@ -147,7 +173,7 @@ def rank(paired: PairedScores, values: Sequence[float | None], ranked: Sequence[
     oriented = {method: sign * value for method in ranked if (value := values[method]) is not None}
     order = sorted(oriented, key=lambda method: -oriented[method])
     pairs = list(combinations(order, 2))
-    differences, draws = paired.of(pairs)
+    differences, draws = paired.differences(pairs)
     if paired.lower_is_better:
         differences, draws = -differences, -draws
     intervals = _rank_intervals(len(order), differences, draws)
@@ -164,6 +190,11 @@ def rank(paired: PairedScores, values: Sequence[float | None], ranked: Sequence[
     if pairs and _difference(differences[0], draws[0]):
         needed = models_needed(differences[0], draws[0], int(paired.common(pairs[0]).sum()))
     return Ranking(standings, needed)
+
+
+def _values_and_draws(score: Score) -> list[tuple[float, np.ndarray]]:
+    values = (math.nan if entry.value is None else entry.value for entry in score.entries)
+    return list(zip(values, score.draws, strict=True))
 
 
 def _rank_intervals(methods: int, differences: np.ndarray, draws: np.ndarray) -> list[tuple[int, int]]:

@@ -146,14 +146,18 @@ def scorecard(
     if np.ptp(target) == 0:
         raise ScoreError(f"the target is {target[0]} for all {n} models, so there is no order to predict")
     codes = np.empty((n, 0), dtype=np.int64) if hyperparameters is None else codes_of(hyperparameters, n)
-    if n > VAST:
-        draws, random_measures = min(draws, VAST_DRAWS), min(random_measures, VAST_DRAWS)
+    draws, random_measures = fewer_for_many(n, draws), fewer_for_many(n, random_measures)
     if clusters is None:
         clusters = labels(codes) if len(varied(codes)) else np.arange(n)
     weights = resample(n, clusters, draws, seed)
     models = Models(target, hyperparameters, codes, clusters, weights, test_examples, regressor, seed)
     noise = floors.random_measures(n, random_measures, seed)
     return {name: _score(SCORES[name], models, predictions, noise, progress) for name in names}
+
+
+def fewer_for_many(models: int, draws: int) -> int:
+    """``draws``, or the fewer that suffice for so many models."""
+    return min(draws, VAST_DRAWS) if models > VAST else draws
 
 
 def _score(

@@ -199,7 +199,7 @@ def test_a_record_that_cannot_be_on_the_board_of_others_is_listed_below(small, t
     configuration = [f"{i}" for i in range(8)]
     small(tmp_path, {"first": target**2, "second": -target}, target, configuration)
     target = target + 0.01 if what == "targets" else target[:7] if what == "models" else target
-    changes = {"headline": "mae", "scores": {"mae": {"value": 1, "low": 1, "high": 1}}} if "headline" in what else {}
+    changes = {"headline": "mae", "scores": {"mae": {"value": 0, "low": 0, "high": 0}}} if "headline" in what else {}
     (task,) = small(tmp_path, {"odd": target}, target, configuration[: len(target)], **changes)
     assert [record.method for record in task.scored] == ["first", "second"]
     (odd,) = task.unscored
@@ -228,6 +228,47 @@ def test_predictions_that_cannot_be_read_take_no_other_method_off_the_board(smal
     assert [record.method for record in task.scored] == ["good"]
     assert [(record.method, record.status) for record in task.unscored] == [("bad", NOT_READ)]
     assert "- bad (not read): " in render_markdown([task])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"scores": {"tau": {"value": 0.99, "low": 0.98, "high": 1.0}}},
+            "it says tau 0.990, and its predictions give ",
+        ),
+        ({"coverage": 0.96}, "it says that it covers 96.0 % of the models, and its predictions cover 50.0 %"),
+        ({"headline": "mae", "scores": {"mae": {"value": 1, "low": 0, "high": 2}}}, "it says MAE, points 1.000, and "),
+    ],
+)
+def test_a_record_that_its_predictions_contradict_is_listed_below(small, tmp_path, change, words):
+    rng = np.random.default_rng(0)
+    target, names = rng.random(60), [f"{i}" for i in range(60)]
+    bad = rng.random(60)
+    bad[::2] = np.nan
+    small(tmp_path, {"good": target}, target, names)
+    (task,) = small(tmp_path, {"boaster": bad}, target, names, **change)
+    assert [record.method for record in task.scored] == ["good"]
+    (boaster,) = task.unscored
+    assert boaster.status == NOT_READ
+    assert boaster.reason.startswith(words)
+    assert "boaster (not read): it says" in render_markdown([task])
+    assert boaster.reason in render_html([task])
+
+
+@pytest.mark.parametrize("what", ["one configuration", "two models", "equal targets"])
+def test_predictions_that_cannot_be_scored_take_no_board_down(small, tmp_path, what):
+    n = 2 if what == "two models" else 8
+    target, names = np.linspace(0, 1, n), [f"{i}" for i in range(n)]
+    scores = {"tau": {"value": 1.0, "low": 1.0, "high": 1.0}}
+    configuration = ["0"] * n if what == "one configuration" else names
+    small(tmp_path, {"good": np.linspace(0, 1, 8)}, np.linspace(0, 1, 8), [f"{i}" for i in range(8)])
+    odd = {"split_hash": "e" * 64, "scores": scores}
+    _, task = small(
+        tmp_path, {"odd": np.arange(n, dtype=float)}, target * (what != "equal targets"), configuration, **odd
+    )
+    assert [(record.method, record.status) for record in task.unscored] == [("odd", NOT_READ)]
+    assert task.unscored[0].reason.startswith("its predictions give no tau: ")
 
 
 def test_namesakes_and_scores_with_a_later_failure_say_so(blank, small, tmp_path):

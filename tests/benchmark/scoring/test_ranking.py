@@ -31,7 +31,7 @@ def values_of(score):
 def paired(predictions, target, **options):
     score, calls = scorer(target, **options)
     own = score(predictions)
-    return PairedScores(predictions, own, score), values_of(own), calls
+    return PairedScores.of(predictions, own, score), values_of(own), calls
 
 
 @pytest.fixture
@@ -175,5 +175,5 @@ def test_methods_whose_scores_share_no_draws_share_all_ranks():
     score, _ = scorer(target)
     own = score(np.stack([target, target**2]))
     own.draws[0, ::2] = own.draws[1, 1::2] = np.nan
-    scores = PairedScores(np.stack([target, target**2]), own, partial(pytest.fail, "scored again"))
+    scores = PairedScores.of(np.stack([target, target**2]), own, partial(pytest.fail, "scored again"))
     assert [standing.interval for standing in rank(scores, [0.9, 0.8], [0, 1]).standings.values()] == [(1, 2), (1, 2)]
