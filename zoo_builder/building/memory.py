@@ -8,8 +8,9 @@ import platform
 import pandas as pd
 import torch
 
-from zoo_builder import files, limits
+from zoo_builder import files
 from zoo_builder.building.population import Population
+from zoo_builder.limits import memory as available
 from zoo_builder.recipes import grid
 
 # Bytes of a number, and how many copies of a part's weights are in memory when it is written: as trained, joined by
@@ -35,7 +36,7 @@ def shortage(population: Population, part: pd.DataFrame, device: torch.device) -
     def bytes_of(rows: pd.DataFrame) -> int:
         return needed(population, rows, device)
 
-    if bytes_of(part) <= (there := limits.memory()):
+    if bytes_of(part) <= (there := available()):
         return None
     largest = part.iloc[max(range(len(part)), key=lambda row: bytes_of(part.iloc[[row]]))]
     recipe, problem = population.recipe, population.problem

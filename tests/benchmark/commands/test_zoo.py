@@ -156,7 +156,7 @@ def test_a_plan_without_the_data_has_the_models_alone(gengap, monkeypatch: pytes
 
 
 def test_a_plan_with_too_little_memory_has_no_time(gengap, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoo_builder.limits.memory", lambda: 2**20)
+    monkeypatch.setattr("zoo_builder.building.memory.available", lambda: 2**20)
     code, text, warning = gengap("zoo", "plan", "digits")
     assert code == 0
     assert "memory            at least 14.6 MiB for each worker, plus the images" in text

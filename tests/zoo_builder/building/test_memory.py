@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from zoo_builder import limits
 from zoo_builder.building import memory
 from zoo_builder.building.build import build
 from zoo_builder.building.population import Population
@@ -43,7 +42,7 @@ def test_a_build_that_no_memory_holds_is_refused_before_anything_is_written(
 def test_a_finished_zoo_needs_no_memory(
     zoo: Zoo, monkeypatch: pytest.MonkeyPatch, copied, files_of, rebuilt, tiny
 ) -> None:
-    monkeypatch.setattr(limits, "memory", lambda: 1)
+    monkeypatch.setattr(memory, "available", lambda: 1)
     assert rebuilt(copied) == (0, f"{copied} is finished already: nothing to do")
     with pytest.raises(InputError, match=r"6 models that are stored together need at least .* KiB of memory"):
         build(tiny(16), copied, device="cpu")
@@ -60,10 +59,10 @@ def test_parts_that_are_trained_elsewhere_need_the_memory_there(
 
         def run(self, jobs, payload, progress, gpu):
             for job, there in zip(jobs, (2**30, 1), strict=False):
-                monkeypatch.setattr(limits, "memory", lambda there=there: there)
+                monkeypatch.setattr(memory, "available", lambda there=there: there)
                 yield job(payload, progress)
 
-    monkeypatch.setattr(limits, "memory", lambda: 1)
+    monkeypatch.setattr(memory, "available", lambda: 1)
     with pytest.raises(InputError, match=rf"this machine \({platform.node()}\) has 0.0 KiB; choose smaller networks"):
         build(tiny(), tmp_path / "zoo", device="cpu", runner=Cluster())
     assert [path.name for path in (tmp_path / "zoo" / "weights").iterdir()] == ["part-00000.safetensors"]
