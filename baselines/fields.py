@@ -130,6 +130,7 @@ class Networks:
         rows = self.rows(zoo, final)
         if isinstance(rows, Missing):
             return rows
+        zoo.refuse_faulty_weights()
         where = {"zoo": str(zoo.root.resolve()), "rows": rows.tolist()}
         (folder / f"{self.name}.json").write_text(json.dumps(where), encoding="utf-8")
         return None

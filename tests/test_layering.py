@@ -54,7 +54,7 @@ def modules() -> dict[str, Path]:
 # Each row may import the rows before it, and a module its own row.
 LAYERS = {
     "zoo_builder": (
-        ("errors", "files", "limits", "lock", "streams", "strict_toml", "temporary"),
+        ("errors", "files", "limits", "lock", "streams", "strict_toml", "tables", "temporary"),
         ("networks",),
         ("recipes", "datasets"),
         ("training",),

@@ -29,7 +29,7 @@ def faults(
     zoo = Zoo.of_manifest(path)
     sound = True
     for part in zoo.parts:
-        for fault in part_faults(zoo.root, part):
+        for fault in part_faults(zoo.root, part, zoo.architectures):
             sound = False
             yield fault
     if not sound:
@@ -60,5 +60,10 @@ def _result_faults(zoo: Zoo, problem: Problem, sample: int, note: Callable[[str]
     if missing := [name for name in problem.verified if name not in final]:
         note(f"skipped: the zoo has no {', '.join(missing)} to compare with")
     for stack in zoo.weights(chosen.index):
-        outputs = zoo.outputs(stack.rows) if zoo.has_outputs else None
-        yield from problem.verify(chosen.loc[stack.rows], stack, outputs)
+        rows = chosen.loc[stack.rows]
+        try:
+            outputs = zoo.outputs(stack.rows) if zoo.has_outputs else None
+            yield from problem.verify(rows, stack, outputs)
+        except Exception as error:  # noqa: BLE001 - networks of others may break anything, and others follow
+            reason = " ".join(str(error).split())[:300]
+            yield f"model {rows['model_id'].iloc[0]} and {len(rows) - 1} others cannot be evaluated: {reason}"

@@ -238,10 +238,27 @@ class Architecture:
 
     @classmethod
     def from_json(cls, value: dict) -> "Architecture":
+        """The inverse of ``to_json``.
+
+        Raises:
+            InputError: a layer does not fit, or a number is none that a layer can have.
+            AttributeError, LookupError, TypeError: another value than ``to_json`` returns.
+        """
+        for row in ({"input_shape": size} for size in value["input_shape"]):
+            _refuse_odd_numbers(row)
+        for row in value["layers"]:
+            _refuse_odd_numbers(row)
         layers = tuple(
             _LAYERS[row["layer"]](**{k: v for k, v in row.items() if k != "layer"}) for row in value["layers"]
         )
         return cls(tuple(value["input_shape"]), layers)
+
+
+def _refuse_odd_numbers(row: dict) -> None:
+    for name, number in row.items():
+        least = 0 if name == "padding" else 1
+        if name not in ("layer", "kind") and not (type(number) is int and least <= number < 2**31):
+            raise InputError(f"{name} is {str(number)[:40]}, expected a whole number from {least} on")
 
 
 def window_count(size: int, kernel: int, stride: int, padding: int) -> int:

@@ -10,12 +10,15 @@ import pandas as pd
 from safetensors.torch import save
 from torch import Tensor
 
-from zoo_builder import files
+from zoo_builder import files, limits
 from zoo_builder.errors import InputError
+from zoo_builder.store.strict import check_manifest, check_part
 
 SCHEMA = 2
 MANIFEST = "zoo.json"
 SIDECARS = "parts"
+# JSON takes up to so many times its bytes in memory.
+_JSON_IN_MEMORY = 40
 # Columns of the table that are neither hyperparameters nor results.
 IDENTITY = ("model_id", "twin", "configuration", "seed", "epoch", "architecture")
 
@@ -108,8 +111,9 @@ class Part:
         """The inverse of ``to_json``; an imported part may lack population, engines and seconds.
 
         Raises:
-            KeyError, TypeError: a field is missing or unknown.
+            ValueError, TypeError: a field is missing, unknown or wrong, or names a file that is not the part's.
         """
+        check_part(value)
         known = {name: content for name, content in value.items() if name != "schema"}
         found = {name: File(**entry) for name, entry in value["files"].items()}
         return cls(**{**known, "engines": tuple(value.get("engines", ())), "files": found})
@@ -157,7 +161,7 @@ def read_sidecar(root: Path, name: str) -> Part | None:
     """
     path = sidecar_path(root, name)
     try:
-        sidecar = json.loads(path.read_text(encoding="utf-8"))
+        sidecar = _read_json(files.inside(root, f"{SIDECARS}/{name}.json"))
         _refuse_other_schema(path, sidecar["schema"])
         return Part.from_json(sidecar) if sidecar.pop("digest") == _digest(sidecar) else None
     except InputError:
@@ -176,7 +180,8 @@ def finished_part(root: Path, planned: PlannedPart, population: str) -> Part | N
     if part is None or part.planned != planned or part.population != population:
         return None
     whole = all(
-        (root / name).is_file() and files.sha256(root / name) == file.sha256 for name, file in part.files.items()
+        (root / name).is_file() and files.sha256(files.inside(root, name)) == file.sha256
+        for name, file in part.files.items()
     )
     return part if whole else None
 
@@ -202,13 +207,15 @@ def read_manifest(root: Path) -> dict:
     """
     path = root / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = _read_json(files.inside(root, MANIFEST))
     except FileNotFoundError as error:
         raise InputError(
             f"{root} is not a zoo: it has no {MANIFEST}; build one with `gengap zoo build RECIPE --out {root}`"
         ) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): choose another folder") from error
+    except InputError:
+        raise
     except ValueError as error:
         raise Damaged(
             f"{path} is damaged ({error}): run the same `gengap zoo build` again, finished parts are kept"
@@ -222,7 +229,15 @@ def read_manifest(root: Path) -> dict:
         raise InputError(
             f"{path} has neither a recipe nor a source: a zoo is built from one or imported from the other"
         )
+    try:
+        check_manifest(manifest)
+    except ValueError as error:
+        raise InputError(f"{path} is not a manifest that gengap writes: {error}; choose another zoo") from error
     return manifest
+
+
+def _read_json(path: Path) -> Any:
+    return files.read_json(path, largest=limits.memory() // _JSON_IN_MEMORY)
 
 
 def _refuse_other_schema(path: Path, schema: object) -> None:

@@ -1,66 +1,84 @@
 """Checks the files of a zoo against its manifest and against each other."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from zoo_builder import files
+from zoo_builder.networks.architecture import Architecture
+from zoo_builder.store.contents import open_tensors, output_faults, read_table, table_faults, weight_faults
 from zoo_builder.store.format import Part
 
+_MEASURED = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
-def part_faults(root: Path, part: Part) -> Iterator[str]:
-    """Yields one line for each fault of a part: checksums, row alignment, weights that are not finite."""
+
+def part_faults(root: Path, part: Part, architectures: Mapping[str, Architecture]) -> Iterator[str]:
+    """Yields one line for each fault of a part: checksums, row alignment, weights and results that are not finite."""
     broken = False
     for name, file in part.files.items():
-        if not (root / name).is_file():
-            yield f"{name}: missing"
-        elif files.sha256(root / name) != file.sha256:
-            yield f"{name}: altered, its sha256 is not the manifest's"
-        else:
-            continue
-        broken = True
+        if fault := _file_fault(root, name, file.sha256):
+            broken = True
+            yield f"{name}: {fault}"
     if not broken:
         try:
-            yield from (f"{part.name}: {fault}" for fault in _content_faults(root, part))
-        except (OSError, ValueError, IndexError, SafetensorError) as error:
-            yield f"{part.name}: cannot be read: {error}"
+            yield from (f"{part.name}: {fault}" for fault in _content_faults(root, part, architectures))
+        except Exception as error:  # noqa: BLE001 - a part of others may break anything, and other parts follow
+            yield f"{part.name}: cannot be read: {_line(error)}"
 
 
-def _content_faults(root: Path, part: Part) -> Iterator[str]:
-    table = pd.read_parquet(root / part.file("checkpoints"))
-    if missing := [name for name in ("model_id", "status", "architecture") if name not in table]:
-        yield f"the table has no column {', '.join(missing)}"
+def _file_fault(root: Path, name: str, sha256: str) -> str | None:
+    try:
+        path = files.inside(root, name)
+        if not path.is_file():
+            return "missing"
+        return None if files.sha256(path) == sha256 else "altered, its sha256 is not the manifest's"
+    except (OSError, ValueError) as error:
+        return f"cannot be read: {_line(error)}"
+
+
+def _line(error: Exception) -> str:
+    """An error of any library in one line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _content_faults(root: Path, part: Part, architectures: Mapping[str, Architecture]) -> Iterator[str]:
+    coded = read_table(root / part.file("checkpoints"), part)
+    if faults := list(table_faults(coded, part, architectures)):
+        yield from faults
         return
-    if len(table) != part.rows or table["model_id"].nunique() != part.runs:
-        yield f"the table has {len(table)} rows of {table['model_id'].nunique()} runs, unlike the manifest"
-        return
-    yield from _weight_faults(root / part.file("weights"), table)
+    table = coded.to_pandas()
+    yield from _result_faults(table)
+    keys = table["architecture"].to_numpy(object)
+    with open_tensors(root / part.file("weights")) as tensors:
+        if faults := list(weight_faults(tensors, keys, architectures)):
+            yield from faults
+        else:
+            yield from _infinite_weights(tensors, (table["status"] != "diverged").to_numpy())
     if part.has("outputs"):
-        with safe_open(root / part.file("outputs"), framework="pt") as tensors:
-            runs = tensors.get_slice("logits").get_shape()[0]
-        if runs != part.runs:
-            yield f"outputs of {runs} runs, expected {part.runs}"
+        with open_tensors(root / part.file("outputs")) as tensors:
+            yield from output_faults(tensors, part)
 
 
-def _weight_faults(path: Path, table: pd.DataFrame) -> Iterator[str]:
-    ok = (table["status"] != "diverged").to_numpy()
-    covered = np.zeros(len(table), dtype=int)
-    with safe_open(path, framework="pt") as tensors:
-        names = list(tensors.keys())
-        for key in sorted({name.split("/")[0] for name in names}):
+def _result_faults(table: pd.DataFrame) -> Iterator[str]:
+    """Results of last checkpoints that no run can have, if it did not diverge."""
+    last = table[~table["model_id"].duplicated(keep="last") & (table["status"] == "ok")]
+    for name in _MEASURED:
+        if name in last:
+            values = pd.to_numeric(last[name], errors="coerce").to_numpy(float, na_value=np.nan)
+            most = 1 if name.endswith("accuracy") else np.finfo(float).max
+            if wrong := int((~((values >= 0) & (values <= most))).sum()):
+                yield f"{name} of {wrong} models is not a number from 0 {'to 1' if most == 1 else 'on'}"
+
+
+def _infinite_weights(tensors: safe_open, ok: np.ndarray) -> Iterator[str]:
+    """Tensors with values that are not finite at the rows of the table where ``ok`` is true."""
+    for name in tensors.keys():  # noqa: SIM118
+        key, _, parameter = name.partition("/")
+        if parameter != "rows":
             rows = tensors.get_tensor(f"{key}/rows").numpy()
-            covered[rows] += 1
-            if (table["architecture"].to_numpy()[rows] != key).any():
-                yield f"weights of architecture {key} are at rows of another"
-            for name in (name for name in names if name.startswith(f"{key}/") and name != f"{key}/rows"):
-                values = tensors.get_tensor(name)
-                if len(values) != len(rows):
-                    yield f"{name} has {len(values)} rows, expected {len(rows)}"
-                elif not bool(torch.isfinite(values[torch.as_tensor(ok[rows])]).all()):
-                    yield f"{name} has weights that are not finite in runs that did not diverge"
-    if (covered != 1).any():
-        yield f"{int((covered != 1).sum())} rows of the table have no weights, or several"
+            if not bool(torch.isfinite(tensors.get_tensor(name)[torch.as_tensor(ok[rows])]).all()):
+                yield f"{name} has weights that are not finite in runs that did not diverge"

@@ -26,11 +26,10 @@ import numpy as np
 import pandas as pd
 import pyarrow
 import torch
-from pyarrow.parquet import ParquetFile
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
-from zoo_builder import files
+from zoo_builder import files, limits
 from zoo_builder.datasets.dataset import Dataset
 from zoo_builder.datasets.loading import load
 from zoo_builder.errors import InputError
@@ -39,13 +38,16 @@ from zoo_builder.networks.module import to_module
 from zoo_builder.networks.stack import Stack
 from zoo_builder.recipes.hyperparameters import CLASSIFICATION
 from zoo_builder.recipes.recipe import Recipe
-from zoo_builder.store.format import IDENTITY, Part, read_manifest, sidecar_path
+from zoo_builder.store.contents import open_tensors, output_faults, read_table, table_faults, weight_faults
+from zoo_builder.store.format import IDENTITY, MANIFEST, Part, read_manifest, sidecar_path
 from zoo_builder.training.results import RESULTS
 
 
 @dataclass(frozen=True)
 class Zoo:
     """A finished zoo, read lazily. Every file's checksum is compared with the manifest when it is first read.
+
+    A file that does not hold what ``store.contents`` describes is refused with an InputError.
 
     Attributes:
         root: its folder.
@@ -55,6 +57,7 @@ class Zoo:
     root: Path
     manifest: dict
     _checked: set[str] = field(default_factory=set, repr=False)
+    _sound: set[str] = field(default_factory=set, repr=False)
 
     @classmethod
     def open(cls, path: str | Path) -> "Zoo":
@@ -66,7 +69,7 @@ class Zoo:
         zoo = cls.of_manifest(path)
         for part in zoo.parts:
             for name, file in part.files.items():
-                zoo._refuse_unless((zoo.root / name).is_file(), name, "is missing")
+                zoo._refuse_unless(files.inside(zoo.root, name).is_file(), name, "is missing")
                 size = (zoo.root / name).stat().st_size
                 zoo._refuse_unless(size == file.bytes, name, f"has {size} bytes, the manifest {file.bytes}")
         return zoo
@@ -113,14 +116,27 @@ class Zoo:
 
     @cached_property
     def architectures(self) -> dict[str, Architecture]:
-        return {key: Architecture.from_json(value) for key, value in self.manifest["architectures"].items()}
+        made = {}
+        for key, value in self.manifest["architectures"].items():
+            try:
+                made[key] = Architecture.from_json(value)
+                limits.refuse_beyond_memory("its activations for one example", 4 * made[key].units)
+                if len(made[key].places[-1].output_shape) != 1:
+                    raise InputError("it ends with an image, expected a vector of logits")
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                raise InputError(
+                    f"{self.root / MANIFEST}: {key[:80]!a} is not an architecture that gengap writes: {error}"
+                ) from error
+        return made
 
     @cached_property
     def table(self) -> pd.DataFrame:
         """One row per checkpoint, run by run, epochs ascending; the index counts rows over all parts."""
         # Joined before pandas sees them: a data frame of each part takes three times as long.
-        parts = [ParquetFile(self._file(part, "checkpoints")).read() for part in self.parts]
-        return pyarrow.concat_tables(parts, promote_options="default").to_pandas()
+        try:
+            return pyarrow.concat_tables(map(self._table, self.parts), promote_options="default").to_pandas()
+        except pyarrow.ArrowException as error:
+            raise InputError(f"the parts of the zoo {self.root} do not have the same columns: {error}") from error
 
     @cached_property
     def final(self) -> pd.DataFrame:
@@ -159,7 +175,7 @@ class Zoo:
         rows = np.asarray(rows, dtype=np.int64)
         found: dict[str, list[tuple[np.ndarray, dict[str, Tensor]]]] = {}
         for part, places, inside in self._by_part(rows, "rows"):
-            with _opened(self._file(part, "weights")) as tensors:
+            with self._tensors(part, "weights") as tensors:
                 for key in dict.fromkeys(name.split("/")[0] for name in tensors.keys()):  # noqa: SIM118
                     held = tensors.get_tensor(f"{key}/rows").numpy()
                     position = np.searchsorted(held, inside).clip(max=len(held) - 1)
@@ -234,6 +250,13 @@ class Zoo:
                 f"(fingerprint {data.fingerprint[:12]}, not {known['fingerprint'][:12]}): pass its folder "
                 "as `data_root`"
             )
+        forms = {(*data.train_images.shape[1:], len(data.classes))}
+        if others := {(*each.input_shape, each.classes) for each in self.architectures.values()} - forms:
+            read, (given,) = sorted(others, key=str)[0], forms
+            raise InputError(
+                f"the networks of the zoo {self.root} read images {_sizes(read)}, those of the data set "
+                f"{known['name']!r} are {_sizes(given)}: use only what needs no data"
+            )
         return data
 
     def _joined(self, key: str, chunks: list[tuple[np.ndarray, dict[str, Tensor]]], rows: np.ndarray) -> Stack:
@@ -250,7 +273,7 @@ class Zoo:
         run = self.final.index.get_indexer(np.asarray(rows, dtype=np.int64))
         chunks, places = [], []
         for part, here, inside in self._by_part(run, "runs"):
-            with _opened(self._file(part, "outputs")) as tensors:
+            with self._tensors(part, "outputs") as tensors:
                 logits = tensors.get_tensor("logits").index_select(0, torch.as_tensor(inside))
                 chunks.append(take(logits, tensors.get_tensor("labels")).numpy())
             places.append(here)
@@ -282,11 +305,49 @@ class Zoo:
         """How many "rows" and "runs" each part and all parts before it have."""
         return {unit: np.cumsum([getattr(part, unit) for part in self.parts]) for unit in ("rows", "runs")}
 
+    def _table(self, part: Part) -> pyarrow.Table:
+        path = self._file(part, "checkpoints")
+        try:
+            table = read_table(path, part)
+        except (OSError, ValueError) as error:
+            raise self._refusal(part.file("checkpoints"), f"cannot be read: {error}") from error
+        fault = next(table_faults(table, part, self.architectures), None)
+        self._refuse_unless(fault is None, part.file("checkpoints"), f"is not what a zoo holds: {fault}")
+        return table
+
+    def refuse_faulty_weights(self) -> None:
+        """Raises InputError if the headers of the files of weights do not fit the table; reads no weights."""
+        for part in self.parts:
+            with self._tensors(part, "weights"):
+                pass
+
+    def _tensors(self, part: Part, kind: str) -> safe_open:
+        """The "weights" or "outputs" of a part, memory-mapped."""
+        name = part.file(kind)
+        try:
+            tensors = open_tensors(self._file(part, kind))
+            if name not in self._sound:
+                fault = next(self._faults(part, kind, tensors), None)
+                self._refuse_unless(fault is None, name, f"is not what a zoo holds: {fault}")
+                self._sound.add(name)
+        except InputError:
+            raise
+        except (OSError, ValueError) as error:
+            raise self._refusal(name, f"cannot be read: {error}") from error
+        return tensors
+
+    def _faults(self, part: Part, kind: str, tensors: safe_open) -> Iterator[str]:
+        if kind == "outputs":
+            return output_faults(tensors, part)
+        end = self._ends["rows"][self.parts.index(part)]
+        keys = self.table["architecture"].iloc[end - part.rows : end]
+        return weight_faults(tensors, keys.to_numpy(object), self.architectures)
+
     def _file(self, part: Part, kind: str) -> Path:
         """The path of a part's file, after comparing its checksum."""
         name = part.file(kind)
         if name not in self._checked:
-            self._refuse_unless((self.root / name).is_file(), name, "is missing")
+            self._refuse_unless(files.inside(self.root, name).is_file(), name, "is missing")
             same = files.sha256(self.root / name) == part.files[name].sha256
             self._refuse_unless(same, name, "has been altered: its sha256 is not the manifest's")
             self._checked.add(name)
@@ -294,15 +355,19 @@ class Zoo:
 
     def _refuse_unless(self, good: bool, name: str, problem: str) -> None:
         if not good:
-            repair = "run the same `gengap zoo build` again to rebuild that part" if self.recipe else "import it again"
-            raise InputError(
-                f"{self.root / name} {problem}; {repair}, or list all faults with `gengap zoo verify {self.root}`"
-            )
+            raise self._refusal(name, problem)
+
+    def _refusal(self, name: str, problem: str) -> InputError:
+        repair = "run the same `gengap zoo build` again to rebuild that part" if self.recipe else "import it again"
+        return InputError(
+            f"{self.root / name} {problem}; {repair}, or list all faults with `gengap zoo verify {self.root}`"
+        )
 
 
-def _opened(path: Path) -> safe_open:
-    """A memory-mapped safetensors file."""
-    try:
-        return safe_open(path, framework="pt")
-    except SafetensorError as error:
-        raise InputError(f"{path} is not a safetensors file: {error}") from error
+def _sizes(form: tuple[int, ...]) -> str:
+    """
+    >>> _sizes((3, 32, 32, 10))
+    '3x32x32 of 10 classes'
+    """
+    *shape, classes = form
+    return f"{'x'.join(map(str, shape))} of {classes} classes"
