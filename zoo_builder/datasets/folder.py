@@ -3,6 +3,7 @@
 import os
 import unicodedata
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +46,10 @@ def read(root: Path) -> Splits:
     labels = {key: label for label, key in enumerate(classes)}
     files = [_files(train, labels, train), _files(test, labels, train)]
     splits = [
-        LabeledImages(decode([(str(path), path.read_bytes) for path in split.images]), torch.tensor(split.labels))
+        LabeledImages(
+            decode(len(split.images), ((str(path), partial(Path, path)) for path in split.images)),
+            torch.tensor(split.labels),
+        )
         for split in files
     ]
     return Splits(

@@ -3,6 +3,7 @@
 import json
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 
+from zoo_builder import tables
 from zoo_builder.datasets.dataset import LabeledImages, Splits
 from zoo_builder.datasets.images import Source, decode
 from zoo_builder.datasets.layout import TEST, TRAIN, few, replaced_test, split_folder, subfolders
@@ -120,39 +121,53 @@ def _complete(root: Path, split: str) -> list[Path]:
 
 def _open(path: Path) -> _File:
     try:
-        with pq.ParquetFile(path) as file:
-            schema = file.schema_arrow
-            features = _features(path, schema)
-            image = _column(path, schema, IMAGE_COLUMNS, features, "Image")
-            label = _column(path, schema, LABEL_COLUMNS, features, "ClassLabel")
-            table = file.read(columns=[image, label])
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} is not a readable Parquet file ({error}); is it complete?") from error
+        schema = tables.schema_of(path)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    features = _features(path, schema)
+    image = _column(path, schema, IMAGE_COLUMNS, features, "Image")
+    label = _column(path, schema, LABEL_COLUMNS, features, "ClassLabel")
+    try:
+        # Images that differ take a byte each, and more.
+        table = tables.read(path, [image, label], most_rows=path.stat().st_size)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
     labels = table[label]
     if not pa.types.is_integer(labels.type):
         raise InputError(
-            f"{path}: column {label!r} is {labels.type}, expected integers 0, 1, ... (Hugging Face's "
+            f"{path}: column {label!r} is {schema.field(label).type}, expected integers 0, 1, ... (Hugging Face's "
             f"class_encode_column({label!r}) makes them of names)"
         )
     if not len(table):
         raise InputError(f"{path} holds no rows: expected at least one image")
-    images, places = _images(path, image, table[image])
+    images, places = _images(path, schema.field(image), table[image])
     return _File(path, images, places, labels, _class_names(path, features, label))
 
 
-def _images(path: Path, name: str, column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
-    """The bytes and the paths of a column of images, with nulls for what it does not have."""
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path} is not a readable Parquet file ({error}); is it complete?")
+
+
+def _images(path: Path, field: pa.Field, column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """The bytes and the paths of a column of images, with nulls for what it does not have; both are dictionaries."""
     fields = [field.name for field in column.type] if pa.types.is_struct(column.type) else []
     nothing = pa.chunked_array([pa.nulls(len(column))])
     images, places = (pc.struct_field(column, field) if field in fields else nothing for field in ("bytes", "path"))
-    if column.type in _TEXT:
+    if _plain(column) in _TEXT:
         places = column
     elif not fields:
         images = column
     empty = images.type == places.type == pa.null()
-    if empty or images.type not in (*_BYTES, pa.null()) or places.type not in (*_TEXT, pa.null()):
-        raise InputError(f"{path}: column {name!r} is {column.type}, expected bytes or a struct with bytes")
+    if empty or _plain(images) not in (*_BYTES, pa.null()) or _plain(places) not in (*_TEXT, pa.null()):
+        kind = str(field.type)[:200]
+        raise InputError(f"{path}: column {field.name!r} is {kind}, expected bytes or a struct with bytes")
     return images, places
+
+
+def _plain(column: pa.ChunkedArray) -> pa.DataType:
+    return column.type.value_type if pa.types.is_dictionary(column.type) else column.type
 
 
 def _column(path: Path, schema: pa.Schema, names: tuple[str, ...], features: dict[str, Any], kind: str) -> str:
@@ -170,7 +185,7 @@ def _features(path: Path, schema: pa.Schema) -> dict[str, Any]:
     try:
         features = json.loads(written).get("info", {}).get("features", {})
         return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise _foreign_metadata(path, error) from error
 
 
@@ -187,27 +202,28 @@ def _foreign_metadata(path: Path, error: Exception) -> InputError:
 
 def _split(parts: list[_File], classes: int) -> LabeledImages:
     labels = np.concatenate([_labels(file, classes) for file in parts])
-    return LabeledImages(decode([source for file in parts for source in _sources(file)]), torch.from_numpy(labels))
+    sources = (source for file in parts for source in _sources(file))
+    return LabeledImages(decode(len(labels), sources), torch.from_numpy(labels))
 
 
-def _sources(file: _File) -> list[Source]:
-    cells = enumerate(zip(file.images, file.places, strict=True))
-    where = f"{file.path}, row "
-    return [(f"{where}{row}", partial(_content, f"{where}{row}", file.path.parent, *cell)) for row, cell in cells]
+def _sources(file: _File) -> Iterator[Source]:
+    for row, cell in enumerate(zip(file.images, file.places, strict=True)):
+        where = f"{file.path}, row {row}"
+        yield where, partial(_content, where, file.path.parent, *cell)
 
 
-def _content(where: str, folder: Path, image: pa.Scalar, place: pa.Scalar) -> bytes | None:
-    """The bytes of an encoded image, from its own file if they are not in the table."""
+def _content(where: str, folder: Path, image: pa.Scalar, place: pa.Scalar) -> bytes | Path | None:
+    """An encoded image, or its own file if it is not in the table."""
     content, name = image.as_py(), place.as_py()
     if content is not None or not name:
         return content
-    if not (folder / name).is_file():
+    if len(name) > 4096 or not (folder / name).is_file():
         raise InputError(
-            f"{where}: no image bytes, and the image's path {name} is not a file of this machine: embed the images "
-            "before to_parquet, by `dataset.with_format('arrow').map(datasets.table.embed_table_storage, "
+            f"{where}: no image bytes, and the image's path {name[:200]} is not a file of this machine: embed the"
+            " images before to_parquet, by `dataset.with_format('arrow').map(datasets.table.embed_table_storage, "
             "batched=True)`, or use push_to_hub, which embeds them"
         )
-    return (folder / name).read_bytes()
+    return folder / name
 
 
 def _labels(file: _File, classes: int) -> np.ndarray:

@@ -244,6 +244,38 @@ def test_broken_parquet_is_named(tmp_path, samples, breakage, words):
         load("anything", tmp_path)
 
 
+def test_a_dictionary_that_stands_for_any_number_of_rows_is_refused(tmp_path, samples):
+    """20 million rows in some 300 kB."""
+    samples.write_folder(tmp_path)
+    zeros = pa.array(np.zeros(20_000_000, np.int8))
+    columns = {"image": pa.array(samples.files[:1]), "label": pa.array([0])}
+    table = pa.table({name: pa.DictionaryArray.from_arrays(zeros, values) for name, values in columns.items()})
+    pq.write_table(table, tmp_path / "train.parquet")
+    with pytest.raises(
+        InputError, match=r"train.parquet: it has 20,000,000 rows, expected at most \d\d\d,\d\d\d$"
+    ) as error:
+        load("anything", tmp_path)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_rows_that_share_a_large_value_take_its_memory_once(tmp_path, samples):
+    """An image of a megabyte in 5,000 rows of a megabyte."""
+    samples.write_folder(tmp_path, names=None)
+    junk = np.random.default_rng(0).bytes(1_000_000)
+    values = pa.DictionaryArray.from_arrays(pa.array(np.zeros(5_000, np.int32)), pa.array([samples.files[0] + junk]))
+    pq.write_table(pa.table({"image": values, "label": [0, 1, 2, 3, 4] * 1000}), tmp_path / "train.parquet")
+    assert load("anything", tmp_path).train_images.shape == (5_000, 1, 6, 5)
+
+
+def test_deep_metadata_is_named(tmp_path, samples):
+    samples.write_folder(tmp_path)
+    path = tmp_path / "train.parquet"
+    deep = '{"info": ' * 100_000
+    pq.write_table(pq.read_table(path).replace_schema_metadata({"huggingface": deep, "pandas": deep}), path)
+    with pytest.raises(InputError, match=r"train.parquet: the schema's 'huggingface' metadata is not what"):
+        load("anything", tmp_path)
+
+
 def test_real_usps(gengap_data, samples):
     usps = load("usps", f"{gengap_data}/parquet/usps")
     assert usps.train_images.shape == (7291, 1, 16, 16)
