@@ -21,6 +21,25 @@ def nearest(given: str, allowed: Iterable[str]) -> str:
     return f" (did you mean {match[0]!r}?)" if match else ""
 
 
+def shown(value: object, longest: int = 200) -> str:
+    """``repr(value)`` for a message, cut to about ``longest`` characters.
+
+    >>> shown("a" * 1000, longest=10)
+    "'aaaaaaaaa ..."
+    """
+    try:
+        text = repr(value)
+    except RecursionError:
+        return f"a {type(value).__name__} of very many levels"
+    return text if len(text) <= longest else f"{text[:longest]} ..."
+
+
+def refuse_other_type(name: str, value: object, kind: type, made_by: str) -> None:
+    """Raises InputError if the argument ``name`` is no ``kind``; the message says what makes one."""
+    if not isinstance(value, kind):
+        raise InputError(f"`{name}` is {shown(value)}, expected a {kind.__name__}: {made_by} makes one")
+
+
 def one_of(what: str, given: Word, allowed: Collection[str], place: str = "", otherwise: str = "") -> Word:
     """``given``, if it is one of the ``allowed`` words.
 
@@ -31,6 +50,6 @@ def one_of(what: str, given: Word, allowed: Collection[str], place: str = "", ot
         InputError: it is not; the message suggests the closest word.
     """
     if given not in allowed:
-        hint = nearest(str(given), allowed)
-        raise InputError(f"unknown {what} {given!r}{place}{hint}: use one of {', '.join(allowed)}{otherwise}")
+        hint = nearest(given[:100], allowed) if isinstance(given, str) else ""
+        raise InputError(f"unknown {what} {shown(given)}{place}{hint}: use one of {', '.join(allowed)}{otherwise}")
     return given

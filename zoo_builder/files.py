@@ -139,15 +139,25 @@ def read_json(path: Path, largest: int) -> Any:
     def refuse(word: str) -> NoReturn:
         raise ValueError(f"it holds {word}, which is not JSON")
 
+    try:
+        return json.loads(read_bytes(path, largest).decode(), parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("its brackets are nested too deeply") from None
+
+
+def read_bytes(path: Path, largest: int) -> bytes:
+    """The content of a file that anybody may have made.
+
+    Raises:
+        OSError: it cannot be read, or is a pipe or a device.
+        ValueError: it has more than ``largest`` bytes.
+    """
     status = path.stat()
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # of a folder, the system's error says more
         raise OSError(errno.EINVAL, "it is a pipe or a device", str(path))
     if status.st_size > largest:
         raise ValueError(f"it has {status.st_size:,} bytes, expected at most {largest:,}")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
-    except RecursionError:
-        raise ValueError("its brackets are nested too deeply") from None
+    return path.read_bytes()
 
 
 def size_text(count: int) -> str:

@@ -1,14 +1,17 @@
 """Strict TOML: every key is declared as a ``Key``, and an unknown, missing or wrong value is an error."""
 
+import re
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from inspect import Parameter
 from typing import Any
 
-from zoo_builder.errors import InputError, one_of
+from zoo_builder.errors import InputError, one_of, shown
 
 REQUIRED = Parameter.empty
+# Control characters, which steer a terminal; halves of characters; and marks that turn the direction of a text.
+_UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Key:
             return self.kind(value)
         too_large = isinstance(value, int | float) and abs(value) >= 2**63
         bound = {int: " and below 2**63", float: " and finite"}.get(self.kind, "") if too_large else ""
-        raise InputError(f"{section} {self.name} is {value!r}: it must be {self.expected}{bound}".lstrip())
+        raise InputError(f"{section} {self.name} is {shown(value)}: it must be {self.expected}{bound}".lstrip())
 
 
 def is_a(kind: type, value: Any) -> bool:
@@ -78,6 +81,11 @@ def read_table(table: Any, keys: tuple[Key, ...], section: str = "") -> dict[str
 def refuse_unknown(table: Any, allowed: Collection[str], section: str) -> None:
     """Raises InputError if ``table`` is not a section, or has a key that is not ``allowed``."""
     if not isinstance(table, dict):
-        raise InputError(f"{section} is {table!r}: it must be a section of `key = value` lines")
+        raise InputError(f"{section} is {shown(table)}: it must be a section of `key = value` lines")
     for name in table:
         one_of("key", name, allowed, f" in {section}")
+
+
+def readable(text: str) -> bool:
+    """Whether a text, of several lines perhaps, can be printed anywhere."""
+    return not _UNREADABLE.search(text)

@@ -79,7 +79,8 @@ def add(commands: Any) -> None:
 
 
 BUILD_EPILOG = """\
-Builds are resumable: rerun the command; the result is byte-identical.
+Builds are resumable: rerun the command. The data files (tables, weights, outputs) are byte-identical; zoo.json and the
+files in parts/ also record times, which differ.
 
   gengap zoo build digits --out zoos/digits
   gengap zoo build cifar10-gs --models 300 --epochs 5 --out zoos/cifar10-gs

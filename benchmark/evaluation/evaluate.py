@@ -18,7 +18,7 @@ from benchmark.evaluation.stopping import process_pool
 from benchmark.evaluation.views import write_view
 from benchmark.records import Record, after_earlier, require_writable, write
 from benchmark.tasks import MEASURE, Task
-from zoo_builder.errors import InputError
+from zoo_builder.errors import InputError, refuse_other_type
 from zoo_builder.store.zoo import Zoo
 from zoo_builder.temporary import temporary_folder
 
@@ -53,6 +53,7 @@ def evaluate(
             have no room; ``results`` cannot be written. Records that were written stay. A method's own errors are in
             its record.
     """
+    refuse_other_type("zoo", zoo, Zoo, "Zoo.open(folder)")
     if not 0 < timeout < math.inf:
         raise InputError(f"`timeout` is {timeout:g}: give a number of seconds above 0")
     require_writable(Path(results))

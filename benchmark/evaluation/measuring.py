@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
+from pandas.api.types import is_numeric_dtype
 
 from baselines.access import ACCESS
 from baselines.measures import families, measures
@@ -28,10 +29,10 @@ from baselines.measures.measure import COSTS, Measure
 from baselines.methods import NotApplicable
 from baselines.weight_space.norms import without_norms
 from benchmark.evaluation.views import make_view
-from zoo_builder import files
+from zoo_builder import files, tables
 from zoo_builder.building.runner import Local
 from zoo_builder.engines.choice import engines
-from zoo_builder.errors import InputError, nearest
+from zoo_builder.errors import InputError, nearest, refuse_other_type
 from zoo_builder.lock import only_process
 from zoo_builder.networks.architecture import Architecture
 from zoo_builder.networks.stack import Stack
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from zoo_builder.datasets.dataset import Dataset
 
 COLUMNS = ("model_id", "measure", "version", "weights", "value", "status", "reason", "seconds")
+STATUSES = ("ok", "qualified", "undefined", "failed")
+# Rows of a model in a stored table: more than there will ever be measures.
+_MOST = 10_000
 # The costs up to one pass over the training images.
 FAST = COSTS[: COSTS.index("pass") + 1]
 # About how many images (forward and backward) a perturbation search passes through a model.
@@ -106,6 +110,7 @@ def measure(
         InputError: another process measures or builds the zoo, the data cannot be read, the folder cannot be written,
             or workers were killed. Finished values are kept.
     """
+    refuse_other_type("zoo", zoo, Zoo, "Zoo.open(folder)")
     with only_process(zoo.root, "measuring", "measure a copy of the zoo"):
         numbers = range(len(zoo.parts))
         wanted = {number: _missing(_runs(zoo, number), _read_part(zoo, number), chosen) for number in numbers}
@@ -188,12 +193,35 @@ def _read_part(zoo: Zoo, number: int) -> pd.DataFrame:
             {name: pd.Series(dtype=float if name in ("value", "seconds") else object) for name in COLUMNS}
         )
     try:
-        table = pd.read_parquet(path, columns=list(COLUMNS))
+        part = zoo.parts[number]
+        stored = tables.read(files.inside(zoo.root, f"measures/{part.name}.parquet"), COLUMNS, _MOST * part.runs)
+        table = tables.decoded(stored).to_pandas()
+        if fault := _fault(table):
+            raise ValueError(fault)
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path} cannot be read ({error}): delete it, and `gengap measure` computes it again"
         ) from error
     return table[table["weights"] == _weights_hash(zoo, number)]
+
+
+def _fault(table: pd.DataFrame) -> str | None:
+    """Why a stored table, of anybody's zoo, is not one that ``_measure_part`` writes; None if it is."""
+    if missing := [name for name in COLUMNS if name not in table]:
+        return f"it has no column {', '.join(missing)}"
+    numbers = ("version", "value", "seconds")
+    if wrong := [name for name in numbers if len(table) and not is_numeric_dtype(table[name])]:
+        return f"column {wrong[0]} holds no numbers"
+    if table.duplicated(["model_id", "measure"]).any():
+        return "it has two values of one measure and model"
+    unclear = table["status"].isin(["undefined", "failed"]) & table["reason"].isna()
+    if not table["status"].isin(STATUSES).all() or (unclear | ((table["status"] == "ok") & ~_finite(table))).any():
+        return "it has a value without a status that fits it"
+    return None
+
+
+def _finite(table: pd.DataFrame) -> np.ndarray:
+    return np.isfinite(table["value"].to_numpy(float))
 
 
 def _current(table: pd.DataFrame, chosen: Sequence[Measure]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Builds a zoo: plan, train, commit. Builds are resumable: call ``build`` again; the result is byte-identical."""
+"""Builds a zoo: plan, train, commit. Builds are resumable: call ``build`` again; the data files are byte-identical."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from zoo_builder.building.resume import begun, planned_parts, refuse_other_zoo
 from zoo_builder.building.runner import Local, Runner
 from zoo_builder.engines import choice
 from zoo_builder.engines.torch_engine import resolve_device
-from zoo_builder.errors import InputError
+from zoo_builder.errors import InputError, refuse_other_type
 from zoo_builder.lock import only_process
 from zoo_builder.problems.loading import load_problem
 from zoo_builder.recipes.recipe import Recipe
@@ -67,6 +67,7 @@ def build(
         InputError: ``out`` holds something else or cannot be written, another process holds it, the data cannot
             be loaded or has changed, no such device or engine, too little memory, a full disk, a killed worker.
     """
+    refuse_other_type("recipe", recipe, Recipe, "load_recipe(name)")
     root = Path(out)
     where = resolve_device(device)
     refuse_other_zoo(root, recipe)

@@ -17,7 +17,7 @@ from zoo_builder.building.population import Population
 from zoo_builder.building.resume import PART_RUNS
 from zoo_builder.engines import choice
 from zoo_builder.engines.torch_engine import resolve_device
-from zoo_builder.errors import InputError
+from zoo_builder.errors import InputError, refuse_other_type
 from zoo_builder.problems.interface import Problem
 from zoo_builder.problems.loading import load_problem
 from zoo_builder.recipes.recipe import Recipe
@@ -89,6 +89,7 @@ def estimate(
     Raises:
         InputError: no such data in ``data_root``, an architecture that its inputs do not fit, no such engine.
     """
+    refuse_other_type("recipe", recipe, Recipe, "load_recipe(name)")
     axes = {name: ", ".join(map(str, values)) for name, values in recipe.grid.items()}
     for name, axis in recipe.sample.items():
         axes[name] = f"{axis.distribution.replace('_', '-')} of {', '.join(map(str, axis.values))}"

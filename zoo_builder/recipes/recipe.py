@@ -16,12 +16,14 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from zoo_builder.errors import InputError, one_of
+from zoo_builder import files
+from zoo_builder.errors import InputError, one_of, shown
 from zoo_builder.networks.families import FAMILIES, architecture_hyperparameters
 from zoo_builder.recipes.hyperparameters import CLASSIFICATION, COLOURS, HYPERPARAMETERS
-from zoo_builder.strict_toml import REQUIRED, Key, not_negative, positive, read_table, refuse_unknown
+from zoo_builder.strict_toml import REQUIRED, Key, not_negative, positive, read_table, readable, refuse_unknown
 
 _MOST_MODELS = 10_000_000
+_LARGEST_FILE = 2**20
 DISTRIBUTIONS = ("uniform", "log_uniform", "choice")
 _SECTIONS = ("data", "architecture", "fixed", "grid", "sample", "stop")
 _NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
@@ -31,7 +33,7 @@ _MODELS = Key("models", int, f"a whole number in 1 .. {_MOST_MODELS:,}", lambda 
 _TOP = (
     _NAMED,
     Key("problem", str, tuple(HYPERPARAMETERS), default=CLASSIFICATION),
-    Key("description", str, "a text", default=""),
+    Key("description", str, "a text without control characters", readable, ""),
     Key("seed", int, "a whole number >= 0", not_negative, 0),
     _MODELS,
     Key("seeds", int, "a whole number >= 1", positive, 1),
@@ -158,7 +160,9 @@ class Recipe:
             value["checkpoints"] = [*(epoch for epoch in self.checkpoints if epoch < epochs), epochs]
         if seed is not None:
             value["seed"] = seed
-        return Recipe.from_json(value, f"recipe {self.name}")
+        given = {"models": models, "epochs": epochs, "seed": seed}
+        changes = " and ".join(f"`{name}` {number}" for name, number in given.items() if number is not None)
+        return Recipe.from_json(value, f"recipe {self.name}{' with ' * bool(changes)}{changes}")
 
 
 def builtin_recipes() -> dict[str, Path]:
@@ -185,16 +189,18 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     try:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # syntax, a number too large, brackets too deep
-        raise InputError(f"{path}: not valid TOML: {error}") from None
+        raise InputError(f"{path}: not valid TOML: {' '.join(str(error).split())[:300]}") from None
     return Recipe.from_json(table, str(path))
 
 
 def _text(path: Path) -> str:
     """The text of a file without its byte order mark."""
     try:
-        encoded = path.read_bytes()
+        encoded = files.read_bytes(path, _LARGEST_FILE)
     except OSError as error:
         raise InputError(f"cannot read the recipe {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not a recipe: {error}") from None
     marked = encoded.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = encoded.decode("utf-16" if marked else "utf-8-sig")
@@ -250,18 +256,18 @@ def _placed(table: dict[str, Any], keys: dict[str, Key]) -> tuple[dict, dict, di
 
 def _distinct(key: Key, values: Any, section: str) -> tuple:
     if not isinstance(values, list) or not values:
-        raise InputError(f"{section} {key.name} is {values!r}: it must be a list of at least one value".lstrip())
+        raise InputError(f"{section} {key.name} is {shown(values)}: it must be a list of at least one value".lstrip())
     checked = tuple(key.check(value, section) for value in values)
     for position, value in enumerate(checked):
         if value in checked[:position]:
-            raise InputError(f"{section} {key.name} lists {value!r} twice: remove one".lstrip())
+            raise InputError(f"{section} {key.name} lists {shown(value)} twice: remove one".lstrip())
     return checked
 
 
 def _sampled(key: Key, value: Any) -> Sampled:
     if not isinstance(value, dict) or len(value) != 1:
         raise InputError(
-            f"[sample] {key.name} is {value!r}: it must be one distribution, "
+            f"[sample] {key.name} is {shown(value)}: it must be one distribution, "
             "{ uniform = [low, high] }, { log_uniform = [low, high] } or { choice = [...] }"
         )
     [(distribution, values)] = value.items()
@@ -273,7 +279,7 @@ def _sampled(key: Key, value: Any) -> Sampled:
     lowest = 0 if distribution == "log_uniform" else -sys.float_info.max
     if len(bounds) != 2 or not lowest < bounds[0] < bounds[1]:
         positive = "0 < " if distribution == "log_uniform" else ""
-        raise InputError(f"[sample] {key.name} is {value!r}: it must be [low, high] with {positive}low < high")
+        raise InputError(f"[sample] {key.name} is {shown(value)}: it must be [low, high] with {positive}low < high")
     return Sampled(distribution, bounds)
 
 
@@ -295,7 +301,7 @@ def _checkpoints(values: Any, epochs: int) -> tuple[int, ...]:
     key = Key("checkpoints", int, f"whole numbers in 0 .. {epochs} (epochs)", lambda value: 0 <= value <= epochs)
     checked = _distinct(key, values, "")
     if list(checked) != sorted(checked):
-        raise InputError(f"checkpoints is {values!r}: it must ascend")
+        raise InputError(f"checkpoints is {shown(values)}: it must ascend")
     if checked[-1] != epochs:
-        raise InputError(f"checkpoints is {values!r}: it must end with the last epoch, {epochs}")
+        raise InputError(f"checkpoints is {shown(values)}: it must end with the last epoch, {epochs}")
     return checked

@@ -1,6 +1,8 @@
-"""The zoo card: a README with the metadata header that Hugging Face reads."""
+"""The zoo card: a README with the metadata header that Hugging Face reads. Texts of others are shown as they are."""
 
+import html
 import json
+import re
 
 from zoo_builder.store.format import Part
 
@@ -18,7 +20,7 @@ configs:
 - config_name: checkpoints
   data_files: "checkpoints/*.parquet"
 ---
-# {manifest["name"]}
+# {_literal(manifest["name"])}
 
 {_built(manifest, networks) if "recipe" in manifest else _imported(manifest, networks)}
 
@@ -29,18 +31,20 @@ the networks.
 
 def _built(manifest: dict, networks: str) -> str:
     recipe, data = manifest["recipe"], manifest["data"]
-    axes = [f"| {name} | one of {', '.join(map(str, values))} |" for name, values in recipe["grid"].items()]
+    axes = [
+        f"| {_cell(name)} | one of {_cell(', '.join(map(str, values)))} |" for name, values in recipe["grid"].items()
+    ]
     for name, axis in recipe["sample"].items():
         ((distribution, values),) = axis.items()
-        axes.append(f"| {name} | {distribution.replace('_', '-')} {', '.join(map(str, values))} |")
-    axes += [f"| {name} | {value} |" for name, value in recipe["fixed"].items()]
+        axes.append(f"| {_cell(name)} | {distribution.replace('_', '-')} {_cell(', '.join(map(str, values)))} |")
+    axes += [f"| {_cell(name)} | {_cell(value)} |" for name, value in recipe["fixed"].items()]
     stop = f" or to a training cross-entropy of {recipe['stop']['cross_entropy']}" if "stop" in recipe else ""
-    return f"""{recipe["description"]}
+    return f"""{_literal(recipe["description"])}
 
-{networks} trained on `{data["name"]}` ({data["colour"]},
+{networks} trained on {_code(data["name"])} ({data["colour"]},
 {data["train_images"]:,} training and {data["test_images"]:,} test images; {data["duplicates"]} test images are also
-training images), up to {recipe["epochs"]} epochs{stop}. Family `{recipe["architecture"]["family"]}`; built with gengap
-{manifest["versions"]["gengap"]}.
+training images), up to {recipe["epochs"]} epochs{stop}. Family {_code(recipe["architecture"]["family"])}; built with
+gengap {manifest["versions"]["gengap"]}.
 
 | hyperparameter | values |
 |---|---|
@@ -48,16 +52,36 @@ training images), up to {recipe["epochs"]} epochs{stop}. Family `{recipe["archit
 
 
 def _imported(manifest: dict, networks: str) -> str:
-    source = [f"| {name} | {value} |" for name, value in manifest["source"].items() if name != "description"]
+    source = [
+        f"| {_cell(name)} | {_cell(value)} |" for name, value in manifest["source"].items() if name != "description"
+    ]
     data = manifest.get("data", {})
-    trained = f" trained on `{data['name']}`" if "name" in data else ""
-    return f"""{manifest["source"].get("description", "")}
+    trained = f" trained on {_code(data['name'])}" if "name" in data else ""
+    return f"""{_literal(manifest["source"].get("description", ""))}
 
 {networks}{trained}, imported.
 
 | source | |
 |---|---|
 {chr(10).join(source)}"""
+
+
+def _literal(text: object) -> str:
+    """Markdown that shows ``text`` as it is: no HTML, links, images or code.
+
+    >>> _literal("<b>[here](https://example.org)")
+    '&lt;b&gt;\\\\[here\\\\](https://example.org)'
+    """
+    return re.sub(r"[\\`\[\]~]", r"\\\g<0>", html.escape(str(text), quote=False))
+
+
+def _cell(value: object) -> str:
+    return " ".join(_literal(value).split()).replace("|", "\\|")
+
+
+def _code(text: object) -> str:
+    word = " ".join(str(text).split()).replace("`", "'")
+    return f"`{word}`"
 
 
 def _category(rows: int) -> str:

@@ -4,6 +4,8 @@ import math
 import re
 from typing import Any
 
+from zoo_builder.strict_toml import readable
+
 _PART = {"schema", "name", "first_run", "runs", "rows", "population", "engines", "seconds", "files"}
 # Names become names of files and folders.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
@@ -95,7 +97,7 @@ def _is_text(value: Any, longest: int, lines: bool = False) -> bool:
     """Whether ``value`` can be printed: no control characters, which could steer a terminal; ``lines`` may end."""
     if not isinstance(value, str) or len(value) > longest:
         return False
-    return (re.sub(r"[\n\r\t]", " ", value) if lines else value).isprintable()
+    return readable(value) if lines else value.isprintable()
 
 
 def _is_number(value: Any) -> bool:

@@ -87,6 +87,19 @@ def test_a_recipe_that_cannot_be_built_is_one_clear_error(refused, tmp_path: Pat
     assert not (tmp_path / "zoo").exists()
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--models", 0), "recipe digits with --models 0: models is 0: it must be a whole number in 1 .. 10,000,000"),
+        (("--models", 999), "recipe digits with --models 999: models is 999, but there are 64 grid cells x 4 seeds"),
+        (("--epochs", -1), "recipe digits with --epochs -1: epochs is -1: it must be a whole number >= 1"),
+        (("--seed", -1, "--models", 4), "recipe digits with --models 4 and --seed -1: seed is -1: it must be"),
+    ],
+)
+def test_a_number_that_a_recipe_cannot_have_names_its_flag(refused, tmp_path: Path, flags, words: str) -> None:
+    assert words in refused("zoo", "build", "digits", "--out", tmp_path / "zoo", *flags)
+
+
 def test_a_file_in_a_folders_place_is_one_clear_error(gengap, refused, tmp_path: Path) -> None:
     """Also where it is met only after the bar has begun."""
     build = ("zoo", "build", "digits", "--models", 2, "--epochs", 1, "--workers", 1, "--out")

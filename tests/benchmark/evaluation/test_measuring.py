@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from baselines.measures import measures
 from baselines.measures.compute import compute
@@ -20,6 +21,7 @@ from benchmark.evaluation import measuring
 from benchmark.evaluation.measuring import FAST, measure, not_stored, read, select
 from benchmark.evaluation.views import make_view
 from zoo_builder.errors import InputError
+from zoo_builder.files import sha256
 from zoo_builder.lock import only_process
 from zoo_builder.store.format import write_manifest
 from zoo_builder.store.zoo import Zoo
@@ -166,6 +168,51 @@ def test_a_damaged_table_is_named(zoo):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match=f"{path.name} cannot be read .* delete it, and `gengap measure` computes it"):
         measure(zoo, select(["weight-norm"]))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda table: table.drop(columns="weights"), "weights"),
+        (lambda table: table.assign(value="high"), "column value holds no numbers"),
+        (lambda table: table.assign(value=np.nan), "a value without a status that fits it"),
+        (lambda table: table.assign(status="undefined"), "a value without a status that fits it"),
+        (lambda table: table.assign(status="excellent"), "a value without a status that fits it"),
+        (lambda table: pd.concat([table, table]), "two values of one measure and model"),
+    ],
+)
+def test_a_table_of_others_with_other_content_is_refused(zoo, change, words):
+    measure(zoo, select(["weight-norm"]))
+    path = part_files(zoo)[0]
+    change(pd.read_parquet(path)).to_parquet(path, index=False)
+    with pytest.raises(InputError, match=f"{path.name} cannot be read .*{words}.*: delete it"):
+        read(zoo)
+
+
+def test_nothing_is_written_through_a_link(zoo, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (zoo.root / "measures").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="measures is a link, and nothing is written to a folder with links"):
+        measure(zoo, select(["weight-norm"]))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_part_without_tensors_is_refused_and_not_scored_with_nothing(zoo):
+    manifest = dict(zoo.manifest)
+    name = zoo.parts[0].file("weights")
+    save_file({}, zoo.root / name, {"padding": "a" * 1000})  # a manifest has no more rows than bytes
+    manifest["parts"][0]["files"][name] = {
+        "sha256": sha256(zoo.root / name),
+        "bytes": (zoo.root / name).stat().st_size,
+    }
+    write_manifest(zoo.root, manifest)
+    with pytest.raises(InputError, match=r"part-00000.safetensors is not what a zoo holds: there is no tensor"):
+        measure(Zoo.open(zoo.root), select(["weight-norm"]))
+
+
+def test_a_path_in_place_of_a_zoo_is_refused(zoo):
+    with pytest.raises(InputError, match=r"`zoo` is '.*', expected a Zoo: Zoo.open\(folder\) makes one"):
+        measure(str(zoo.root), select(["weight-norm"]))
 
 
 def test_slow_measures_are_not_stored_until_they_have_been_measured(zoo):

@@ -127,3 +127,9 @@ def test_memory_is_that_of_a_part_and_one_of_10000_models_is_read_at_once(tmp_pa
     taken = script.reading(tmp_path / "10000")
     assert taken["Zoo.open"] < 300
     assert max(milliseconds for what, milliseconds in taken.items() if "one model" in what) < 2 * 2
+
+
+def test_a_name_in_place_of_a_recipe_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"`recipe` is 'digits', expected a Recipe: load_recipe\(name\) makes one"):
+        build("digits", tmp_path / "zoo")
+    assert not (tmp_path / "zoo").exists()

@@ -1,5 +1,6 @@
 import contextlib
 import json
+import os
 from inspect import signature
 from pathlib import Path
 
@@ -158,10 +159,13 @@ def test_cut_keeps_the_last_epoch():
 
 def test_cut_refuses_values_that_a_file_may_not_hold():
     with pytest.raises(
-        InputError, match=r"^recipe digits: models is 257, but there are 64 grid cells x 4 seeds: .* 256"
+        InputError,
+        match=r"^recipe digits with `models` 257: models is 257, but there are 64 grid cells x 4 seeds: .* 256",
     ):
         load_recipe("digits").cut(models=257)
-    with pytest.raises(InputError, match=r"^recipe digits: epochs is 0: it must be a whole number >= 1"):
+    with pytest.raises(
+        InputError, match=r"^recipe digits with `epochs` 0: epochs is 0: it must be a whole number >= 1"
+    ):
         load_recipe("digits").cut(epochs=0)
 
 
@@ -414,3 +418,33 @@ def test_other_encodings_are_named(tmp_path, content, words):
     (tmp_path / "other.toml").write_bytes(content)
     with pytest.raises(InputError, match=f"other.toml: .*{words}"):
         load_recipe(tmp_path / "other.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a = " + "[" * 200_000, "not valid TOML: "),
+        ("a = " + "[" * 300 + "]" * 300, "unknown key 'a'"),
+        ("epochs = 1\nname = " + "[" * 300 + "]" * 300, "name is "),
+        ("a" + ".a" * 100_000 + " = 1", "not valid TOML: |unknown key 'a'"),
+        ("name = {" + "a = {" * 100_000, "not valid TOML: "),
+        ('epochs = 1\nname = "' + "a" * 900_000 + '"', "name is 'aaaa"),
+        ("a" * 900_000 + " = 1", "unknown key 'aaaa"),
+        ("#" * 2**21, "is not a recipe: it has 2,097,152 bytes, expected at most 1,048,576"),
+        ('epochs = 1\nname = "\\u001b[2J"', r"name is '\\x1b"),
+        ('name = "x"\nepochs = 1\ndescription = "\\u001b[2J"', "description is .* a text without control characters"),
+        ('name = "x"\nepochs = 1\ndescription = "\\u202egnp"', "description is .* a text without control characters"),
+    ],
+)
+def test_deep_large_and_unreadable_recipes_are_one_line(tmp_path, text, words):
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(InputError, match=words) as error:
+        load_recipe(tmp_path / "mine.toml")
+    assert len(str(error.value)) < 1000
+    assert str(error.value).isprintable()
+
+
+def test_a_pipe_is_no_recipe(tmp_path):
+    os.mkfifo(tmp_path / "mine.toml")
+    with pytest.raises(InputError, match=r"cannot read the recipe .*mine.toml: it is a pipe or a device"):
+        load_recipe(tmp_path / "mine.toml")

@@ -1,5 +1,6 @@
 """Cards of built and imported zoos."""
 
+import re
 from pathlib import Path
 
 from zoo_builder.store.card import zoo_card
@@ -21,3 +22,28 @@ def test_the_card_of_an_imported_zoo_names_its_source(imported: Path) -> None:
     assert "Somebody's networks\n\n10 networks (10 checkpoints, " in card
     assert " trained on `digits`, imported.\n" in card
     assert "| url | https://example.org/zoo |" in card
+
+
+HOSTILE = """</p><script>alert(1)</script> <img src=x onerror=alert(1)> <!--
+![pixel](https://example.org/x.png) --> [a]: b
+```
+---
+pretty_name: another
+---
+~~~ \\[here](javascript:alert(1)) `<b>` &lt; | # """
+
+
+def test_texts_of_others_are_shown_and_not_active(imported: Path) -> None:
+    manifest = read_manifest(imported)
+    manifest["name"] = 'theirs"\n---\n<script>'
+    manifest["source"] = {"description": HOSTILE, "url": HOSTILE, HOSTILE: "|"}
+    manifest["data"]["name"] = "`<script>`\n\n<script>"
+    card = zoo_card(manifest)
+    header, body = card.removeprefix("---\n").split("\n---\n", 1)
+    assert header.splitlines()[0] == 'pretty_name: "theirs\\"\\n---\\n<script>"'
+    assert len(header.splitlines()) == 6
+    outside = re.sub(r"`'<script>' <script>`", "", body)  # the name of the data, in code
+    assert "<" not in outside
+    assert not re.search(r"(?<!\\)(\\\\)*[\[\]~]|^```", outside, re.MULTILINE)
+    rows = [line for line in body.splitlines() if line.startswith("| ")]
+    assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [3, 3, 3]
