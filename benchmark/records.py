@@ -11,7 +11,6 @@ of the method in the folder (see ``after_earlier``). So the names of files sort 
 """
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -22,9 +21,11 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 
+from benchmark import names
 from benchmark.scoring.scores import SCORES
 from zoo_builder.errors import InputError, nearest
-from zoo_builder.files import write_atomically, write_json
+from zoo_builder.files import read_json, write_atomically, write_json
+from zoo_builder.text import all_visible, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +35,12 @@ STATUSES = ("ok", "failed", "timeout", "not applicable")
 INTERVAL = ("value", "low", "high")
 # Keys of schema 3 that its first records lack.
 ADDED = ("source", "code")
-# Files of other programs may be of any size; a record has some 10 kB.
-LARGEST = 2**24
+# Files of other programs may be of any size; a record has some 10 kB, or 50 kB with a long log.
+LARGEST = 2**21
+# A small Parquet file can hold any number of rows, and a row any number of characters.
+MOST_MODELS = 1_000_000
+LARGEST_PREDICTIONS = 2**28
+LONGEST_CELL = 10_000
 _TIME = "%Y%m%dT%H%M%S.%f"
 RECORD_NAME = re.compile(r".*--\d{8}T\d{6}\.\d{6}Z\.json", re.DOTALL)
 # Keys of every record, which no other program's files have.
@@ -124,8 +129,8 @@ class Record:
             InputError: it is damaged, or of a later version. Both messages name it.
         """
         try:
-            content: Any = _content(path)
-        except (OSError, ValueError, RecursionError) as error:
+            content: Any = all_visible(read_json(path, LARGEST))
+        except (OSError, ValueError) as error:
             if not RECORD_NAME.fullmatch(path.name):
                 raise NoRecord(f"{path} is not a record of gengap: {error}") from error
             raise InputError(f"{path} cannot be read as a record: {error}; {_RESTORE}") from error
@@ -138,7 +143,7 @@ class Record:
         if isinstance(content, dict) and content.get("schema") == SCHEMA:
             content = dict.fromkeys(ADDED) | content
         if problem := _problem(content):
-            raise InputError(f"{path} cannot be read as a record: {problem}; {_RESTORE}")
+            raise InputError(f"{path} cannot be read as a record: {one_line(problem, 500)}; {_RESTORE}")
         return cls(**content, path=path)
 
     def predictions(self) -> "pd.DataFrame":
@@ -149,23 +154,20 @@ class Record:
         Raises:
             InputError: the file is missing or does not match the record.
         """
-        import pandas as pd
-        from pyarrow import ArrowException
+        from pyarrow import ArrowException, ArrowInvalid
 
         if self.path is None:
             raise ValueError("a record that was never written has no predictions to read")
         path = self.path.with_suffix(".parquet")
         try:
-            frame = pd.read_parquet(path)
-        except (OSError, ValueError, ArrowException) as error:
-            raise InputError(f"{path}, the predictions of {self.path.name}, cannot be read: {error}") from error
-        if list(frame.columns) != PREDICTION_COLUMNS or len(frame) != self.models:
+            frame = _read_predictions(path, self.models)
+        except (OSError, ValueError, ArrowException, ArrowInvalid) as error:
             raise InputError(
-                f"{path} holds {len(frame)} rows of {', '.join(map(str, frame.columns))}; {self.path.name} needs "
-                f"{self.models} rows of {', '.join(PREDICTION_COLUMNS)}; run the method again"
-            )
+                f"{path}, the predictions of {self.path.name}, cannot be read: {one_line(str(error), 500)}; run the "
+                f"method again"
+            ) from error
         numbers = frame.dtypes[["prediction", "target"]]
-        if not all(map(pd.api.types.is_float_dtype, numbers)) or not np.isfinite(frame["target"]).all():
+        if any(kind.kind != "f" for kind in numbers) or not np.isfinite(frame["target"]).all():
             raise InputError(
                 f"{path} holds predictions of type {numbers.iloc[0]} and targets of type {numbers.iloc[1]}, expected "
                 f"numbers and a target in every row; run the method again"
@@ -212,8 +214,8 @@ def after_earlier(record: Record, folder: Path) -> Record:
         InputError: a record is of the last moment of the calendar.
     """
     path = _path(record, folder)
-    names = re.compile(re.escape(path.name.rpartition("--")[0]) + r"--(\d{8}T\d{6}\.\d{6})Z\.json")
-    times = [match[1] for file in path.parent.glob("*.json") if (match := names.fullmatch(file.name))]
+    alike = re.compile(re.escape(path.name.rpartition("--")[0]) + r"--(\d{8}T\d{6}\.\d{6})Z\.json")
+    times = [match[1] for file in path.parent.glob("*.json") if (match := alike.fullmatch(file.name))]
     try:
         # Times of names that sort last are latest.
         earlier = [datetime.strptime(max(times), _TIME).replace(tzinfo=UTC)] if times else []
@@ -227,8 +229,12 @@ def require_writable(folder: Path) -> None:
     """Makes ``folder`` if need be, and writes a file there that is removed again.
 
     Raises:
-        InputError: that is not possible, or there is no room.
+        InputError: that is not possible, there is no room, or links in the folder would lead the records elsewhere.
     """
+    if links := [path for path in [*folder.glob("*"), *folder.glob("*/*")] if path.is_symlink() and path.is_dir()]:
+        raise InputError(
+            f"{links[0]} is a link to a folder, and no records are written through it: choose another `results`"
+        )
     try:
         probe = folder / ".writable"
         write_atomically(probe, lambda temporary: temporary.write_text("can this be written?\n", encoding="utf-8"))
@@ -248,7 +254,7 @@ def write(record: Record, predictions: "pd.DataFrame | None", folder: Path) -> P
     Raises:
         InputError: the record breaks the format, or there is already a record of this method and time.
     """
-    content = {key: getattr(record, key) for key in _KEYS}
+    content = all_visible({key: getattr(record, key) for key in _KEYS})
     if problem := _problem(content):
         raise InputError(f"the record of {record.method!r} breaks the format: {problem}")
     path = _path(record, folder)
@@ -337,13 +343,41 @@ def _file_name(name: str) -> str:
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def _content(path: Path) -> object:
-    """The JSON in ``path``; raises OSError, ValueError or RecursionError."""
+def _read_predictions(path: Path, models: int) -> "pd.DataFrame":
+    """The table of ``PREDICTION_COLUMNS`` in ``path``, of ``models`` rows; what it would take is checked before.
+
+    Raises:
+        OSError, ValueError, ArrowException: it cannot be read, or is something else.
+    """
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
     if not path.is_file():
-        raise OSError("it is not a file")
-    if (size := path.stat().st_size) > LARGEST:
-        raise ValueError(f"it has {size:,} bytes, and a record has at most {LARGEST:,}")
-    return json.loads(path.read_text(encoding="utf-8-sig"))
+        raise OSError("there is no such file")
+    texts = [name for name in PREDICTION_COLUMNS if name not in ("prediction", "target")]
+    # Dictionaries hold a text that many rows share once.
+    with pq.ParquetFile(path, read_dictionary=texts) as file:
+        rows, held = file.metadata.num_rows, file.schema_arrow.names
+        size = sum(file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups))
+        if held != PREDICTION_COLUMNS or rows != models:
+            raise ValueError(
+                f"it holds {rows:,} rows of {', '.join(held)}, and the record needs {models:,} rows of "
+                f"{', '.join(PREDICTION_COLUMNS)}"
+            )
+        if rows > MOST_MODELS or size > LARGEST_PREDICTIONS:
+            raise ValueError(
+                f"it holds {rows:,} rows and {size:,} bytes, expected at most {MOST_MODELS:,} rows and "
+                f"{LARGEST_PREDICTIONS:,} bytes"
+            )
+        table = file.read(use_threads=False)
+    for name in texts:
+        for chunk in table[name].chunks:
+            kept = getattr(chunk, "dictionary", None)
+            if kept is not None and (pc.max(pc.binary_length(kept)).as_py() or 0) > LONGEST_CELL:
+                raise ValueError(f"a {name} has more than {LONGEST_CELL:,} bytes")
+            if kept is None and str(chunk.type) != "null":
+                raise ValueError(f"its column {name} is of type {chunk.type}, expected text")
+    return table.to_pandas(ignore_metadata=True, use_threads=False).astype(dict.fromkeys(texts, object))
 
 
 def _of_schema_1(content: dict) -> dict:
@@ -376,6 +410,14 @@ def _problem(content: object) -> str | None:
         kind = (int, float) if hints[name] is float else hints[name]
         if not isinstance(content[name], kind) or (hints[name] is not bool and isinstance(content[name], bool)):
             return f"{name} is {content[name]!r}, expected {getattr(hints[name], '__name__', hints[name])}"
+    if why := names.problem(content["method"]):
+        return f"method is {content['method']!a}: {why}"
+    for name in ("zoo", "task", "access", "kind"):
+        if why := names.strange(content[name]):
+            return f"{name} is {content[name]!a}: {why}"
+    costs = content["seconds"], content["peak_memory_mib"] or 0.0
+    if not (0 <= content["coverage"] <= 1 and content["models"] >= 0 and all(0 <= cost < math.inf for cost in costs)):
+        return "coverage, models, seconds or peak_memory_mib is out of range"
     if content["status"] not in STATUSES:
         return f"status is {content['status']!r}, expected one of {', '.join(STATUSES)}"
     if (headline := content["headline"]) not in SCORES:
@@ -399,9 +441,9 @@ def _problem_of_reference(reference: dict) -> str | None:
     expected = [(reference, ("tie_ceiling", "tie_fraction"))] if reference.get("tie_ceiling") is not None else []
     expected += [(reference["reliability"], ("halves", "ceiling"))] if reference.get("reliability") else []
     expected += [(floor, ("median", "p95")) for floor in (floors.values() if isinstance(floors, dict) else [floors])]
-    for found, names in expected:
-        if not _has_numbers(found, names):
-            return f"reference holds {found!r}, expected finite numbers {', '.join(names)}"
+    for found, ends in expected:
+        if not _has_numbers(found, ends):
+            return f"reference holds {found!r}, expected finite numbers {', '.join(ends)}"
     return None
 
 

@@ -54,7 +54,7 @@ def modules() -> dict[str, Path]:
 # Each row may import the rows before it, and a module its own row.
 LAYERS = {
     "zoo_builder": (
-        ("errors", "files", "limits", "lock", "streams", "strict_toml", "tables", "temporary"),
+        ("errors", "files", "limits", "lock", "streams", "strict_toml", "tables", "temporary", "text"),
         ("networks",),
         ("recipes", "datasets"),
         ("training",),
@@ -68,7 +68,7 @@ LAYERS = {
     ),
     "benchmark": (
         ("scoring",),
-        ("tasks", "split", "records"),
+        ("names", "tasks", "split", "records"),
         ("evaluation", "reports"),
         ("commands",),
     ),

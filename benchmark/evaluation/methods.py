@@ -16,14 +16,17 @@ from baselines.measures import measures
 from baselines.measures.measure import Measure
 from baselines.methods import Estimator, Predictor
 from baselines.predictors import predictors
+from benchmark import names
 from benchmark.evaluation.oracle import ORACLES
 from benchmark.evaluation.user_code import user_folders
 from benchmark.tasks import ESTIMATOR, KINDS, MEASURE, ORACLE, PREDICTOR, Kind
 from zoo_builder.errors import InputError, nearest
+from zoo_builder.text import one_line
 
 # The lists of built-in methods; calling one imports the methods. Oracles are computed where the targets are known.
 BUILTINS: dict[Kind, Callable[[], tuple[Any, ...]]] = {MEASURE: measures, PREDICTOR: predictors, ESTIMATOR: estimators}
-LONGEST_NAME = 80
+# Of a citation or a formula.
+LONGEST_TEXT = 1000
 _ATTRIBUTES = ("name", "access", "citation", "fit", "predict", "estimate")
 
 
@@ -90,8 +93,8 @@ def load_own(reference: str) -> Any:
     try:
         found = getattr(module, attribute)
     except AttributeError:
-        names = [name for name in vars(module) if not name.startswith("_")]
-        raise InputError(f"{where} has no {attribute!r}{nearest(attribute, names)}") from None
+        known = [name for name in vars(module) if not name.startswith("_")]
+        raise InputError(f"{where} has no {attribute!r}{nearest(attribute, known)}") from None
     if isinstance(found, type):
         found = found()
     if isinstance(found, Callable) and not hasattr(found, "access"):
@@ -139,22 +142,26 @@ def describe(reference: str, method: Any) -> Method:
         name=name,
         kind=kind,
         access=method.access,
-        citation=str(method.citation),
-        formula=str(getattr(method, "formula", "")),
+        citation=one_line(str(method.citation), LONGEST_TEXT),
+        formula=one_line(str(getattr(method, "formula", "")), LONGEST_TEXT),
         control=":" not in reference and bool(getattr(method, "control", False)),
     )
 
 
 def _checked_name(reference: str, name: Any) -> str:
     if not isinstance(name, str) or not name.strip():
-        raise InputError(f"{reference} has the name {name!r}: give it a `name` that boards can show, such as 'mine'")
-    if len(name) > LONGEST_NAME or not name.isprintable() or name != name.strip():
-        shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
         raise InputError(
-            f"{reference} has the name {shown!r}: give it a `name` of at most {LONGEST_NAME} printable characters "
-            f"without blanks at its ends"
+            f"{reference} has the name {_shown(name)}: give it a `name` that boards can show, such as 'mine'"
         )
+    name = names.normalized(name)
+    if problem := names.problem(name):
+        raise InputError(f"{reference} has the name {_shown(name)}: {problem}; give it another `name`")
     return name
+
+
+def _shown(name: object) -> str:
+    text = ascii(name)
+    return text if len(text) <= names.LONGEST else f"{text[: names.LONGEST]}..."
 
 
 @cache

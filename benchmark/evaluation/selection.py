@@ -7,6 +7,7 @@ from benchmark.evaluation import measuring
 from benchmark.evaluation.methods import Method, builtin_methods, unknown
 from benchmark.evaluation.process import describe_in_process
 from benchmark.evaluation.stopping import process_pool
+from benchmark.names import look, problem
 from benchmark.tasks import Task
 from zoo_builder.errors import InputError
 
@@ -56,25 +57,31 @@ def find_methods(
     names["all"] = [method.name for method in usual if method.name not in left_out and not refusal(task, method)]
     wanted = list(dict.fromkeys(name for reference in references for name in names.get(reference, [reference])))
     described = _described([reference for reference in wanted if ":" in reference], workers)
+    builtin_looks = {look(name): name for name in known}
+    looks: dict[str, Method] = {}
     chosen: dict[str, Method] = {}
     for reference in wanted:
         try:
             method = known.get(reference) or described.get(reference) or unknown(reference, [*known, *names])
             if isinstance(method, InputError):
                 raise method
-            if reference not in known and method.name in known:
-                raise _same_name(method, "a built-in method")
-            if problem := refusal(task, method):
-                raise WrongTask(method.name, f"{method.name} does not fit {task.name}: {problem}")
-            if (other := chosen.setdefault(method.name, method)) is not method:
-                raise _same_name(method, other.reference)
+            if why := problem(method.name):  # a user's process may describe itself with any
+                raise InputError(f"{reference} has a name that boards cannot show: {why}")
+            if reference not in known and (alike := builtin_looks.get(look(method.name))):
+                raise _same_name(method, alike, "a built-in method")
+            if reason := refusal(task, method):
+                raise WrongTask(method.name, f"{method.name} does not fit {task.name}: {reason}")
+            if (other := looks.setdefault(look(method.name), method)) is not method:
+                raise _same_name(method, other.name, other.reference)
+            chosen[method.name] = method
         except InputError as error:
             refused(error)
     return list(chosen.values())
 
 
-def _same_name(method: Method, other: str) -> InputError:
-    return InputError(f"{method.reference} is called {method.name!r} like {other}: give it another `name`")
+def _same_name(method: Method, name: str, other: str) -> InputError:
+    alike = f"like {other}" if method.name == name else f"which looks like {name!r}, the name of {other}"
+    return InputError(f"{method.reference} is called {method.name!r} {alike}: give it another `name`")
 
 
 def refusal(task: Task, method: Method) -> str | None:

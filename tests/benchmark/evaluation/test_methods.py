@@ -58,11 +58,22 @@ def test_a_users_method_is_no_control(tmp_path) -> None:
     assert not describe(f"{file}:Mine", load_own(f"{file}:Mine")).control
 
 
-@pytest.mark.parametrize("name", ["", "  ", None, 3, "a\nb", "a\x1b[31m", "a" * 81, " a", "a\u200b"])
+@pytest.mark.parametrize("name", ["", "  ", None, 3, "a\nb", "a\x1b[31m", "a" * 81, "a\u200b", "r\u0430ndom"])
 def test_a_method_needs_a_name_that_a_board_can_show(name: object) -> None:
     mine = SimpleNamespace(name=name, access="weights", citation="this test", estimate=lambda view: 1)
-    with pytest.raises(InputError, match=r"mine.py:Mine has the name .*: give it a `name`"):
+    with pytest.raises(InputError, match=r"mine.py:Mine has the name .*: .*give it a(nother)? `name`"):
         describe("mine.py:Mine", mine)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"), [(" mine ", "mine"), ("\uff4d\uff49\uff4e\uff45", "mine"), ("caf\u00e9", "caf\u00e9")]
+)
+def test_a_name_has_one_form(given: str, name: str) -> None:
+    mine = SimpleNamespace(name=given, access="weights", citation="a\n\x1b[2J" + "x" * 5000, estimate=lambda view: 1)
+    method = describe("mine.py:Mine", mine)
+    assert method.name == name
+    assert method.citation.startswith("a \\x1b[2Jxxx")
+    assert len(method.citation) < 1100
 
 
 @pytest.mark.parametrize(

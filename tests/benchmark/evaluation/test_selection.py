@@ -97,6 +97,14 @@ REFUSED = {
     "Number": ("Number = 3", ACCURACY, "Number is not a method: expected a function of a MeasureContext"),
     "Level": ("class Level(Base): access = 'wieghts'", ACCURACY, r"did you mean 'weights'\?\): use one of hyperparam"),
     "Same": ("class Same(Base): name = 'random'", ACCURACY, "Same is called 'random' like a built-in method"),
+    "Blank": ("class Blank(Base): name = 'random '", ACCURACY, "Blank is called 'random' like a built-in method"),
+    "Alike": (
+        "class Alike(Base): name = 'Path_N0rm'",
+        ACCURACY,
+        "'Path_N0rm' which looks like 'path-norm', the name of",
+    ),
+    "Dash": ("class Dash(Base): name = 'path\\u2011norm'", ACCURACY, "U.2010 .hyphen.: use Latin or Greek letters"),
+    "Wide": ("class Wide(Base): name = '\\uff52andom'", ACCURACY, "Wide is called 'random' like a built-in method"),
     "Reads": (
         "class Reads(Base): access = 'train-data'",
         ACCURACY,

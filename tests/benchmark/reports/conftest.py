@@ -188,16 +188,18 @@ def task(found):
 
 
 HOSTILE = 'x|y\n</script><script>document.title="owned"</script><img src=x onerror=alert(1)>{{7*7}} [a](http://b) `'
+# A name of a method has one line and at most 80 characters.
+HOSTILE_NAME = "x|y</script><img src=x onerror=alert(1)>{{7*7}}[a](http://b)`<script>"
 
 
 @pytest.fixture
 def hostile(blank, small, tmp_path):
     """A population whose every text tries to break out of a page."""
     target = np.linspace(0, 1, 8)
-    words = {"citation": HOSTILE, "formula": HOSTILE, "flags": [HOSTILE], "access": HOSTILE}
-    failed = replace(blank, method=f"{HOSTILE}2", status="failed", reason=HOSTILE, log=HOSTILE)
+    words = {"citation": HOSTILE, "formula": HOSTILE, "flags": [HOSTILE], "access": HOSTILE_NAME}
+    failed = replace(blank, method=f"{HOSTILE_NAME}2", status="failed", reason=HOSTILE, log=HOSTILE)
     write(failed, None, tmp_path)
-    return small(tmp_path, {HOSTILE: target}, target, [f"{i}" for i in range(8)], **words)
+    return small(tmp_path, {HOSTILE_NAME: target}, target, [f"{i}" for i in range(8)], **words)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,65 @@
+"""Text that others wrote, made safe to print: no character in it moves the cursor, hides, or turns the order around."""
+
+import unicodedata
+from typing import Any
+
+# Longer texts are cut: a page has to load, and a terminal to be read.
+LONGEST = 10_000
+DEEPEST = 50
+
+
+def visible(text: str) -> str:
+    r"""``text`` with an escape in place of every character that controls how the others are shown.
+
+    These are control characters (the escape sequences of terminals begin with one), marks of the writing direction,
+    characters without width, line separators, and surrogates. Line ends and tabs stay.
+
+    >>> visible("a\x1b[31m\tb\u202e")
+    'a\\x1b[31m\tb\\u202e'
+    """
+    return text if text.isascii() and text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(letter: str) -> str:
+    if letter in "\n\t" or not _controls(letter):
+        return letter
+    return letter.encode("unicode_escape").decode("ascii")
+
+
+def _controls(letter: str) -> bool:
+    return unicodedata.category(letter)[0] == "C" or unicodedata.category(letter) in ("Zl", "Zp")
+
+
+def shortened(text: str, longest: int = LONGEST) -> str:
+    """
+    >>> shortened("abcdef", 3)
+    'abc ... (3 more characters)'
+    """
+    more = len(text) - longest
+    return text if more <= 0 else f"{text[:longest]} ... ({more:,} more characters)"
+
+
+def one_line(text: str, longest: int = LONGEST) -> str:
+    """Visible text with single blanks between its words.
+
+    >>> one_line("a\\n  b")
+    'a b'
+    """
+    return shortened(visible(" ".join(text.split())), longest)
+
+
+def all_visible(value: Any, deepest: int = DEEPEST) -> Any:
+    """A value of JSON with every text in it visible and of at most ``LONGEST`` characters, the keys too.
+
+    Raises:
+        ValueError: it is nested more deeply than ``deepest``: writers of JSON would fail on it.
+    """
+    if deepest < 0:
+        raise ValueError("its brackets are nested too deeply")
+    if isinstance(value, str):
+        return shortened(visible(value))
+    if isinstance(value, list):
+        return [all_visible(each, deepest - 1) for each in value]
+    if isinstance(value, dict):
+        return {all_visible(key): all_visible(each, deepest - 1) for key, each in value.items()}
+    return value
