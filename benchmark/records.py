@@ -355,21 +355,23 @@ def _read_predictions(path: Path, models: int) -> "pd.DataFrame":
     if not path.is_file():
         raise OSError("there is no such file")
     texts = [name for name in PREDICTION_COLUMNS if name not in ("prediction", "target")]
+    metadata = pq.read_metadata(path)
+    rows, schema = metadata.num_rows, metadata.schema.to_arrow_schema()
+    size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    if schema.names != PREDICTION_COLUMNS or rows != models:
+        raise ValueError(
+            f"it holds {rows:,} rows of {', '.join(schema.names)}, and the record needs {models:,} rows of "
+            f"{', '.join(PREDICTION_COLUMNS)}"
+        )
+    if nested := [name for name in schema.names if schema.field(name).type.num_fields]:
+        raise ValueError(f"its column {nested[0]} is of type {schema.field(nested[0]).type}")
+    if rows > MOST_MODELS or size > LARGEST_PREDICTIONS:
+        raise ValueError(
+            f"it holds {rows:,} rows and {size:,} bytes, expected at most {MOST_MODELS:,} rows and "
+            f"{LARGEST_PREDICTIONS:,} bytes"
+        )
     # Dictionaries hold a text that many rows share once.
-    with pq.ParquetFile(path, read_dictionary=texts) as file:
-        rows, held = file.metadata.num_rows, file.schema_arrow.names
-        size = sum(file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups))
-        if held != PREDICTION_COLUMNS or rows != models:
-            raise ValueError(
-                f"it holds {rows:,} rows of {', '.join(held)}, and the record needs {models:,} rows of "
-                f"{', '.join(PREDICTION_COLUMNS)}"
-            )
-        if rows > MOST_MODELS or size > LARGEST_PREDICTIONS:
-            raise ValueError(
-                f"it holds {rows:,} rows and {size:,} bytes, expected at most {MOST_MODELS:,} rows and "
-                f"{LARGEST_PREDICTIONS:,} bytes"
-            )
-        table = file.read(use_threads=False)
+    table = pq.ParquetFile(path, read_dictionary=texts).read(use_threads=False)
     for name in texts:
         for chunk in table[name].chunks:
             kept = getattr(chunk, "dictionary", None)

@@ -1,11 +1,14 @@
 """Text that others wrote, made safe to print: no character in it moves the cursor, hides, or turns the order around."""
 
+import re
 import unicodedata
+from collections.abc import Callable
 from typing import Any
 
 # Longer texts are cut: a page has to load, and a terminal to be read.
 LONGEST = 10_000
 DEEPEST = 50
+_UNUSUAL = re.compile(r"[^ -~\n\t]")
 
 
 def visible(text: str) -> str:
@@ -17,13 +20,12 @@ def visible(text: str) -> str:
     >>> visible("a\x1b[31m\tb\u202e")
     'a\\x1b[31m\tb\\u202e'
     """
-    return text if text.isascii() and text.isprintable() else "".join(map(_shown, text))
+    return escaped(text, lambda letter: letter.encode("unicode_escape").decode("ascii"))
 
 
-def _shown(letter: str) -> str:
-    if letter in "\n\t" or not _controls(letter):
-        return letter
-    return letter.encode("unicode_escape").decode("ascii")
+def escaped(text: str, escape: Callable[[str], str]) -> str:
+    """``text`` with ``escape`` of every such character."""
+    return _UNUSUAL.sub(lambda found: escape(found[0]) if _controls(found[0]) else found[0], text)
 
 
 def _controls(letter: str) -> bool:

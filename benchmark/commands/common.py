@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo_builder.errors import InputError
+from zoo_builder.text import escaped, visible
 
 # Errors of the library name an argument in backticks; the command line shows the flag that sets it.
 FLAGS = {
@@ -118,13 +119,13 @@ def show(options: argparse.Namespace, value: Any, text: str) -> None:
 def as_json(value: Any) -> str:
     """``value`` in letters that stdout can hold."""
     plain = (sys.stdout.encoding or "").replace("-", "").lower() != "utf8"
-    return json.dumps(value, indent=2, ensure_ascii=plain)
+    return escaped(json.dumps(value, indent=2, ensure_ascii=plain), lambda letter: json.dumps(letter)[1:-1])
 
 
 def say(text: str, end: str = "\n") -> None:
     """Prints ``text`` to stdout. Raises OutputError."""
     try:
-        print(text, end=end)
+        print(visible(text), end=end)
     except OSError as error:
         raise OutputError(error.errno, error.strerror) from error
 
@@ -153,4 +154,4 @@ def count(number: int, noun: str) -> str:
 
 
 def note(message: str) -> None:
-    print(message, file=sys.stderr)
+    print(visible(message), file=sys.stderr)

@@ -38,7 +38,7 @@ def _run(options: argparse.Namespace) -> int:
         raise InputError("--across makes a table in Markdown: omit --html and --json")
     if options.zoo and not options.html:
         raise InputError("--zoo plots a zoo in a page: add --html FILE, or omit --zoo")
-    records = read_records(options.results, note)
+    records = _told_apart(read_records(options.results, note))
     if not records:
         raise InputError(
             f"there are no records in {options.results}: name another folder, or write some with "
@@ -82,6 +82,22 @@ def _run(options: argparse.Namespace) -> int:
     elif not (options.html or place):
         say(text, end="")
     return 0
+
+
+def _told_apart(records: "list[Record]") -> "list[Record]":
+    """The records whose methods no reader takes for a built-in one; prints a line about each of the others."""
+    from benchmark.evaluation.methods import builtin_methods
+    from benchmark.names import look
+
+    builtin = {look(name): name for name in builtin_methods()}
+    kept = []
+    for record in records:
+        name = builtin.get(look(record.method))
+        if name is None or (record.method == name and record.source is None):
+            kept.append(record)
+        else:
+            note(f"left out: {record.path}: its method {record.method!r} looks like the built-in {name!r}")
+    return kept
 
 
 def _compared(records: "list[Record]") -> "list[Population]":

@@ -160,11 +160,13 @@ def _other_code(records: "list[Record]", own: "list[Method]") -> list[str]:
 
 
 def _outcome(record: "Record") -> str:
+    from benchmark.reports.words import percent
+
     text = f"{record.method:<28} {record.seconds:7.1f} s  "
     if record.status != "ok":
         return f"{text}{record.status}: {record.reason}"
     score = record.scores[record.headline]
     text += f"{record.headline} {score['value']:6.3f} [{score['low']:6.3f}, {score['high']:6.3f}]"
     if record.coverage < 1:
-        text += f"  defined on {record.coverage:.0%}"
+        text += f"  defined on {percent(record.coverage, 0)}"
     return f"{text}  {', '.join(record.flags)}".rstrip()

@@ -25,6 +25,7 @@ from benchmark.reports.pages import TEMPLATES, style, template
 from benchmark.reports.words import (
     capitalized,
     duration,
+    heading,
     number,
     other_scores,
     percent,
@@ -92,6 +93,7 @@ def render_html(populations: Sequence[Population], zoos: Sequence[ZooSummary] = 
         task_id=task_id,
         board_id=board_id,
         axis_of=_axis,
+        heading=heading,
         other_scores=other_scores,
         undefined_scores=undefined_scores,
         caveats=record_caveats,

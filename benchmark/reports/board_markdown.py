@@ -8,6 +8,7 @@ from benchmark.records import Record
 from benchmark.reports.boards import Board, Population, Row
 from benchmark.reports.words import (
     duration,
+    heading,
     number,
     other_scores,
     percent,
@@ -49,7 +50,7 @@ def render_markdown(populations: Sequence[Population], folder: Path | None = Non
 def _population(population: Population) -> str:
     parts = [f"## {escaped(population.head.task)}", _facts(population.head)]
     for board in population.boards:
-        parts += [f"### Access level: {escaped(board.access)}", _table(board)]
+        parts += [f"### {escaped(heading(board.rows, board.access))}", _table(board)]
     if population.scored:
         parts += _other_scores(population)
     if population.unscored:

@@ -173,7 +173,7 @@ def _models(frame: pd.DataFrame) -> str:
 def _boards(records: Sequence[Record], predictions: np.ndarray, models: pd.DataFrame) -> tuple[Board, ...]:
     """The boards of some scored records, which share what is computed for their comparisons."""
     paired = _paired(records[0].headline, predictions, models)
-    levels = {record.access for record in records if not record.control} or {record.access for record in records}
+    levels = {record.access for record in records if not record.control} or {head_of(records).access}
     known = list(ACCESS)
     ordered = sorted(levels, key=lambda level: (known.index(level) if level in ACCESS else len(known), level))
     return tuple(_board(level, records, paired) for level in ordered)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from baselines.predictors.boosting import PLAIN_WORDS
 from benchmark.reports.table import ScoredTable
-from benchmark.reports.words import finite, printable, shortened
+from benchmark.reports.words import finite, percent, printable, shortened
 from benchmark.scoring.comparison import MINIMUM_COVERAGE, POWER
 from benchmark.scoring.scorecard import Entry, Score
 
@@ -25,12 +25,12 @@ def format_text(scored: ScoredTable, width: int) -> str:
     head = [
         f"{scored.path.name}: {scored.target} of {models} in {configurations}; {predictions}"
         + (", for all models" if everywhere else ""),
-        f"{scored.tie_fraction:.1%} of pairs are tied in {scored.target}: a prediction without ties reaches at most "
-        f"tau {scored.tie_ceiling:.3f}",
+        f"{percent(scored.tie_fraction)} of pairs are tied in {scored.target}: a prediction without ties reaches at "
+        f"most tau {scored.tie_ceiling:.3f}",
     ]
     stub = _left(["", *(names[e] for e in scored.order), "noise floor"])
     if not everywhere:
-        stub = _joined(stub, _right(["covers", *(f"{scored.coverage[e]:.1%}" for e in scored.order), ""]))
+        stub = _joined(stub, _right(["covers", *(percent(scored.coverage[e]) for e in scored.order), ""]))
     columns = [_column(scored, score) for score in scored.defined]
     lines = [line for text in head for line in _wrapped(text, width)]
     for panel in _packed(stub, columns, width):
@@ -136,7 +136,7 @@ def _notes(scored: ScoredTable, names: list[str]) -> Iterator[str]:
     if titles := scored.regressed:
         yield f"{', '.join(titles)}: by {PLAIN_WORDS}"
     if needed := list(_models_needed(scored)):
-        yield f"models needed to separate the best two ({POWER:.0%} power): {'; '.join(needed)}"
+        yield f"models needed to separate the best two ({percent(POWER, 0)} power): {'; '.join(needed)}"
     yield from scored.caveats
     for score in scored.defined:
         if beside := score.definition.beside:
@@ -147,7 +147,7 @@ def _notes(scored: ScoredTable, names: list[str]) -> Iterator[str]:
         scored.place(score.definition.name, e) == "unranked" for score in scored.defined for e in scored.order
     )
     yield "* best, = statistical tie with the best (the paired interval of the difference contains 0)" + (
-        f", {MARKS['unranked']} unranked (defined for fewer than {MINIMUM_COVERAGE:.0%} of the models)"
+        f", {MARKS['unranked']} unranked (defined for fewer than {percent(MINIMUM_COVERAGE, 0)} of the models)"
         if unranked
         else ""
     )

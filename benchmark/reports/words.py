@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from benchmark.records import Record, short_code
 from benchmark.scoring.scores import SCORES
+from zoo_builder.text import visible
 
 # An end of an interval and its score are summed in different orders.
 ROUNDING = 1e-9
@@ -32,8 +34,8 @@ def shortened(names: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def printable(name: str) -> str:
-    """``name`` with a question mark for every character that would control a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name)
+    """``name`` on one line, without characters that would control a terminal."""
+    return visible(name).replace("\n", "?").replace("\t", "?")
 
 
 def number(value: float) -> str:
@@ -51,13 +53,13 @@ def signed(value: float) -> str:
     return text if text.startswith("−") else f"+{text}"
 
 
-def percent(share: float) -> str:
+def percent(share: float, digits: int = 1) -> str:
     """A share in [0, 1]; only a whole share is written as 100 %.
 
-    >>> percent(1), percent(0.99999)
-    ('100 %', '99.9 %')
+    >>> percent(1), percent(0.99999), percent(0.8, 0)
+    ('100 %', '99.9 %', '80 %')
     """
-    return "100 %" if share == 1 else f"{min(share, 0.999):.1%}".replace("%", " %")
+    return "100 %" if share == 1 else f"{min(share, 1 - 10 ** -(digits + 2)):.{digits}%}".replace("%", " %")
 
 
 def duration(seconds: float) -> str:
@@ -73,6 +75,11 @@ def duration(seconds: float) -> str:
 
 def with_interval(score: Mapping) -> str:
     return f"{number(score['value'])} [{number(score['low'])}, {number(score['high'])}]"
+
+
+def heading(rows: Sequence[Any], access: str) -> str:
+    """The heading of a board of ``rows``. Controls alone have no access level that they share."""
+    return "Controls only" if all(row.record.control for row in rows) else f"Access level: {access}"
 
 
 def remarks(record: Record) -> list[str]:

@@ -3,14 +3,17 @@
 import errno
 import json
 import os
+import resource
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from benchmark.records import SCHEMA, STATUSES, NoRecord, Record, read_records, write
+from benchmark.records import SCHEMA, STATUSES, NoRecord, Record, read_records, require_writable, write
 from zoo_builder.errors import InputError
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -274,3 +277,72 @@ def test_as_json_a_record_has_its_keys_and_its_path(record, predictions, tmp_pat
         "label": record.method,
         "failed_since": None,
     }
+
+
+def test_texts_of_a_foreign_record_are_visible_and_its_name_is_one_that_boards_show(record, predictions, tmp_path):
+    path = write(record, predictions, tmp_path)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"method": "r\u200bandom", "citation": "\x1b[2J\u202e", "log": "x" * 20_000}))
+    (read,) = read_records(tmp_path)
+    assert (read.method, read.citation) == ("r\\u200bandom", "\\x1b[2J\\u202e")
+    assert len(read.log or "") < 10_100
+    for change in (
+        {"method": "r\u0430ndom"},
+        {"zoo": "cif\u0430r10"},
+        {"method": "a\nb"},
+        {"coverage": 1.2},
+        {"seconds": -1},
+    ):
+        path.write_text(json.dumps(content | change))
+        lines = []
+        assert read_records(tmp_path, lines.append) == []
+        assert len(lines) == 1
+        assert len(lines[0].splitlines()) == 1
+        assert next(iter(change)) in lines[0]
+
+
+@pytest.mark.parametrize("bomb", ["rows", "text", "types", "folder", "pipe", "deep"])
+def test_a_bomb_is_refused_in_one_line(record, predictions, tmp_path, bomb):
+    if bomb == "deep":
+        path = write(record, predictions, tmp_path)
+        path.write_text(
+            path.read_text().replace('"environment": {', '"environment": {"x": ' + "[" * 400 + "]" * 400 + ",")
+        )
+        lines = []
+        assert read_records(tmp_path, lines.append) == []
+        assert len(lines) == 1
+        assert "nested too deeply" in lines[0]
+        return
+    models = 20_000_000 if bomb == "rows" else 3
+    path = write(replace(record, models=models), predictions, tmp_path).with_suffix(".parquet")
+    if bomb == "text":
+        predictions.assign(reason="x" * 10_000_000).to_parquet(path, index=False)
+    elif bomb == "types":
+        predictions.assign(model_id=[["a"], ["b"], ["c"]]).to_parquet(path, index=False)
+    elif bomb == "folder":
+        path.unlink()
+        path.mkdir()
+    elif bomb == "pipe":
+        path.unlink()
+        os.mkfifo(path)
+    else:
+        same = pa.DictionaryArray.from_arrays(pa.array(np.zeros(models, dtype=np.int32)), pa.array(["x"]))
+        zeros = pa.array(np.zeros(models))
+        pq.write_table(pa.table(dict(zip(predictions, (same, same, zeros, same, zeros), strict=True))), path)
+        assert path.stat().st_size < 3_000_000
+    (read,) = read_records(tmp_path)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="cannot be read: ") as error:
+        read.predictions()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_no_record_is_written_through_a_link(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "cifar10-gs").symlink_to(elsewhere)
+    with pytest.raises(InputError, match="cifar10-gs is a link to a folder, and no records are written through it"):
+        require_writable(tmp_path / "results")
+    assert list(elsewhere.iterdir()) == []

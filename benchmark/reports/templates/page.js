@@ -27,8 +27,11 @@
     return () => drawn.get(element)?.();
   };
 
+  // Plotly reads links and other tags in its texts: words that others wrote must have none.
+  const plain = (text) => (text === null ? null : String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;"));
+
   const axis = (title, more = {}) => ({
-    title: title ? { text: title, standoff: 8 } : undefined, gridcolor: colour("grid"), zerolinecolor: colour("line"), linecolor: colour("line"),
+    title: title ? { text: plain(title), standoff: 8 } : undefined, gridcolor: colour("grid"), zerolinecolor: colour("line"), linecolor: colour("line"),
     automargin: true, fixedrange: true, ...more,
   });
   const plot = (element, traces, x, y, more = {}) => Plotly.react(element, traces, {
@@ -57,14 +60,15 @@
           const against = zoo.axes[element.dataset.axis];
           const values = quantity.value === "gap" ? gap : zoo.test;
           const fill = colour(quantity.value === "gap" ? "second" : "accent");
-          const common = { x: against.values, y: values, text: zoo.models, hovertemplate: "%{text}<br>%{x}: %{y:.4f}<extra></extra>" };
+          const groups = against.kind === "groups";
+          const common = { x: groups ? against.values.map(plain) : against.values, y: values, text: zoo.models.map(plain), hovertemplate: "%{text}<br>%{x}: %{y:.4f}<extra></extra>" };
           const small = { margin: { l: 36, r: 8, t: 10, b: 24 } };
           const y = axis("", { tickformat: ".2~f" });
-          if (against.kind === "groups") {
+          if (groups) {
             plot(element, [{
               ...common, type: "box", boxpoints: "all", jitter: 0.6, pointpos: 0, fillcolor: "rgba(0,0,0,0)",
               line: { color: colour("soft"), width: 1.2 }, marker: { color: fill, size: 4, opacity: 0.45 },
-            }], axis("", { type: "category", categoryorder: "array", categoryarray: against.groups }), y, small);
+            }], axis("", { type: "category", categoryorder: "array", categoryarray: against.groups.map(plain) }), y, small);
           } else {
             plot(element, [{ ...common, type: "scatter", mode: "markers", marker: { color: fill, size: 5, opacity: 0.55 } }],
               axis("", { type: against.kind, ...(against.kind === "log" ? { dtick: 1, tickformat: "~g" } : { nticks: 5 }) }), y, small);
@@ -99,7 +103,7 @@
     const draw = () => {
       const method = methods[select.value];
       const [x, y] = asRanks.checked ? [ranks(method.prediction), ranks(task.values)] : [method.prediction, task.values];
-      const labels = task.models.map((id, i) => `${id}<br>predicted ${method.prediction[i]}<br>true ${task.values[i]}`);
+      const labels = task.models.map((id, i) => `${plain(id)}<br>predicted ${method.prediction[i]}<br>true ${task.values[i]}`);
       const traces = [{
         type: "scatter", mode: "markers", x, y, text: labels, hovertemplate: "%{text}<extra></extra>",
         marker: { color: colour("accent"), size: 8, opacity: 0.62, line: { color: colour("panel"), width: 0.8 } },

@@ -70,3 +70,22 @@ def test_links_are_written_where_they_lead_somewhere(small, tmp_path: Path) -> N
     (tmp_path / "results").mkdir()
     assert "[docs/scores.md](../docs/scores.md)" in render_markdown(found, tmp_path / "results")
     assert "](" not in render_markdown(found, tmp_path)
+
+
+def test_what_passes_for_a_built_in_method_is_on_no_board_and_nothing_controls_the_terminal(
+    gengap, small, tmp_path
+) -> None:
+    target, names = np.linspace(0, 1, 8), [f"{i}" for i in range(8)]
+    about = {"formula": "\x1b[31m", "flags": ["\x1b]0;owned\x07\u202e"]}
+    small(tmp_path, {"random": target, "Rand0m": target, "honest": target}, target, names, **about)
+    small(tmp_path, {"path-norm": target}, target, names, source="mine.py:Mine", code="c" * 64)
+    code, out, err = gengap("leaderboard", tmp_path)
+    assert code == 0
+    assert "| random |" in out
+    assert "| honest |" in out
+    assert "Rand0m" not in out
+    assert "path-norm" not in out
+    assert "its method 'Rand0m' looks like the built-in 'random'" in err
+    assert "its method 'path-norm' looks like the built-in 'path-norm'" in err
+    for text in (out, err, gengap("leaderboard", tmp_path, "--json")[1]):
+        assert not set(text) & set("\x1b\x07\u202e")

@@ -58,6 +58,9 @@ def test_controls_alone_have_a_board(small, tmp_path):
     target = np.linspace(0, 1, 8)
     (task,) = small(tmp_path, {"oracle": target}, target, [f"{i}" for i in range(8)], control=True)
     assert [(board.access, [row.unranked for row in board.rows]) for board in task.boards] == [("weights", ["control"])]
+    for text in (render_markdown([task]), render_html([task])):
+        assert "Controls only" in text
+        assert "Access level" not in text
 
 
 def test_boards_are_ordered_by_the_headline_score(small, tmp_path):

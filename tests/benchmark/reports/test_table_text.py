@@ -12,11 +12,11 @@ def test_text(table, write_table):
     table["measure.none"] = None
     text = format_text(score_table(write_table(table), "gap", ["measure.*"]), 110)
     rows = [line.split() for line in text.splitlines()]
-    cells = {words[0]: words[1:3] for words in rows if words and words[0] in ("twin", "good", "same", "random", "none")}
-    assert cells["twin"] == ["100.0%", "*1.000"]
-    assert (cells["random"][0], cells["random"][1][0]) == ("75.0%", "!")
-    assert cells["none"] == ["0.0%", "!undefined"]
-    assert "! unranked (defined for fewer than 95% of the models)" in " ".join(text.split())
+    cells = {words[0]: words[1:4] for words in rows if words and words[0] in ("twin", "good", "same", "random", "none")}
+    assert cells["twin"] == ["100", "%", "*1.000"]
+    assert (cells["random"][0], cells["random"][2][0]) == ("75.0", "!")
+    assert cells["none"] == ["0.0", "%", "!undefined"]
+    assert "! unranked (defined for fewer than 95 % of the models)" in " ".join(text.split())
     assert "constant, so it orders nothing: same" in text
     assert "tau of none: undefined: defined for 0 models, of at least 3" in text
     assert "* best, = statistical tie with the best" in text

@@ -30,7 +30,7 @@ def test_names_are_shortened_by_their_common_prefix_and_printable():
     assert shortened(["measure.a.x", "measure.a.y"]) == ("measure.a.", ["x", "y"])
     assert shortened(["measure.a", "mine"]) == ("", ["measure.a", "mine"])
     assert shortened(["measure.a"]) == ("", ["measure.a"])
-    assert shortened(["m.", "m.\x1b"]) == ("m.", ["(empty)", "?"])
+    assert shortened(["m.", "m.\x1b"]) == ("m.", ["(empty)", "\\x1b"])
 
 
 def test_a_score_of_another_version_is_called_by_its_name():
