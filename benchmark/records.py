@@ -39,7 +39,6 @@ ADDED = ("source", "code")
 LARGEST = 2**21
 # A small Parquet file can hold any number of rows, and a row any number of characters.
 MOST_MODELS = 1_000_000
-LARGEST_PREDICTIONS = 2**28
 LONGEST_CELL = 10_000
 _TIME = "%Y%m%dT%H%M%S.%f"
 RECORD_NAME = re.compile(r".*--\d{8}T\d{6}\.\d{6}Z\.json", re.DOTALL)
@@ -154,14 +153,12 @@ class Record:
         Raises:
             InputError: the file is missing or does not match the record.
         """
-        from pyarrow import ArrowException, ArrowInvalid
-
         if self.path is None:
             raise ValueError("a record that was never written has no predictions to read")
         path = self.path.with_suffix(".parquet")
         try:
             frame = _read_predictions(path, self.models)
-        except (OSError, ValueError, ArrowException, ArrowInvalid) as error:
+        except (OSError, ValueError) as error:
             raise InputError(
                 f"{path}, the predictions of {self.path.name}, cannot be read: {one_line(str(error), 500)}; run the "
                 f"method again"
@@ -347,39 +344,31 @@ def _read_predictions(path: Path, models: int) -> "pd.DataFrame":
     """The table of ``PREDICTION_COLUMNS`` in ``path``, of ``models`` rows; what it would take is checked before.
 
     Raises:
-        OSError, ValueError, ArrowException: it cannot be read, or is something else.
+        OSError, ValueError: it cannot be read, or is something else.
     """
+    import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    if not path.is_file():
-        raise OSError("there is no such file")
-    texts = [name for name in PREDICTION_COLUMNS if name not in ("prediction", "target")]
-    metadata = pq.read_metadata(path)
-    rows, schema = metadata.num_rows, metadata.schema.to_arrow_schema()
-    size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-    if schema.names != PREDICTION_COLUMNS or rows != models:
-        raise ValueError(
-            f"it holds {rows:,} rows of {', '.join(schema.names)}, and the record needs {models:,} rows of "
-            f"{', '.join(PREDICTION_COLUMNS)}"
-        )
+    from zoo_builder import tables
+
+    schema = tables.schema_of(path)
+    if schema.names != PREDICTION_COLUMNS:
+        raise ValueError(f"it has the columns {', '.join(schema.names)}, expected {', '.join(PREDICTION_COLUMNS)}")
     if nested := [name for name in schema.names if schema.field(name).type.num_fields]:
         raise ValueError(f"its column {nested[0]} is of type {schema.field(nested[0]).type}")
-    if rows > MOST_MODELS or size > LARGEST_PREDICTIONS:
-        raise ValueError(
-            f"it holds {rows:,} rows and {size:,} bytes, expected at most {MOST_MODELS:,} rows and "
-            f"{LARGEST_PREDICTIONS:,} bytes"
-        )
-    # Dictionaries hold a text that many rows share once.
-    table = pq.ParquetFile(path, read_dictionary=texts).read(use_threads=False)
+    table = tables.read(path, most_rows=min(models, MOST_MODELS))
+    if len(table) != models:
+        raise ValueError(f"it has {len(table):,} rows, expected {models:,}")
+    texts = [name for name in PREDICTION_COLUMNS if name not in ("prediction", "target")]
     for name in texts:
-        for chunk in table[name].chunks:
-            kept = getattr(chunk, "dictionary", None)
-            if kept is not None and (pc.max(pc.binary_length(kept)).as_py() or 0) > LONGEST_CELL:
-                raise ValueError(f"a {name} has more than {LONGEST_CELL:,} bytes")
-            if kept is None and str(chunk.type) != "null":
-                raise ValueError(f"its column {name} is of type {chunk.type}, expected text")
-    return table.to_pandas(ignore_metadata=True, use_threads=False).astype(dict.fromkeys(texts, object))
+        kind = table[name].type
+        if pa.types.is_dictionary(kind):
+            for chunk in table[name].chunks:
+                if (pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0) > LONGEST_CELL:
+                    raise ValueError(f"a {name} has more than {LONGEST_CELL:,} bytes")
+        elif not pa.types.is_null(kind):
+            raise ValueError(f"its column {name} is of type {kind}, expected text")
+    return table.to_pandas(use_threads=False).astype(dict.fromkeys(texts, object))
 
 
 def _of_schema_1(content: dict) -> dict:

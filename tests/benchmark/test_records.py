@@ -215,7 +215,7 @@ def test_predictions_that_are_lost_or_cut_are_named(record, predictions, tmp_pat
     path = write(record, predictions, tmp_path)
     parquet = path.with_suffix(".parquet")
     predictions.head(2).to_parquet(parquet, index=False)
-    with pytest.raises(InputError, match="holds 2 rows"):
+    with pytest.raises(InputError, match="it has 2 rows, expected 3"):
         Record.load(path).predictions()
     parquet.write_bytes(b"PAR1")
     with pytest.raises(InputError, match=parquet.name):
