@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 SCHEMA = 3
 STATUSES = ("ok", "failed", "timeout", "not applicable")
 INTERVAL = ("value", "low", "high")
+# The protection of a method that ran without a box.
+UNPROTECTED = "none"
 # Keys of schema 3 that its first records lack.
-ADDED = ("source", "code")
+ADDED = ("source", "code", "protection")
 # Files of other programs may be of any size; a record has some 10 kB, or 50 kB with a long log.
 LARGEST = 2**21
 # A small Parquet file can hold any number of rows, and a row any number of characters.
@@ -63,7 +65,9 @@ class Record:
         kind: the name of a kind of ``benchmark.tasks.KINDS``.
         control: the method is a control, shown on the board without a rank.
         source: the file or module and the name of a user's method, as given; None for a built-in one.
-        code: SHA-256 of a user's code, see ``benchmark.evaluation.user_code.code_digest``.
+        code: SHA-256 of a user's code, see ``benchmark.evaluation.user_code.Code.digest``.
+        protection: the kind of box that a user's code ran in, see ``benchmark.evaluation.sandbox``, or
+            ``UNPROTECTED``; None for a built-in method, and in early records.
         zoo_manifest, weights_hash, split_hash: SHA-256 of what was scored.
         created: ISO 8601 time with its offset.
         seconds, peak_memory_mib: cost of the run; the memory is None for values that had been computed before.
@@ -96,6 +100,7 @@ class Record:
     formula: str
     source: str | None = None
     code: str | None = None
+    protection: str | None = None
     zoo_manifest: str
     weights_hash: str
     split_hash: str
@@ -144,6 +149,11 @@ class Record:
         if problem := _problem(content):
             raise InputError(f"{path} cannot be read as a record: {one_line(problem, 500)}; {_RESTORE}")
         return cls(**content, path=path)
+
+    @property
+    def unprotected(self) -> bool:
+        """The method's code ran with all rights of the user."""
+        return self.protection == UNPROTECTED
 
     def predictions(self) -> "pd.DataFrame":
         """One row per test model: model_id, configuration, prediction (float64, NaN where undefined), reason, target.

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from zoo_builder.store.zoo import Zoo
 
 EPILOG = """\
-A method of yours runs in a separate process without network access; it cannot see the zoo or the records. Modules
-beside its file can be imported, unless they have the name of another. The global random generators of Python, numpy and
-torch are seeded; seed your own. Methods of one name and different code are shown apart.
+A method of yours runs in a sandbox: it sees its view, installed packages and the .py files that it imports, and has no
+network (docs/sandbox.md). Where no sandbox works, gengap refuses it unless you pass --trust. Modules beside its file
+can be imported, unless they have the name of another. The global random generators of Python, numpy and torch are
+seeded; seed your own. Methods of one name and different code are shown apart.
 
   gengap run all --zoo zoos/digits                                 every built-in method on every task
   gengap run test-accuracy nfn-np mine.py:Mine --zoo zoos/digits   a built-in predictor and your own
@@ -44,6 +45,11 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--timeout", type=seconds, default=3600, metavar="S", help="seconds for one method (default: 3600)"
     )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="run your methods without a sandbox, with all rights of this user; boards show them as unprotected",
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -58,6 +64,7 @@ def _run(options: argparse.Namespace) -> int:
         data_root=options.data,
         workers=options.workers or cores(),
         timeout=options.timeout,
+        trust=options.trust,
     )
     show(options, [record.to_json() for record in records], f"records are in {options.results}")
     for record in records:
@@ -93,6 +100,7 @@ def run_methods(
     workers: int,
     data_root: Path | None = None,
     timeout: float,
+    trust: bool = False,
 ) -> "tuple[list[Record], list[str]]":
     """Runs methods on one task, or on "all"; prints a line for each record, and an error for each refused method.
 
@@ -111,7 +119,7 @@ def run_methods(
     tasks = list(TASKS) if task_name == "all" else [find_task(task_name, zoo.name)]
     refused: list[InputError] = []
     slow = not_stored(zoo) if "all" in references and any(MEASURE in task.kinds for task in tasks) else []
-    chosen = [(task, find_methods(references, task, refused.append, note, slow, workers)) for task in tasks]
+    chosen = [(task, find_methods(references, task, refused.append, note, slow, workers, trust)) for task in tasks]
     if not any(found for _, found in chosen):
         raise refused[0]
     if task_name == "all":
@@ -140,6 +148,7 @@ def run_methods(
             data_root=data_root,
             workers=workers,
             timeout=timeout,
+            trust=trust,
             done=lambda record: note(f"  {_outcome(record)}"),
         )
     return records, messages

@@ -4,10 +4,11 @@ import math
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import as_completed
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from baselines.measures.measure import MEASURE_ACCESS
-from benchmark.evaluation import measuring
+from benchmark.evaluation import measuring, sandbox
 from benchmark.evaluation.answers import Answer
 from benchmark.evaluation.controls import answer_of_control, reads_targets
 from benchmark.evaluation.methods import Method
@@ -32,6 +33,7 @@ def evaluate(
     data_root: str | Path | None = None,
     workers: int = 1,
     timeout: float = 3600,
+    trust: bool = False,
     done: Callable[[Record], object] = lambda record: None,
 ) -> list[Record]:
     """Runs ``methods``, each in a separate process, and writes a record of each.
@@ -43,6 +45,7 @@ def evaluate(
         results: the folder for records.
         workers: how many processes run at a time.
         timeout: seconds that one process may take.
+        trust: run users' methods without a box, with all rights of this user; their records say so.
         done: called with every record as it is written.
 
     Returns:
@@ -50,19 +53,20 @@ def evaluate(
 
     Raises:
         InputError: the zoo is too small, or it or its data cannot be read; the timeout is not positive; temporary files
-            have no room; ``results`` cannot be written. Records that were written stay. A method's own errors are in
-            its record.
+            have no room; ``results`` cannot be written; a method is a user's, and no box works here. Records that were
+            written stay. A method's own errors are in its record.
     """
     refuse_other_type("zoo", zoo, Zoo, "Zoo.open(folder)")
     if not 0 < timeout < math.inf:
         raise InputError(f"`timeout` is {timeout:g}: give a number of seconds above 0")
     require_writable(Path(results))
+    protection = None if all(method.builtin for method in methods) else sandbox.protection(trust)
     models = ScoredModels.of(task, zoo)
     written = []
     # Closed at once if a record cannot be written: the remaining processes end, and the temporary folder goes.
-    with closing(_answers(models, methods, Path(results), data_root, workers, timeout)) as found:
+    with closing(_answers(models, methods, protection, data_root, workers, timeout)) as found:
         for answers in found:
-            for record, predictions in records_of(answers, models):
+            for record, predictions in records_of(answers, models, protection):
                 path = write(after_earlier(record, Path(results)), predictions, Path(results))
                 written.append(Record.load(path))
                 done(written[-1])
@@ -73,7 +77,7 @@ def evaluate(
 def _answers(
     models: ScoredModels,
     methods: Sequence[Method],
-    results: Path,
+    protection: str | None,
     data_root: str | Path | None,
     workers: int,
     timeout: float,
@@ -95,9 +99,8 @@ def _answers(
         for method in controls:
             yield [answer_of_control(method, models)]
         with process_pool(workers) as pool:
-            # Both hold the targets.
-            closed = [zoo.root, results]
-            futures = [pool.submit(answers_of, job, view, models, closed, timeout) for job, view in views.items()]
+            run = partial(answers_of, models=models, protection=protection, timeout=timeout, workers=workers)
+            futures = [pool.submit(run, job, view) for job, view in views.items()]
             for future in as_completed(futures):
                 yield future.result()
 

@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,6 @@ from baselines.methods import Estimator, Predictor
 from baselines.predictors import predictors
 from benchmark import names
 from benchmark.evaluation.oracle import ORACLES
-from benchmark.evaluation.user_code import user_folders
 from benchmark.tasks import ESTIMATOR, KINDS, MEASURE, ORACLE, PREDICTOR, Kind
 from zoo_builder.errors import InputError, nearest
 from zoo_builder.text import one_line
@@ -37,7 +36,7 @@ class Method:
     Attributes:
         reference: a built-in's name, "path/to/file.py:Name" or "package.module:Name".
         control: shown on every board whatever it reads, and never ranked. Only built-in methods can be controls.
-        code: of a user's method, see ``user_code.code_digest``.
+        code: of a user's method, see ``user_code.Code.digest``.
     """
 
     reference: str
@@ -78,8 +77,11 @@ def load_builtin(name: str, kind: Kind) -> Measure | Predictor | Estimator:
     return next(method for method in BUILTINS[kind]() if method.name == name)
 
 
-def load_own(reference: str) -> Any:
-    """The method of a user that ``reference`` names. This executes the user's code: call it in a separate process.
+def load_own(reference: str, folders: Sequence[str] = ()) -> Any:
+    """The method of a user that ``reference`` names. This executes the user's code: call it in a box.
+
+    Args:
+        folders: where the user's modules are, and a file that ``reference`` names.
 
     Raises:
         InputError: there is no such method.
@@ -89,7 +91,7 @@ def load_own(reference: str) -> Any:
         raise InputError(
             f"{reference!r} lacks a part: a method is given as path/to/file.py:Name or package.module:Name"
         )
-    module = _module(where)
+    module = _module(where, tuple(folders))
     try:
         found = getattr(module, attribute)
     except AttributeError:
@@ -133,7 +135,7 @@ def describe(reference: str, method: Any) -> Method:
             f"citation and either fit and predict or estimate; it is a {type(method).__name__} without "
             f"{', '.join(missing)}"
         )
-    name = _checked_name(reference, method.name)
+    name = checked_name(reference, method.name)
     if method.access not in ACCESS:
         hint = nearest(str(method.access), ACCESS)
         raise InputError(f"{reference} has access {method.access!r}{hint}: use one of {', '.join(ACCESS)}")
@@ -148,7 +150,12 @@ def describe(reference: str, method: Any) -> Method:
     )
 
 
-def _checked_name(reference: str, name: Any) -> str:
+def checked_name(reference: str, name: Any) -> str:
+    """``name``, if boards can show it.
+
+    Raises:
+        InputError: it is empty, long, no text, or has characters that cannot be seen.
+    """
     if not isinstance(name, str) or not name.strip():
         raise InputError(
             f"{reference} has the name {_shown(name)}: give it a `name` that boards can show, such as 'mine'"
@@ -165,17 +172,15 @@ def _shown(name: object) -> str:
 
 
 @cache
-def _module(where: str) -> ModuleType:
+def _module(where: str, folders: tuple[str, ...]) -> ModuleType:
     # Last, and a file under a name of its own, so that a user's random.py takes the place of no other module.
-    sys.path += [folder for folder in user_folders(where) if folder not in sys.path]
+    sys.path += [folder for folder in folders if folder not in sys.path]
     if not where.endswith(".py"):
         try:
             return importlib.import_module(where)
         except ModuleNotFoundError as error:
             raise InputError(f"cannot import {where!r}: {error}; use path/to/file.py:Name for a file") from None
-    path = Path(where).resolve()
-    if not path.is_file():
-        raise InputError(f"there is no file {where}: a method is given as path/to/file.py:Name")
+    path = Path(where)
     name = f"gengap_method_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None

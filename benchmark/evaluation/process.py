@@ -1,41 +1,39 @@
-"""The parent's side of a method's process: starts it, waits for it, reads its answers."""
+"""The parent's side of a method's process: gives it a job, and makes of what it sends an answer that can be believed."""
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
-
+from baselines.access import ACCESS
+from benchmark.evaluation import frames, sandbox
 from benchmark.evaluation.answers import Answer
-from benchmark.evaluation.methods import Method
+from benchmark.evaluation.methods import Method, checked_name
 from benchmark.evaluation.scored_models import SEED, ScoredModels
-from benchmark.evaluation.user_code import code_digest, import_path
+from benchmark.evaluation.user_code import Code, read_code
+from benchmark.tasks import KINDS, MEASURE
 from zoo_builder.errors import InputError
 
 DESCRIBE_SECONDS = 300
-LOG_CHARACTERS = 10_000
-# Python starts with its own modules alone, so that no sitecustomize.py of a user runs; then come those of this process.
-WORKER = """
-import json, sys
-from pathlib import Path
-folder = Path(sys.argv[1])
-sys.path[:] = json.loads((folder / "job.json").read_text(encoding="utf-8"))["import_path"]
-from benchmark.evaluation.worker import main
-main(folder)
-"""
-# What a log holds if code had no network, in the words of Python, the C library and urllib3.
-NETWORK_ERRORS = (
-    "gaierror",
-    "Network is unreachable",
-    "Temporary failure in name resolution",
-    "Name or service not known",
-    "Failed to establish a new connection",
+CITATION_CHARACTERS, FORMULA_CHARACTERS = 1000, 300
+# What an error says where code wanted what no box has: words, and the explanation.
+WANTED = (
+    (
+        (
+            "gaierror",
+            "Network is unreachable",
+            "Temporary failure in name resolution",
+            "Name or service not known",
+            "Failed to establish a new connection",
+        ),
+        "methods have no network access",
+    ),
+    (
+        ("FileNotFoundError", "ModuleNotFoundError", "NotADirectoryError"),
+        "a method sees its view, installed packages, and the .py files that its import statements name; no other files",
+    ),
 )
 
 
@@ -48,108 +46,152 @@ class Job:
 
     @property
     def trusted(self) -> bool:
-        """All are built in: the process may read the zoo, and what it imports needs no sandbox."""
+        """All are built in: the process may read the zoo, and what it imports needs no box."""
         return all(method.builtin for method in self.methods)
 
 
-def answers_of(job: Job, view: Path, models: ScoredModels, closed: Sequence[Path], timeout: float) -> list[Answer]:
+def answers_of(
+    job: Job, view: Path, models: ScoredModels, protection: str, timeout: float, workers: int = 1
+) -> list[Answer]:
     """Runs a job in one worker process and reads its answers.
 
     Args:
         view: the folder of the job's view.
-        closed: folders that a user's code cannot see.
+        protection: the kind of box for a user's code, of ``sandbox.protection``.
         timeout: seconds until the process is killed.
+        workers: how many processes run at a time.
     """
     split = models.split
-    with tempfile.TemporaryDirectory(dir=view.parent) as temporary:
-        folder = Path(temporary)
-        labels = models.labels.copy()
-        labels[split.test] = float("nan")
-        pd.DataFrame({"target": labels}).to_parquet(folder / "labels.parquet")
-        content = {
-            "action": "run",
-            "references": [method.reference for method in job.methods],
-            "kind": job.methods[0].kind.name,
-            "trusted": job.trusted,
-            "closed": list(map(str, closed)),
-            "view": str(view),
-            **{name: getattr(split, name).tolist() for name in ("train", "validation", "test")},
-        }
-        started = time.perf_counter()
-        result = _work(folder, content, timeout)
-        seconds, memory = time.perf_counter() - started, result.get("peak_memory_mib", 0.0)
-        if result["status"] != "ok":
-            outcome = _explained({name: result[name] for name in ("status", "reason", "log")})
-            return [Answer(method=m, **outcome, seconds=seconds, peak_memory_mib=memory) for m in job.methods]
-        predictions = pd.read_parquet(folder / "predictions.parquet")
-        answers = []
-        for number, (method, outcome) in enumerate(zip(job.methods, result["methods"], strict=True)):
-            values = reasons = None
-            if outcome["status"] == "ok":
-                values = predictions[f"prediction {number}"].to_numpy(float)
-                reasons = [reason if isinstance(reason, str) else None for reason in predictions[f"reason {number}"]]
-            outcome = _explained(outcome)
-            answers.append(Answer(method=method, **outcome, peak_memory_mib=memory, values=values, reasons=reasons))
-        return answers
-
-
-def describe_in_process(references: Sequence[str]) -> dict[str, Method | InputError]:
-    """Loads users' methods of one file in a separate process: a description of each, or the error that it raised."""
-    with tempfile.TemporaryDirectory(prefix="gengap-") as folder:
-        content = {"action": "describe", "references": list(references), "trusted": False, "closed": []}
-        result = _work(Path(folder), content, DESCRIBE_SECONDS)
-    if result["status"] == "ok":
-        outcomes = dict(zip(references, result["methods"], strict=True))
-    else:
-        outcomes = dict.fromkeys(references, result)
-    return {
-        reference: _method(reference, outcome) if "method" in outcome else _cannot_be_loaded(reference, outcome)
-        for reference, outcome in outcomes.items()
+    content = {
+        "action": "run",
+        "references": [method.reference for method in job.methods],
+        "kind": job.methods[0].kind.name,
+        "seed": SEED,
+        "train_target": models.labels[split.train].tolist(),
+        "validation_target": models.labels[split.validation].tolist(),
+        **{name: getattr(split, name).tolist() for name in ("train", "validation", "test")},
     }
+    size = len(split.test)
+    limits: dict[str, Any] = {"timeout": timeout, "largest": frames.largest(len(job.methods), size), "workers": workers}
+    paths: dict[str, str] = {}
+    if job.trusted:
+        ended = sandbox.run(content, sandbox.UNPROTECTED, shown={"view": view}, **limits)
+    else:
+        (method,) = job.methods
+        try:
+            code = read_code(method.reference)
+            if code.digest != method.code:
+                raise InputError(f"{method.reference} was changed after it had been loaded: run it again")
+        except InputError as error:
+            return [Answer(method=method, status="failed", reason=str(error), seconds=0.0)]
+        ended, paths = _run_code(code, content, protection, {"view": view}, **limits)
+    try:
+        found = frames.decode(ended.answer, len(job.methods), size) if ended.status == "ok" else None
+    except frames.BrokenAnswer as error:
+        ended, found = replace(ended, status="failed", reason=str(error)), None
+    if found is None:
+        texts = _explained({name: getattr(ended, name) for name in ("status", "reason", "log")}, paths)
+        cost = {"seconds": ended.seconds, "peak_memory_mib": ended.peak_memory_mib}
+        return [Answer(method=method, **texts, **cost) for method in job.methods]
+    answers = []
+    for method, (outcome, values) in zip(job.methods, found, strict=True):
+        outcome = _explained(outcome, paths)
+        # Built-in measures share a process, and say how long each took.
+        seconds = outcome["seconds"] if method.kind is MEASURE and job.trusted else ended.seconds
+        reasons = outcome["reasons"] if values is not None else None
+        texts = {name: outcome[name] for name in ("status", "reason", "log")}
+        cost = {"seconds": seconds, "peak_memory_mib": ended.peak_memory_mib}
+        answers.append(Answer(method=method, **texts, **cost, values=values, reasons=reasons))
+    return answers
 
 
-def _method(reference: str, outcome: dict) -> Method:
-    return replace(Method.from_json(outcome["method"]), code=code_digest(reference))
+def describe_in_process(references: Sequence[str], protection: str) -> dict[str, Method | InputError]:
+    """Loads users' methods of one file in a process: a description of each, or the error that it raised.
+
+    Args:
+        protection: the kind of box, of ``sandbox.protection``.
+    """
+    try:
+        code = read_code(references[0])
+    except InputError as error:
+        return dict.fromkeys(references, error)
+    content = {"action": "describe", "references": references, "seed": SEED}
+    largest = frames.largest(len(references), 0)
+    ended, paths = _run_code(code, content, protection, {}, timeout=DESCRIBE_SECONDS, largest=largest)
+    try:
+        if ended.status != "ok":
+            raise frames.BrokenAnswer(ended.reason)
+        outcomes, _ = frames.decode_outcomes(ended.answer, len(references))
+    except frames.BrokenAnswer as error:
+        failed = _explained({"status": "failed", "reason": str(error), "log": ended.log}, paths)
+        return {reference: _cannot_be_loaded(reference, failed) for reference in references}
+    found: dict[str, Method | InputError] = {}
+    for reference, outcome in zip(references, outcomes, strict=True):
+        try:
+            if outcome.get("status") == "ok":
+                found[reference] = _described(reference, outcome.get("method"), code)
+            else:
+                found[reference] = _cannot_be_loaded(reference, _explained(frames.checked_outcome(outcome), paths))
+        except (InputError, frames.BrokenAnswer) as error:
+            found[reference] = _cannot_be_loaded(reference, {"status": "failed", "reason": str(error), "log": None})
+    return found
+
+
+def _run_code(
+    code: Code, content: dict, protection: str, shown: dict[str, Path], **limits: Any
+) -> tuple[sandbox.Ended, dict[str, str]]:
+    """Runs a job on a copy of a user's code; returns its end, and {path in the box: path of the original}."""
+    with tempfile.TemporaryDirectory(prefix="gengap-") as temporary:
+        folder = Path(temporary) / "code"
+        folder.mkdir()
+        code.write(folder)
+        inside = sandbox.place(protection, "code", folder)
+        paths = {f"{inside}/{number}/": os.path.join(original, "") for number, original in enumerate(code.folders)}
+        references = [code.copied(inside, reference) for reference in content["references"]]
+        content = content | {"references": references}
+        return sandbox.run(content, protection, shown={**shown, "code": folder}, **limits), paths
+
+
+def _described(reference: str, description: Any, code: Code) -> Method:
+    """The method that a box described: what it says of itself is a name, an access level and texts, and no more.
+
+    Raises:
+        InputError: one of them is not what a method needs.
+        BrokenAnswer: it is no description.
+    """
+    names = ("name", "kind", "access", "citation", "formula")
+    if not isinstance(description, dict) or not all(isinstance(description.get(name), str) for name in names):
+        raise frames.BrokenAnswer("its answer is no description of a method")
+    kind = KINDS.get(description["kind"])
+    if kind is None or kind.protocol is None or description["access"] not in ACCESS:
+        raise frames.BrokenAnswer("its answer describes a method of no known kind or access level")
+    return Method(
+        reference=reference,
+        name=checked_name(reference, description["name"]),
+        kind=kind,
+        access=description["access"],
+        citation=frames.shown(description["citation"], CITATION_CHARACTERS),
+        formula=frames.shown(description["formula"], FORMULA_CHARACTERS),
+        control=False,
+        code=code.digest,
+    )
 
 
 def _cannot_be_loaded(reference: str, outcome: dict) -> InputError:
-    outcome = _explained(outcome)
     log = f"\n{outcome['log']}" if outcome["log"] else ""
     return InputError(f"{reference} cannot be loaded: {outcome['reason']}{log}")
 
 
-def _explained(outcome: dict) -> dict:
-    """``outcome``; where code failed for want of a network, the reason says that methods have none."""
-    said = f"{outcome['reason']}\n{outcome['log']}"
-    if outcome["status"] != "failed" or not any(words in said for words in NETWORK_ERRORS):
-        return outcome
-    return outcome | {"reason": f"{outcome['reason']} (methods have no network access)"}
-
-
-def _work(folder: Path, job: dict, timeout: float) -> dict:
-    """Runs a worker in ``folder`` and returns its result; a worker that dies or takes too long gets a result too."""
-    content = job | {"seed": SEED, "import_path": import_path()}
-    (folder / "job.json").write_text(json.dumps(content), encoding="utf-8")
-    environment = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "HOME": str(folder),
-        "LANG": "C.UTF-8",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONHASHSEED": str(SEED),  # the order of sets of strings
-        "PYTHONNOUSERSITE": "1",
-        "PYTHONSAFEPATH": "1",
-    }
-    command = [sys.executable, "-c", WORKER, str(folder)]
-    with open(folder / "log", "w+", encoding="utf-8", errors="replace") as log:
-        try:
-            code = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, timeout=timeout, check=False
-            ).returncode
-        except subprocess.TimeoutExpired:
-            return {"status": "timeout", "reason": f"took longer than {timeout:g} s", "log": None}
-        log.seek(0)
-        printed = log.read()[-LOG_CHARACTERS:]
-    if not (folder / "result.json").is_file():
-        died = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        return {"status": "failed", "reason": f"its process {died} before it gave an answer", "log": printed}
-    return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+def _explained(outcome: dict, paths: dict[str, str]) -> dict:
+    """``outcome`` with files as they are outside the box; the reason says so if code wanted what no box has."""
+    texts = {}
+    for name in ("reason", "log"):
+        texts[name] = outcome[name]
+        for inside, original in paths.items() if texts[name] else ():
+            texts[name] = texts[name].replace(inside, original)
+    if outcome["status"] == "failed":
+        for words, explanation in WANTED:
+            if any(word in f"{texts['reason']}\n{texts['log']}" for word in words):
+                texts["reason"] += f" ({explanation})"
+                break
+    return outcome | texts

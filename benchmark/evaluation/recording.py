@@ -23,10 +23,17 @@ from zoo_builder import files
 from zoo_builder.store.zoo import Zoo
 
 
-def records_of(answers: Sequence[Answer], models: ScoredModels) -> Iterator[tuple[Record, pd.DataFrame | None]]:
-    """Each answer's record with its predictions, None where it has none; see ``benchmark.records``."""
+def records_of(
+    answers: Sequence[Answer], models: ScoredModels, protection: str | None
+) -> Iterator[tuple[Record, pd.DataFrame | None]]:
+    """Each answer's record with its predictions, None where it has none; see ``benchmark.records``.
+
+    Args:
+        protection: the kind of box that users' methods ran in; None if there are none.
+    """
     for answer, entries in _scored(answers, models):
-        yield _record(answer, entries, models), _predictions(answer, models)
+        boxed = None if answer.method.builtin else protection
+        yield _record(answer, entries, models, boxed), _predictions(answer, models)
 
 
 def _scored(answers: Sequence[Answer], models: ScoredModels) -> Iterator[tuple[Answer, dict[str, Entry]]]:
@@ -59,7 +66,7 @@ def _predictions(answer: Answer, models: ScoredModels) -> pd.DataFrame | None:
     )
 
 
-def _record(answer: Answer, entries: dict[str, Entry], models: ScoredModels) -> Record:
+def _record(answer: Answer, entries: dict[str, Entry], models: ScoredModels, protection: str | None) -> Record:
     task, zoo, method = models.task, models.zoo, answer.method
     scores, undefined, flags = {}, {}, []
     status, reason = answer.status, answer.reason
@@ -84,6 +91,7 @@ def _record(answer: Answer, entries: dict[str, Entry], models: ScoredModels) -> 
         formula=method.formula,
         source=None if method.builtin else method.reference,
         code=method.code,
+        protection=protection,
         zoo_manifest=files.sha256(zoo.root / "zoo.json"),
         weights_hash=zoo.weights_hash,
         split_hash=models.split.hash,

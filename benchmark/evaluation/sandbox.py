@@ -1,38 +1,361 @@
-"""The sandbox of a process that runs a user's code."""
+"""The box in which a user's code lives, from the import to the answer: the parent's side.
 
-import ctypes
+A box has an empty root into which only what is needed is shown, read-only: the interpreter, installed packages, the
+method's own source, and its view; beside them one folder to write in. It has no network, no capabilities, no processes
+but its own, and limits on all that can be used up. ``inside`` is what happens in it. The kinds of boxes differ in how
+the rest of the machine is kept out:
+
+- "bubblewrap", where that program is installed, and "namespaces", the same by own calls: nothing else exists in there.
+- "landlock": the rest exists, but cannot be opened, signalled or connected to.
+"""
+
+import json
 import os
+import platform
+import resource
+import selectors
+import shutil
+import socket
+import subprocess
 import sys
-from collections.abc import Iterable
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-_CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
-_MS_RDONLY = 1
+from benchmark.evaluation import linux
+from benchmark.evaluation.user_code import PACKAGES, installed_path, own_root
+from benchmark.records import UNPROTECTED
+from zoo_builder.errors import InputError
+from zoo_builder.files import size_text
+
+KINDS = ("bubblewrap", "namespaces", "landlock")
+LOG_CHARACTERS = 10_000
+PROCESSES = 128
+SCRATCH_BYTES = 2**31
+LEAST_MEMORY = 2**32
+_LIBRARIES = ("/lib", "/lib64", "/lib32", "/usr/lib", "/usr/lib64", "/usr/lib32")
+_FACTS = ("/etc/ld.so.cache", "/sys/devices/system/cpu")
+_PROBE_SECONDS = 30
+_END_SECONDS = 5
+_START = "from benchmark.evaluation.inside import main; main()"
 
 
-def restrict(closed: Iterable[str]) -> None:
-    """Cuts this process off from the network and from the folders ``closed``. It must not have started a thread yet.
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a process ended.
 
-    Without namespaces (an old kernel, or a container that forbids them) the network stays open, only Python's own file
-    functions refuse the folders, and a warning is printed to stderr.
+    Attributes:
+        status: "ok" if it ended by itself and without an error, whatever it answered; otherwise as in a record.
+        log: the end of what it printed, at most ``LOG_CHARACTERS``.
+        answer: what it wrote to the parent.
+        seconds: from the first byte of the answer to the last, as this process measures them.
+        peak_memory_mib: of the largest process.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    user, group = os.getuid(), os.getgid()
-    roots = [os.path.realpath(path) for path in closed]
-    if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET | _CLONE_NEWNS) == 0:
-        for name, line in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
-            Path(f"/proc/self/{name}").write_text(line, encoding="ascii")
-        # An empty folder is mounted over each, in this process's own view of the file system.
-        for root in filter(os.path.isdir, roots):
-            if libc.mount(b"none", os.fsencode(root), b"tmpfs", _MS_RDONLY, None):
-                print(f"{root} could not be hidden: only Python's own file functions refuse it", file=sys.stderr)
-    else:
-        print("no namespaces here: the method's code has network access, and files are not hidden", file=sys.stderr)
 
-    def refuse(event: str, arguments: tuple) -> None:
-        if event in ("open", "os.listdir", "os.scandir") and isinstance(arguments[0], str | bytes):
-            path = os.path.realpath(os.fsdecode(arguments[0]))
-            if any(path == root or path.startswith(root + os.sep) for root in roots):
-                raise PermissionError(f"a method may read only its view: {path} is closed")
+    status: str
+    reason: str | None
+    log: str
+    answer: bytes
+    seconds: float
+    peak_memory_mib: float
 
-    sys.addaudithook(refuse)
+
+def protection(trust: bool) -> str:
+    """The kind of box for users' code here, the first of ``KINDS`` that works; ``UNPROTECTED`` for code to trust.
+
+    Raises:
+        InputError: none works.
+    """
+    if trust:
+        return UNPROTECTED
+    problems = {}
+    for kind in KINDS:
+        problem = _problem(kind)
+        if problem is None:
+            return kind
+        problems[kind] = problem
+    reasons = "; ".join(f"{kind}: {problem}" for kind, problem in problems.items())
+    raise InputError(
+        f"no sandbox works here ({reasons}): run gengap where namespaces or Landlock (Linux 6.12) are allowed, or pass "
+        f"`trust` to run a method's code with all rights of this user; its record says so"
+    )
+
+
+@cache
+def _problem(kind: str) -> str | None:
+    """Why a kind of box does not work here; None if it does."""
+    if sys.platform != "linux":
+        return "needs Linux"
+    if not linux.has_seccomp():
+        return "libseccomp.so.2 is not installed"
+    if kind == "bubblewrap" and not shutil.which("bwrap"):
+        return "bwrap is not installed"
+    if kind == "landlock" and linux.landlock_abi() < linux.LANDLOCK_ABI:
+        return f"needs Linux 6.12, this is {platform.release()}"
+    ended = run({"action": "nothing"}, kind, shown={}, timeout=_PROBE_SECONDS, largest=10)
+    if ended.status == "ok" and ended.answer == b"\0":
+        return None
+    return ended.log.strip().rpartition("\n")[2] or ended.reason
+
+
+def run(
+    job: Mapping[str, Any], kind: str, *, shown: Mapping[str, Path], timeout: float, largest: int, workers: int = 1
+) -> Ended:
+    """Runs a job of ``worker`` in a process of its own and waits for it.
+
+    Args:
+        kind: one of ``KINDS``, or ``UNPROTECTED``.
+        shown: folders that exist in the box, read-only; the job has their paths there under these names.
+        timeout: seconds until everything in the box is killed.
+        largest: bytes that an answer may have.
+        workers: how many boxes share the memory of this machine.
+    """
+    with tempfile.TemporaryDirectory(prefix="gengap-") as temporary:
+        control, inner = socket.socketpair()
+        answer, answer_end = os.pipe()
+        log, log_end = os.pipe()
+        ends = [inner.fileno(), answer_end]
+        box = _box(kind, shown, Path(temporary), workers) | {"control": inner.fileno(), "answer": answer_end}
+        content = {name: str(place(kind, name, path)) for name, path in shown.items()} | dict(job)
+        content |= {"box": box}
+        try:
+            process = subprocess.Popen(
+                _command(kind, box),
+                stdin=subprocess.PIPE,
+                stdout=log_end,
+                stderr=log_end,
+                env=_environment(box["scratch"]),
+                pass_fds=ends,
+                start_new_session=True,
+            )
+        finally:
+            inner.close()
+            os.close(answer_end)
+            os.close(log_end)
+        try:
+            return _converse(process, json.dumps(content).encode(), control, answer, log, timeout, largest, box)
+        finally:
+            control.close()
+            os.close(answer)
+            os.close(log)
+            _end(process)
+
+
+def place(kind: str, name: str, path: Path) -> Path:
+    """Where a folder is in the box."""
+    return Path(f"/{name}") if kind in ("bubblewrap", "namespaces") else path.resolve()
+
+
+def _box(kind: str, shown: Mapping[str, Path], temporary: Path, workers: int) -> dict:
+    """What ``inside`` needs to know of a box."""
+    links, folders = _system(kind)
+    folders += [(str(path.resolve()), str(place(kind, name, path))) for name, path in shown.items()]
+    for folder in shown.values() if kind != UNPROTECTED else ():
+        _open_to_all(folder)  # the box has a user of its own; on this machine, a folder above is closed to others
+    (temporary / "scratch").mkdir()
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = int(min(0.75 * machine, max(0.75 * machine / workers, LEAST_MEMORY)))
+    return {
+        "kind": kind,
+        "root": str(temporary / "scratch"),
+        "scratch": "/tmp" if kind in ("bubblewrap", "namespaces") else str(temporary / "scratch"),
+        "scratch_bytes": SCRATCH_BYTES,
+        "links": links,
+        "shown": folders,
+        # Started by root, every box has a user that nobody else is.
+        "user": 2_000_000_000 + os.getpid(),
+        "processes": PROCESSES,
+        "limits": {
+            "RLIMIT_DATA": memory,
+            "RLIMIT_NPROC": PROCESSES + (0 if os.getuid() == 0 else _threads()),
+            "RLIMIT_FSIZE": SCRATCH_BYTES,
+            "RLIMIT_NOFILE": 1024,
+            "RLIMIT_CORE": 0,
+        },
+    }
+
+
+def _open_to_all(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _threads() -> int:
+    """How many threads this user has, which count for the limit where the box has no user of its own."""
+    count = 0
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.stat(f"/proc/{name}").st_uid == os.getuid():
+                count += len(os.listdir(f"/proc/{name}/task"))
+        except OSError:
+            continue  # it has ended
+    return count
+
+
+def _system(kind: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """What every box shows: links (target, path), and files and folders (path on this machine, path in the box)."""
+    if kind == UNPROTECTED:
+        return [], []
+    links = [(os.readlink(path), path) for path in _LIBRARIES if os.path.islink(path)]
+    wanted = [path for path in (*_LIBRARIES, *_FACTS) if os.path.exists(path) and not os.path.islink(path)]
+    wanted += [os.path.join(os.path.realpath(prefix), "lib") for prefix in (sys.prefix, sys.base_prefix)]
+    wanted += [os.path.realpath(sys.executable), *installed_path()]
+    own = own_root()
+    if os.path.isfile(os.path.join(own, "pyproject.toml")):
+        # The folder of a clone holds records too, which hold targets.
+        wanted = [path for path in wanted if path != own] + [os.path.join(own, name) for name in PACKAGES]
+    found: list[str] = []
+    for path in sorted(set(filter(os.path.exists, wanted))):
+        if not any(path.startswith(shown + os.sep) for shown in found):
+            found.append(path)
+    return links, [(path, path) for path in found]
+
+
+def _command(kind: str, box: dict) -> list[str]:
+    # Neither the current folder nor a sitecustomize.py; what else is imported stands in _environment.
+    python = [os.path.realpath(sys.executable), "-P", "-s", "-S", "-c", _START]
+    if kind != "bubblewrap":
+        return python
+    root = os.getuid() == 0
+    # As root, the namespaces need no user namespace, and the process inside becomes a user of its own.
+    user = ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if root else ["--unshare-user"]
+    command = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+    command += [*user, "--die-with-parent", "--new-session", "--as-pid-1", "--proc", "/proc", "--dev", "/dev"]
+    for folder in ("/tmp", "/dev/shm"):
+        command += ["--perms", "1777", "--size", str(box["scratch_bytes"]), "--tmpfs", folder]
+    for target, path in box["links"]:
+        command += ["--symlink", target, path]
+    # By itself, bwrap makes folders that only their owner can read.
+    for folder in sorted({str(above) for _, path in box["shown"] for above in Path(path).parents} - {"/"}):
+        command += ["--dir", folder]
+    for source, path in box["shown"]:
+        command += ["--ro-bind", source, path]
+    return [*command, "--remount-ro", "/dev", "--remount-ro", "/", *python]
+
+
+def _environment(scratch: str) -> dict[str, str]:
+    """The variables of a worker: none of this process."""
+    return {
+        "PATH": os.defpath,
+        "HOME": scratch,
+        "TMPDIR": scratch,
+        "USER": "gengap",
+        "LOGNAME": "gengap",
+        "LANG": "C.UTF-8",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONHASHSEED": "0",  # the order of sets of strings
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": os.pathsep.join(installed_path()),
+    }
+
+
+def _converse(
+    process: subprocess.Popen,
+    job: bytes,
+    control: socket.socket,
+    answer: int,
+    log: int,
+    timeout: float,
+    largest: int,
+    box: dict,
+) -> Ended:
+    """Sends the job and reads what the process answers, prints, and says of its end."""
+    started = time.perf_counter()
+    first = last = started
+    answered, printed, said = bytearray(), bytearray(), bytearray()
+    late = long = False
+    assert process.stdin is not None
+    stdin = process.stdin
+    os.set_blocking(stdin.fileno(), False)
+    with selectors.DefaultSelector() as selector:
+        selector.register(stdin, selectors.EVENT_WRITE)
+        for source in (answer, log, control):
+            selector.register(source, selectors.EVENT_READ)
+        while len(selector.get_map()):
+            # After the end of the process nothing more comes, or from a process that must not be waited for.
+            left = 1.0 if said else started + timeout - time.perf_counter()
+            ready = selector.select(max(left, 0))
+            if not ready:
+                late = not said
+                break
+            for key, _ in ready:
+                if key.fileobj is stdin:
+                    job = job[_written(stdin.fileno(), job) :]
+                    if not job:
+                        selector.unregister(stdin)
+                        stdin.close()
+                    continue
+                data = _read(key.fileobj)
+                if not data:
+                    selector.unregister(key.fileobj)
+                elif key.fileobj is control:
+                    said += data
+                elif key.fileobj == log:
+                    printed = (printed + data)[-4 * LOG_CHARACTERS :]
+                else:
+                    last = time.perf_counter()
+                    first = last if not answered else first
+                    answered += data
+            if long := len(answered) > largest:
+                break
+    text = printed.decode("utf-8", "replace")[-LOG_CHARACTERS:]
+    end = json.loads(said) if said and not (late or long) else {}
+    status, reason = _judged(end, late, long, timeout, largest, box)
+    return Ended(
+        status=status,
+        reason=reason,
+        log=text,
+        answer=bytes(answered),
+        seconds=last - first,
+        peak_memory_mib=round(end.get("peak_kib", 0) / 1024, 1),
+    )
+
+
+def _read(source: Any) -> bytes:
+    try:
+        return source.recv(2**16) if isinstance(source, socket.socket) else os.read(source, 2**16)
+    except ConnectionResetError:
+        return b""
+
+
+def _written(descriptor: int, job: bytes) -> int:
+    try:
+        return os.write(descriptor, job)
+    except BrokenPipeError:
+        return len(job)  # the process has ended, and its log says why
+
+
+def _judged(end: dict, late: bool, long: bool, timeout: float, largest: int, box: dict) -> tuple[str, str | None]:
+    """The status and reason of a process by what its watcher said of its end."""
+    if late:
+        return "timeout", f"took longer than {timeout:g} s"
+    if long:
+        return "failed", f"its answer is longer than {size_text(largest)}"
+    if not end:
+        return "failed", "its process could not be started, or was killed from outside"
+    if over := end["over"]:
+        limits = {
+            "memory": f"{size_text(box['limits']['RLIMIT_DATA'])} of memory",
+            "processes": f"{PROCESSES} processes",
+            "disk": f"{size_text(SCRATCH_BYTES)} of disk",
+        }
+        return "failed", f"used more than {limits[over]}"
+    if code := end["code"]:
+        died = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        return "failed", f"its process {died} before it gave an answer"
+    return "ok", None
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Ends the process: the one inside notices that nobody listens any more; if it does not, it is killed."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,9 +1,10 @@
 """From names to methods: those that a command names and that the task takes."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 from baselines.access import ACCESS
-from benchmark.evaluation import measuring
+from benchmark.evaluation import measuring, sandbox
 from benchmark.evaluation.methods import Method, builtin_methods, unknown
 from benchmark.evaluation.process import describe_in_process
 from benchmark.evaluation.stopping import process_pool
@@ -31,6 +32,7 @@ def find_methods(
     note: Callable[[str], object] = lambda line: None,
     left_out: Collection[str] = (),
     workers: int = 1,
+    trust: bool = False,
 ) -> list[Method]:
     """The methods that ``references`` name: built-ins, families of measures, a user's own, or "all".
 
@@ -43,6 +45,10 @@ def find_methods(
             none of them, each is refused.
         left_out: names of built-in methods that "all" does not include.
         workers: how many processes load users' files at a time.
+        trust: load users' files without a box.
+
+    Raises:
+        InputError: users' files are given, and no box works here.
     """
     known = builtin_methods()
     usual = [method for method in known.values() if method.control or method.kind in task.kinds]
@@ -56,7 +62,7 @@ def find_methods(
             names[name] = taken
     names["all"] = [method.name for method in usual if method.name not in left_out and not refusal(task, method)]
     wanted = list(dict.fromkeys(name for reference in references for name in names.get(reference, [reference])))
-    described = _described([reference for reference in wanted if ":" in reference], workers)
+    described = _described([reference for reference in wanted if ":" in reference], workers, trust)
     builtin_looks = {look(name): name for name in known}
     looks: dict[str, Method] = {}
     chosen: dict[str, Method] = {}
@@ -102,13 +108,16 @@ def refusal(task: Task, method: Method) -> str | None:
     return None
 
 
-def _described(references: Iterable[str], workers: int) -> dict[str, Method | InputError]:
+def _described(references: Sequence[str], workers: int, trust: bool) -> dict[str, Method | InputError]:
     """Users' methods, or why they cannot be loaded, by reference; one process for each file."""
+    if not references:
+        return {}
     by_file: dict[str, list[str]] = {}
     for reference in references:
         by_file.setdefault(reference.rpartition(":")[0], []).append(reference)
+    load = partial(describe_in_process, protection=sandbox.protection(trust))
     found: dict[str, Method | InputError] = {}
     with process_pool(workers) as pool:
-        for of_file in pool.map(describe_in_process, by_file.values()):
+        for of_file in pool.map(load, by_file.values()):
             found |= of_file
     return found

@@ -1,61 +1,74 @@
-"""The process that runs methods. It gets a view, and the labels of the train and validation splits only.
+"""What the process of a job does: it loads and runs methods on a view, and writes their answer to a pipe.
 
-``main(FOLDER)`` reads FOLDER/job.json and the view that the job names, and writes predictions.parquet and result.json
-there. A user's code has no network, none of the parent's environment variables, and no access to the folders of the zoo
-and the records. This protects honest code from mistakes; it does not stop an attacker.
+It gets the labels of the train and validation splits only. ``inside`` starts it, with a user's code in a box already.
 """
 
-import json
+import os
 import random
-import resource
-import time
+import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
-from benchmark.evaluation.sandbox import restrict
+from benchmark.evaluation import frames
 from zoo_builder.errors import InputError
 
 
-def main(folder: Path) -> None:
-    job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    if not job["trusted"]:
-        # Before numpy or torch start threads: a process with several threads cannot change its namespaces.
-        restrict(job["closed"])
-    random.seed(job["seed"])
+def main(job: dict[str, Any]) -> None:
+    """Runs the job that ``process`` describes, and leaves without waiting for threads that a method started."""
+    random.seed(job.get("seed"))
+    content = {"nothing": nothing, "describe": describe_methods, "run": run}[job["action"]](job)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    send(job, content)
+    os._exit(0)
+
+
+def send(job: dict[str, Any], content: bytes) -> None:
+    while content:
+        content = content[os.write(job["box"]["answer"], content) :]
+
+
+def nothing(job: dict[str, Any]) -> bytes:
+    """The answer to the question whether a box works here."""
+    return frames.READY
+
+
+def failure(error: BaseException) -> dict[str, Any]:
+    """The outcome of a method that raised ``error``."""
     try:
-        methods = describe_methods(job["references"]) if job["action"] == "describe" else run(job, folder)
-        result = {"status": "ok", "methods": methods}
-    except Exception as error:  # noqa: BLE001 - a method may raise anything, and the reason goes to its record
-        result = failure(error)
-    result["peak_memory_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
-    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
-
-
-def failure(error: Exception) -> dict[str, Any]:
-    """The status, reason and log of a method that raised ``error``."""
+        message = str(error)
+    except Exception:  # noqa: BLE001 - a method may raise anything
+        message = "(a message that cannot be shown)"
     if isinstance(error, InputError):
-        return {"status": "failed", "reason": str(error), "log": None}
-    return {"status": "failed", "reason": f"{type(error).__name__}: {error}", "log": traceback.format_exc()}
+        return {"status": "failed", "reason": message, "log": None}
+    log = "".join(traceback.format_exception(error))
+    return {"status": "failed", "reason": f"{type(error).__name__}: {message}", "log": log}
 
 
-def describe_methods(references: list[str]) -> list[dict]:
-    """The description of every method, or why it cannot be loaded."""
+def code_folders(job: dict[str, Any]) -> list[str]:
+    """The folders of a user's source files, in the box."""
+    return sorted(map(str, Path(job["code"]).iterdir())) if "code" in job else []
+
+
+def describe_methods(job: dict[str, Any]) -> bytes:
+    """The answer with the description of every method, or why it cannot be loaded."""
     from benchmark.evaluation.methods import describe, load_own
 
+    send(job, frames.READY)
     found = []
-    for reference in references:
+    for reference in job["references"]:
         try:
-            found.append({"method": describe(reference, load_own(reference)).to_json()})
-        except Exception as error:  # noqa: BLE001 - a user's file may raise anything
+            method = describe(reference, load_own(reference, code_folders(job)))
+            found.append({"status": "ok", "method": method.to_json()})
+        except BaseException as error:  # noqa: BLE001 - a user's file may raise anything
             found.append(failure(error))
-    return found
+    return frames.encode(found)
 
 
-def run(job: dict, folder: Path) -> list[dict]:
-    """Runs the measures of a job in one pass, or its one predictor or estimator; returns the outcome of each."""
+def run(job: dict[str, Any]) -> bytes:
+    """The answer of the measures of a job, computed in one pass, or of its one predictor or estimator."""
     import numpy as np
-    import pandas as pd
     import torch
 
     from benchmark.evaluation.methods import load_builtin, load_own
@@ -67,31 +80,29 @@ def run(job: dict, folder: Path) -> list[dict]:
     np.random.seed(job["seed"])  # noqa: NPY002 - for methods that use the global generator
     kind = KINDS[job["kind"]]
     view = load_view(Path(job["view"]))
-    target = pd.read_parquet(folder / "labels.parquet")["target"].to_numpy()
-    if job["trusted"]:
-        methods = [load_builtin(name, kind) for name in job["references"]]
-    else:
-        methods = [load_own(reference) for reference in job["references"]]
     train, validation, test = (np.array(job[name], dtype=np.int64) for name in ("train", "validation", "test"))
-    if kind is MEASURE:
-        outcomes, predictions = run_measures(methods, view.take(test))
-    else:
-        outcomes, predictions = run_one(methods[0], kind, view, target, train, validation, test)
-    columns: dict[str, Any] = {}
-    for number, prediction in enumerate(predictions):
-        columns[f"prediction {number}"] = prediction.values
-        columns[f"reason {number}"] = [prediction.reasons.get(row) for row in range(len(test))]
-    pd.DataFrame(columns).to_parquet(folder / "predictions.parquet")
-    return outcomes
+    target = np.full(view.size, np.nan)
+    target[train], target[validation] = job["train_target"], job["validation_target"]
+    send(job, frames.READY)
+    try:
+        if "code" in job:
+            methods = [load_own(reference, code_folders(job)) for reference in job["references"]]
+        else:
+            methods = [load_builtin(name, kind) for name in job["references"]]
+        if kind is MEASURE:
+            return frames.encode(*run_measures(methods, view.take(test)))
+        return frames.encode(*run_one(methods[0], kind, view, target, train, validation, test))
+    except BaseException as error:  # noqa: BLE001 - a method may raise anything, and the reason goes to its record
+        return frames.encode([failure(error)] * len(job["references"]))
 
 
 def run_measures(measures: list, view: Any) -> tuple[list[dict], list]:
-    """The outcome of each measure, and its prediction."""
+    """The outcome of each measure, and the values of those that are "ok"."""
     import numpy as np
 
     from baselines.measures.compute import compute
 
-    outcomes, predictions = [], []
+    outcomes, values = [], []
     for result in compute(view, measures).values():
         failed = bool(result.log) and not np.isfinite(result.values).any()
         outcomes.append(
@@ -100,21 +111,21 @@ def run_measures(measures: list, view: Any) -> tuple[list[dict], list]:
                 "reason": next(iter(result.reasons.values()), None) if failed else None,
                 "log": result.log or None,
                 "seconds": result.seconds,
+                "reasons": {} if failed else result.reasons,
             }
         )
-        predictions.append(result)
-    return outcomes, predictions
+        if not failed:
+            values.append(result.values)
+    return outcomes, values
 
 
 def run_one(
     method: Any, kind: Any, view: Any, target: Any, train: Any, validation: Any, test: Any
 ) -> tuple[list[dict], list]:
-    """The outcome of a predictor or an estimator, and its prediction of the test models where it gave one."""
+    """The outcome of a predictor or an estimator, and its values of the test models where it gave some."""
     from baselines.methods import NotApplicable
     from benchmark.tasks import ESTIMATOR
 
-    started = time.perf_counter()
-    outcome, predictions = {"status": "ok", "reason": None, "log": None}, []
     try:
         if kind is ESTIMATOR:
             answer = method.estimate(view.take(test))
@@ -123,10 +134,10 @@ def run_one(
             if fitted is None:
                 raise InputError("fit returned None: it must return the fitted predictor, usually self")
             answer = fitted.predict(view.take(test))
-        predictions.append(checked(answer, len(test)))
+        prediction = checked(answer, len(test))
     except NotApplicable as reason:
-        outcome |= {"status": "not applicable", "reason": str(reason)}
-    return [outcome | {"seconds": time.perf_counter() - started}], predictions
+        return [{"status": "not applicable", "reason": str(reason) or "no reason given", "log": None}], []
+    return [{"status": "ok", "reason": None, "log": None, "reasons": prediction.reasons}], [prediction.values]
 
 
 def checked(answer: Any, models: int) -> Any:

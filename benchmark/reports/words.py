@@ -83,10 +83,11 @@ def heading(rows: Sequence[Any], access: str) -> str:
 
 
 def remarks(record: Record) -> list[str]:
-    """What a reader of a score must know: flags, a later run that failed, and whose code it is."""
+    """What a reader of a score must know: flags, a run without a sandbox, a later one that failed, whose code it is."""
     failed = record.failed_since
     return [
         *record.flags,
+        *(["unprotected: it ran without a sandbox"] if record.unprotected else []),
         *([f"a later run failed ({failed.status}, {failed.time:%Y-%m-%d})"] if failed else []),
         *([f"{record.source}, code {short_code(record) or 'unknown'}"] if record.source else []),
     ]

@@ -103,9 +103,7 @@ USERS = {
     "twins": ("raise NotApplicable('needs two seeds')", "not applicable", "needs two seeds"),
 }
 HEAD = """
-import glob, json, os, socket
-from pathlib import Path
-import pandas as pd
+import glob, os, socket
 
 class Partly(Base):
     name = "partly"
@@ -117,11 +115,6 @@ class Partly(Base):
 class Curious(Base):
     name = "curious"
     def predict(self, view):
-        home = Path(os.environ["HOME"])
-        labels = pd.read_parquet(home / "labels.parquet")["target"]
-        job = json.loads((home / "job.json").read_text())
-        assert labels.iloc[job["test"]].isna().all()
-        assert labels.iloc[job["train"]].notna().all()
         assert "SECRET" not in os.environ
         found = []
         for attempt in (
@@ -178,7 +171,7 @@ def test_a_failed_methods_log_is_kept(records: dict[str, Record]) -> None:
     [
         "view.hyperparameters is not part of access level 'weights'",
         "OSError(101, 'Network is unreachable')",
-        "PermissionError('a method may read only its view: ",
+        "FileNotFoundError(2, 'No such file or directory')",
         ", []]",
     ],
     ids=["view", "network", "zoo", "records"],

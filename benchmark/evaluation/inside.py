@@ -1,0 +1,231 @@
+"""What happens in a new process before it runs methods: it closes the box around itself, starts the worker, watches it.
+
+It imports the standard library and ``linux`` alone, so nothing of a user runs before the box is closed; and it outlives
+the worker, so that everything the worker leaves behind ends with it. ``sandbox`` is the parent's side.
+"""
+
+import contextlib
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import stat
+import sys
+from pathlib import Path
+
+from benchmark.evaluation import linux
+
+LOOK_SECONDS = 0.25
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+# Kernel interfaces that numerical libraries read at their start.
+_FACTS = ("/proc/cpuinfo", "/proc/meminfo", "/proc/self", "/sys/devices/system/cpu")
+
+
+def main() -> None:
+    """Reads the job from stdin, an object of ``sandbox.Box`` and a worker's job, and runs it to its end."""
+    job = json.load(sys.stdin)
+    box = job["box"]
+    control = socket.socket(fileno=box["control"])
+    if box["kind"] == "namespaces":
+        _enter_namespaces(box)
+    if box["kind"] != "none":
+        _give_up_privileges(box)
+    worker = os.fork()
+    if worker == 0:
+        control.close()
+        _become_worker(box)
+        from benchmark.evaluation.worker import main as work
+
+        work(job)
+    else:
+        os.close(box["answer"])
+        ended = _watch(worker, control, box)
+        _kill_all(worker, box)
+        with contextlib.suppress(OSError):  # nobody listens any more
+            control.sendall(json.dumps(ended).encode())
+    os._exit(0)
+
+
+def _enter_namespaces(box: dict) -> None:
+    """Goes on in a child, the first process of new namespaces, with a root that holds what the box names alone."""
+    user, group = os.getuid(), os.getgid()
+    flags = linux.NAMESPACES
+    if not linux.capable():
+        linux.unshare(flags | linux.CLONE_NEWUSER)
+        linux.map_own_user(user, group)
+    else:
+        linux.unshare(flags)
+    if child := os.fork():
+        os.close(box["answer"])
+        os.close(box["control"])
+        for standard in range(3):
+            os.close(standard)
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF)
+    linux.die_with_parent()
+    linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    safe = linux.MS_NOSUID | linux.MS_NODEV
+    root = box["root"]
+    linux.mount("gengap", root, "tmpfs", safe, "mode=755,size=1m")
+    old = "/.old"
+    Path(root + old).mkdir()
+    linux.pivot_root(root, root + old)
+    os.chdir("/")
+    Path("/dev/shm").mkdir(parents=True)
+    for name in _DEVICES:
+        Path("/dev", name).touch()
+        linux.bind(f"{old}/dev/{name}", f"/dev/{name}", read_only=False)
+    Path("/tmp").mkdir()
+    linux.mount("scratch", "/tmp", "tmpfs", safe, f"mode=1777,size={box['scratch_bytes']},nr_inodes=100000")
+    linux.bind("/tmp", "/dev/shm", read_only=False)
+    for target, link in box["links"]:
+        Path(link).parent.mkdir(parents=True, exist_ok=True)
+        Path(link).symlink_to(target)
+    for source, place in box["shown"]:
+        _make_place(Path(old + source), Path(place))
+        linux.bind(old + source, place, read_only=True)
+    Path("/proc").mkdir()
+    try:
+        linux.mount("proc", "/proc", "proc", safe | linux.MS_NOEXEC)
+    except PermissionError:
+        # A container hides parts of its own /proc, and the kernel then allows no new one.
+        pass
+    linux.detach(old)
+    Path(old).rmdir()
+    linux.mount("none", "/", None, linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | safe)
+
+
+def _make_place(source: Path, place: Path) -> None:
+    if source.is_dir():
+        place.mkdir(parents=True, exist_ok=True)
+    else:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+
+
+def _give_up_privileges(box: dict) -> None:
+    """Becomes the box's own user where this is possible, and gives up every capability."""
+    if box["kind"] != "landlock" and linux.may_change_user():
+        os.setgroups([])
+        os.setresgid(box["user"], box["user"], box["user"])
+        os.setresuid(box["user"], box["user"], box["user"])
+    linux.drop_privileges()
+    linux.set_dumpable(False)
+    if box["kind"] == "landlock":
+        linux.landlock_signals()
+
+
+def _become_worker(box: dict) -> None:
+    """Closes the rest of the box, with limits on everything that can be used up."""
+    os.setsid()
+    null = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    if box["kind"] == "none":
+        return
+    os.chdir(box["scratch"])
+    # The first process to be killed where memory runs out.
+    try:
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    except OSError:
+        pass
+    for name, value in box["limits"].items():
+        limit = getattr(resource, name)
+        most = resource.getrlimit(limit)[1]
+        value = value if most == resource.RLIM_INFINITY else min(value, most)
+        resource.setrlimit(limit, (value, value))
+    # The watching process reads how much memory this one uses.
+    linux.set_dumpable(True)
+    if linux.landlock_abi() >= linux.LANDLOCK_ABI:
+        write = [path for path in (box["scratch"], "/dev/shm", "/dev/null") if os.path.exists(path)]
+        read = [source for source, _ in box["shown"]] + list(filter(os.path.exists, _FACTS))
+        read += [f"/dev/{name}" for name in _DEVICES]
+        if box["kind"] == "landlock":
+            write.remove("/dev/shm")
+        linux.landlock(["/"] if box["kind"] != "landlock" else read, write)
+    linux.seccomp(shared_files=box["kind"] == "landlock")
+
+
+def _watch(worker: int, control: socket.socket, box: dict) -> dict:
+    """Waits until the worker ends, the parent closes the connection, or the box uses more than it may.
+
+    Returns:
+        "code" or "signal" of the worker, the peak memory of one process in KiB, and "over": what the box used too much
+        of, if it did.
+    """
+    over = None
+    pidfd = os.pidfd_open(worker)
+    while True:
+        ready, _, _ = select.select([pidfd, control], [], [], LOOK_SECONDS)
+        if ready:
+            break
+        if box["kind"] != "none" and (over := _over(worker, box)):
+            break
+    if pidfd not in ready:
+        os.kill(worker, signal.SIGKILL)
+    _, status, usage = os.wait4(worker, 0)
+    code = os.waitstatus_to_exitcode(status)
+    return {"code": code, "peak_kib": usage.ru_maxrss, "over": over}
+
+
+def _over(worker: int, box: dict) -> str | None:
+    """What the processes of the box use more of than they may: "memory", "processes" or "disk"."""
+    processes = _processes(worker)
+    if len(processes) > box["processes"]:
+        return "processes"
+    if sum(map(_memory, processes)) > box["limits"]["RLIMIT_DATA"]:
+        return "memory"
+    if box["kind"] == "landlock" and _size(box["scratch"]) > box["scratch_bytes"]:
+        return "disk"
+    return None
+
+
+def _processes(worker: int) -> list[int]:
+    """The worker and its descendants; in a process namespace all processes but this one."""
+    if os.getpid() == 1:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"] if _has_proc() else []
+    found, left = [], [worker]
+    while left:
+        found.append(process := left.pop())
+        try:
+            left += map(int, Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split())
+        except OSError:
+            continue  # it has ended
+    return found
+
+
+def _has_proc() -> bool:
+    return os.path.exists("/proc/self")
+
+
+def _memory(process: int) -> int:
+    """Bytes: its share of the memory that it has with others; all of it where the process hides its share."""
+    for file, name in (("smaps_rollup", "Pss:"), ("status", "VmRSS:")):
+        try:
+            lines = Path(f"/proc/{process}/{file}").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            continue
+        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+    return 0  # it has ended
+
+
+def _size(folder: str) -> int:
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                found = os.lstat(os.path.join(place, name))
+            except OSError:
+                continue  # it was deleted meanwhile
+            if stat.S_ISREG(found.st_mode):
+                total += found.st_blocks * 512
+    return total
+
+
+def _kill_all(worker: int, box: dict) -> None:
+    """Ends everything that the worker left behind."""
+    # The first process of a process namespace, or one in a Landlock domain without signals to others: -1 is the box.
+    alone = os.getpid() == 1 or box["kind"] == "landlock"
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing is left
+        os.kill(-1, signal.SIGKILL) if alone else os.killpg(worker, signal.SIGKILL)
