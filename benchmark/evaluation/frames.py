@@ -22,7 +22,7 @@ class BrokenAnswer(ValueError):
 
 
 def largest(methods: int, models: int) -> int:
-    """Bytes that an answer of ``methods`` methods for ``models`` models may have: each value with a reason of a line."""
+    """Bytes that an answer of ``methods`` methods for ``models`` models may have, with a reason for every value."""
     return methods * (_LINE_BYTES + models * (_VALUE.itemsize + REASON_CHARACTERS))
 
 

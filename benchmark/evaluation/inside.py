@@ -86,11 +86,9 @@ def _enter_namespaces(box: dict) -> None:
         _make_place(Path(old + source), Path(place))
         linux.bind(old + source, place, read_only=True)
     Path("/proc").mkdir()
-    try:
+    # A container may hide parts of its own /proc, and the kernel then allows no new one.
+    with contextlib.suppress(PermissionError):
         linux.mount("proc", "/proc", "proc", safe | linux.MS_NOEXEC)
-    except PermissionError:
-        # A container hides parts of its own /proc, and the kernel then allows no new one.
-        pass
     linux.detach(old)
     Path(old).rmdir()
     linux.mount("none", "/", None, linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | safe)
@@ -126,10 +124,8 @@ def _become_worker(box: dict) -> None:
         return
     os.chdir(box["scratch"])
     # The first process to be killed where memory runs out.
-    try:
+    with contextlib.suppress(OSError):  # a box may lack /proc
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    except OSError:
-        pass
     for name, value in box["limits"].items():
         limit = getattr(resource, name)
         most = resource.getrlimit(limit)[1]

@@ -1,4 +1,4 @@
-"""The parent's side of a method's process: gives it a job, and makes of what it sends an answer that can be believed."""
+"""The parent's side of a method's process: gives it a job, and checks what it sends before it believes it."""
 
 import os
 import tempfile
@@ -90,18 +90,25 @@ def answers_of(
     except frames.BrokenAnswer as error:
         ended, found = replace(ended, status="failed", reason=str(error)), None
     if found is None:
-        texts = _explained({name: getattr(ended, name) for name in ("status", "reason", "log")}, paths)
-        cost = {"seconds": ended.seconds, "peak_memory_mib": ended.peak_memory_mib}
-        return [Answer(method=method, **texts, **cost) for method in job.methods]
+        outcome = {name: getattr(ended, name) for name in ("status", "reason", "log", "seconds")}
+        found = [(outcome | {"reasons": None}, None)] * len(job.methods)
     answers = []
     for method, (outcome, values) in zip(job.methods, found, strict=True):
         outcome = _explained(outcome, paths)
         # Built-in measures share a process, and say how long each took.
-        seconds = outcome["seconds"] if method.kind is MEASURE and job.trusted else ended.seconds
-        reasons = outcome["reasons"] if values is not None else None
-        texts = {name: outcome[name] for name in ("status", "reason", "log")}
-        cost = {"seconds": seconds, "peak_memory_mib": ended.peak_memory_mib}
-        answers.append(Answer(method=method, **texts, **cost, values=values, reasons=reasons))
+        alone = method.kind is not MEASURE or not job.trusted
+        answers.append(
+            Answer(
+                method=method,
+                status=outcome["status"],
+                reason=outcome["reason"],
+                log=outcome["log"],
+                seconds=ended.seconds if alone else outcome["seconds"],
+                peak_memory_mib=ended.peak_memory_mib,
+                values=values,
+                reasons=None if values is None else outcome["reasons"],
+            )
+        )
     return answers
 
 

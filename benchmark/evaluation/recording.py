@@ -24,7 +24,7 @@ from zoo_builder.store.zoo import Zoo
 
 
 def records_of(
-    answers: Sequence[Answer], models: ScoredModels, protection: str | None
+    answers: Sequence[Answer], models: ScoredModels, protection: str | None = None
 ) -> Iterator[tuple[Record, pd.DataFrame | None]]:
     """Each answer's record with its predictions, None where it has none; see ``benchmark.records``.
 

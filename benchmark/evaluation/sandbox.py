@@ -12,7 +12,6 @@ the rest of the machine is kept out:
 import json
 import os
 import platform
-import resource
 import selectors
 import shutil
 import socket
@@ -119,7 +118,8 @@ def run(
         answer, answer_end = os.pipe()
         log, log_end = os.pipe()
         ends = [inner.fileno(), answer_end]
-        box = _box(kind, shown, Path(temporary), workers) | {"control": inner.fileno(), "answer": answer_end}
+        box = _box(kind, shown, Path(temporary), workers)
+        box |= {"control": inner.fileno(), "answer": answer_end}
         content = {name: str(place(kind, name, path)) for name, path in shown.items()} | dict(job)
         content |= {"box": box}
         try:
@@ -150,7 +150,7 @@ def place(kind: str, name: str, path: Path) -> Path:
     return Path(f"/{name}") if kind in ("bubblewrap", "namespaces") else path.resolve()
 
 
-def _box(kind: str, shown: Mapping[str, Path], temporary: Path, workers: int) -> dict:
+def _box(kind: str, shown: Mapping[str, Path], temporary: Path, workers: int) -> dict[str, Any]:
     """What ``inside`` needs to know of a box."""
     links, folders = _system(kind)
     folders += [(str(path.resolve()), str(place(kind, name, path))) for name, path in shown.items()]

@@ -39,7 +39,7 @@ def installed_path() -> list[str]:
 
 
 def user_folders(where: str) -> list[str]:
-    """The folders in which ``where``, a file or a module, and what it imports are looked for after installed modules."""
+    """Where ``where``, a file or a module, and what it imports are looked for, after installed modules."""
     folders = [Path(where).resolve().parent] if where.endswith(".py") else []
     installed = installed_path()
     others = [path for path in map(os.path.realpath, sys.path) if path not in installed and os.path.isdir(path)]

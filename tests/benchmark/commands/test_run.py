@@ -89,9 +89,9 @@ def test_namesakes_are_told_before_they_run_and_shown_apart(run, mine, tmp_path:
 def test_a_failure_names_the_score_that_is_still_shown(run, mine, tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     reference = mine(f"import os; return 1 / 0 if os.path.exists({str(flag)!r}) else context.weights.sum(1)")
-    assert run("complexity", reference)[0] == 0
+    assert run("complexity", reference, "--trust")[0] == 0
     flag.touch()
-    code, _, err = run("complexity", reference)
+    code, _, err = run("complexity", reference, "--trust")
     assert code == 2
     assert "boards go on showing the score that mine had on small/complexity at 20" in err
 

@@ -44,8 +44,8 @@ def test_a_file_is_executed_once_and_imports_its_neighbours(tmp_path) -> None:
     file = tmp_path / "executed_once.py"
     code = "import neighbour\nneighbour.log.write_text(neighbour.log.read_text() + 'x')\n"
     file.write_text(code + "def a(context): 1\ndef b(context): 2\n")
-    load_own(f"{file}:a")
-    load_own(f"{file}:b")
+    load_own(f"{file}:a", [str(tmp_path)])
+    load_own(f"{file}:b", [str(tmp_path)])
     assert (tmp_path / "log").read_text() == "x"
 
 
@@ -79,7 +79,6 @@ def test_a_name_has_one_form(given: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("reference", "words"),
     [
-        ("nothing.py:Mine", r"there is no file nothing.py: a method is given as path/to/file.py:Name"),
         ("mine.py:", r"'mine.py:' lacks a part: a method is given as path/to/file.py:Name"),
         (":Mine", r"':Mine' lacks a part"),
         ("no_such_package:Mine", r"cannot import 'no_such_package': .*; use path/to/file.py:Name for a file"),

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.evaluation.methods import builtin_methods
+from benchmark.evaluation import sandbox
+from benchmark.evaluation.methods import Method, builtin_methods
 from benchmark.evaluation.process import Job, describe_in_process
 from zoo_builder.errors import InputError
 
@@ -35,7 +36,7 @@ def describe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_method):
         (tmp_path / "helper.py").write_text("from helpers_helper import level\n")
         (tmp_path / "helpers_helper.py").write_text("level = 'weights'\n")
         write_method(tmp_path, code)
-        (found,) = describe_in_process(["method.py:Mine"]).values()
+        (found,) = describe_in_process(["method.py:Mine"], sandbox.protection(trust=False)).values()
         return found
 
     return run
@@ -52,7 +53,7 @@ def test_modules_beside_a_method_serve_it_and_shadow_no_other(describe, package:
 def test_a_methods_file_may_have_the_name_of_a_module(tmp_path: Path, write_method, name: str) -> None:
     file = write_method(tmp_path, f"import {name}\nassert {name}.__file__ != __file__\nclass Mine(Base): pass")
     file = file.rename(tmp_path / f"{name}.py")
-    (found,) = describe_in_process([f"{file}:Mine"]).values()
+    (found,) = describe_in_process([f"{file}:Mine"], sandbox.protection(trust=False)).values()
     assert not isinstance(found, InputError), found
 
 
@@ -68,5 +69,17 @@ def test_a_methods_file_may_have_the_name_of_a_module(tmp_path: Path, write_meth
 )
 def test_code_that_needs_a_network_is_told_that_there_is_none(tmp_path: Path, code: str) -> None:
     (tmp_path / "method.py").write_text(code)
-    (found,) = describe_in_process([f"{tmp_path}/method.py:Mine"]).values()
+    (found,) = describe_in_process([f"{tmp_path}/method.py:Mine"], sandbox.protection(trust=False)).values()
     assert " (methods have no network access)" in str(found)
+
+
+def test_each_method_of_a_file_is_described_or_its_error_told(tmp_path, write_method) -> None:
+    file = write_method(tmp_path, "class Good(Base): pass\nclass Bad(Base): access = 'wieghts'\ndef own(context): 'w'")
+    references = [f"{file}:{name}" for name in ("Good", "Bad", "Godo", "own")]
+    good, bad, missing, own = describe_in_process(references, sandbox.protection(trust=False)).values()
+    assert isinstance(good, Method)
+    assert isinstance(own, Method)
+    assert (good.name, good.kind.name, good.control) == ("mine", "predictor", False)
+    assert "did you mean 'weights'?" in str(bad)
+    assert "has no 'Godo' (did you mean 'Good'?)" in str(missing)
+    assert (own.kind.name, own.formula) == ("measure", "w")

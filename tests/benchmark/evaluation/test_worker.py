@@ -10,7 +10,7 @@ import pytest
 from baselines.access import View
 from baselines.methods import NotApplicable, Prediction
 from benchmark.evaluation.methods import describe
-from benchmark.evaluation.worker import checked, describe_methods, failure, run_one
+from benchmark.evaluation.worker import checked, failure, run_one
 from benchmark.tasks import ESTIMATOR, PREDICTOR
 from zoo_builder.errors import InputError
 
@@ -56,9 +56,9 @@ def test_a_predictor_sees_the_labels_of_the_train_and_validation_models() -> Non
             return np.full(view.size, 0.5)
 
     mine = Mine()
-    (outcome,), (prediction,) = run_one(mine, PREDICTOR, VIEW, TARGET, *ROWS)
+    (outcome,), (values,) = run_one(mine, PREDICTOR, VIEW, TARGET, *ROWS)
     assert mine.seen == [2, [0.1, 0.2], 1, [0.3]]
-    assert (outcome["status"], prediction.values.tolist()) == ("ok", [0.5])
+    assert (outcome["status"], values.tolist()) == ("ok", [0.5])
 
 
 def test_a_predictor_must_return_itself() -> None:
@@ -84,8 +84,8 @@ def test_a_method_runs_as_the_kind_that_describes_it() -> None:
 
     kind = describe("mine.py:Both", Both()).kind
     assert kind is PREDICTOR
-    (outcome,), (prediction,) = run_one(Both(), kind, VIEW, TARGET, *ROWS)
-    assert (outcome["status"], prediction.values.tolist()) == ("ok", [0.5])
+    (outcome,), (values,) = run_one(Both(), kind, VIEW, TARGET, *ROWS)
+    assert (outcome["status"], values.tolist()) == ("ok", [0.5])
 
 
 def test_not_applicable_is_no_failure() -> None:
@@ -106,10 +106,9 @@ def test_a_failure_has_a_log_unless_the_message_says_it_all() -> None:
     assert 'raise RuntimeError("no idea")' in found["log"]
 
 
-def test_each_method_of_a_file_is_described_or_its_error_told(tmp_path, write_method) -> None:
-    file = write_method(tmp_path, "class Good(Base): pass\nclass Bad(Base): access = 'wieghts'\ndef own(context): 'w'")
-    good, bad, missing, own = describe_methods([f"{file}:{name}" for name in ("Good", "Bad", "Godo", "own")])
-    assert (good["method"]["name"], good["method"]["kind"], good["method"]["control"]) == ("mine", "predictor", False)
-    assert "did you mean 'weights'?" in bad["reason"]
-    assert "has no 'Godo' (did you mean 'Good'?)" in missing["reason"]
-    assert (own["method"]["kind"], own["method"]["formula"]) == ("measure", "w")
+def test_a_message_that_cannot_be_shown_is_said_to_be_one() -> None:
+    class Silent(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    assert failure(Silent())["reason"] == "Silent: (a message that cannot be shown)"
