@@ -32,8 +32,10 @@ def main() -> None:
         _enter_namespaces(box)
     if box["kind"] != "none":
         _give_up_privileges(box)
+    signal.signal(signal.SIGTERM, _stop)
     worker = os.fork()
     if worker == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         control.close()
         _become_worker(box)
         from benchmark.evaluation.worker import main as work
@@ -46,6 +48,15 @@ def main() -> None:
         with contextlib.suppress(OSError):  # nobody listens any more
             control.sendall(json.dumps(ended).encode())
     os._exit(0)
+
+
+class Stopped(Exception):
+    """The parent gives the work up."""
+
+
+def _stop(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    raise Stopped
 
 
 def _enter_namespaces(box: dict) -> None:
@@ -144,7 +155,7 @@ def _become_worker(box: dict) -> None:
 
 
 def _watch(worker: int, control: socket.socket, box: dict) -> dict:
-    """Waits until the worker ends, the parent closes the connection, or the box uses more than it may.
+    """Waits until the worker ends, the parent closes the connection or stops, or the box uses more than it may.
 
     Returns:
         "code" or "signal" of the worker, the peak memory of one process in KiB, and "over": what the box used too much
@@ -152,12 +163,13 @@ def _watch(worker: int, control: socket.socket, box: dict) -> dict:
     """
     over = None
     pidfd = os.pidfd_open(worker)
-    while True:
-        ready, _, _ = select.select([pidfd, control], [], [], LOOK_SECONDS)
-        if ready:
-            break
-        if box["kind"] != "none" and (over := _over(worker, box)):
-            break
+    ready: list = []
+    try:
+        while not ready and not over:
+            ready, _, _ = select.select([pidfd, control], [], [], LOOK_SECONDS)
+            over = None if ready or box["kind"] == "none" else _over(worker, box)
+    except Stopped:
+        pass
     if pidfd not in ready:
         os.kill(worker, signal.SIGKILL)
     _, status, usage = os.wait4(worker, 0)

@@ -252,16 +252,16 @@ def seccomp(shared_files: bool) -> None:
         raise OSError(errno.ENOMEM, "seccomp_init")
 
     def rule(call: int | str, number: int, *where: tuple[int, int, int, int]) -> None:
-        call = lib.seccomp_syscall_resolve_name(call.encode()) if isinstance(call, str) else call
-        if call < 0:
+        index = lib.seccomp_syscall_resolve_name(call.encode()) if isinstance(call, str) else call
+        if index < 0:
             return  # another architecture's, or newer than libseccomp: then the rule by number has it
         comparisons = (_Comparison * len(where))(*where)
-        result = lib.seccomp_rule_add_array(context, ctypes.c_uint32(refuse | number), call, len(where), comparisons)
-        _added(result, call)
+        action = ctypes.c_uint32(refuse | number)
+        done(lib.seccomp_rule_add_array(context, action, index, len(where), comparisons), f"seccomp rule {call}")
 
-    def _added(result: int, call: int) -> None:
+    def done(result: int, what: str) -> None:
         if result < 0:
-            raise OSError(-result, f"seccomp_rule_add {call}: {os.strerror(-result)}")
+            raise OSError(-result, f"{what}: {os.strerror(-result)}")
 
     for call in (*_REFUSED, *(_REFUSED_ON_SHARED_FILES if shared_files else ())):
         rule(call, errno.EPERM)
@@ -280,5 +280,5 @@ def seccomp(shared_files: bool) -> None:
         rule("ioctl", errno.EPERM, (1, _MASKED_EQUAL, _WORD, request))
     optimize = 8  # SCMP_FLTATR_CTL_OPTIMIZE, as a binary tree
     lib.seccomp_attr_set(context, optimize, 2)
-    _added(lib.seccomp_load(context), 0)
+    done(lib.seccomp_load(context), "seccomp_load")
     lib.seccomp_release(context)

@@ -1,7 +1,6 @@
 """The parent's side of a method's process: gives it a job, and checks what it sends before it believes it."""
 
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from benchmark.evaluation.scored_models import SEED, ScoredModels
 from benchmark.evaluation.user_code import Code, read_code
 from benchmark.tasks import KINDS, MEASURE
 from zoo_builder.errors import InputError
+from zoo_builder.temporary import temporary_folder
 
 DESCRIBE_SECONDS = 300
 CITATION_CHARACTERS, FORMULA_CHARACTERS = 1000, 300
@@ -51,13 +51,13 @@ class Job:
 
 
 def answers_of(
-    job: Job, view: Path, models: ScoredModels, protection: str, timeout: float, workers: int = 1
+    job: Job, view: Path, models: ScoredModels, protection: str | None, timeout: float, workers: int = 1
 ) -> list[Answer]:
     """Runs a job in one worker process and reads its answers.
 
     Args:
         view: the folder of the job's view.
-        protection: the kind of box for a user's code, of ``sandbox.protection``.
+        protection: the kind of box for a user's code, of ``sandbox.protection``; None where all methods are built in.
         timeout: seconds until the process is killed.
         workers: how many processes run at a time.
     """
@@ -78,6 +78,7 @@ def answers_of(
         ended = sandbox.run(content, sandbox.UNPROTECTED, shown={"view": view}, **limits)
     else:
         (method,) = job.methods
+        assert protection is not None
         try:
             code = read_code(method.reference)
             if code.digest != method.code:
@@ -148,8 +149,8 @@ def _run_code(
     code: Code, content: dict, protection: str, shown: dict[str, Path], **limits: Any
 ) -> tuple[sandbox.Ended, dict[str, str]]:
     """Runs a job on a copy of a user's code; returns its end, and {path in the box: path of the original}."""
-    with tempfile.TemporaryDirectory(prefix="gengap-") as temporary:
-        folder = Path(temporary) / "code"
+    with temporary_folder() as temporary:
+        folder = temporary / "code"
         folder.mkdir()
         code.write(folder)
         inside = sandbox.place(protection, "code", folder)

@@ -17,7 +17,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from benchmark.evaluation.user_code import PACKAGES, installed_path, own_root
 from benchmark.records import UNPROTECTED
 from zoo_builder.errors import InputError
 from zoo_builder.files import size_text
+from zoo_builder.temporary import temporary_folder
 
 KINDS = ("bubblewrap", "namespaces", "landlock")
 LOG_CHARACTERS = 10_000
@@ -113,12 +113,12 @@ def run(
         largest: bytes that an answer may have.
         workers: how many boxes share the memory of this machine.
     """
-    with tempfile.TemporaryDirectory(prefix="gengap-") as temporary:
+    with temporary_folder() as temporary:
         control, inner = socket.socketpair()
         answer, answer_end = os.pipe()
         log, log_end = os.pipe()
         ends = [inner.fileno(), answer_end]
-        box = _box(kind, shown, Path(temporary), workers)
+        box = _box(kind, shown, temporary, workers)
         box |= {"control": inner.fileno(), "answer": answer_end}
         content = {name: str(place(kind, name, path)) for name, path in shown.items()} | dict(job)
         content |= {"box": box}

@@ -6,11 +6,11 @@ It gets the labels of the train and validation splits only. ``inside`` starts it
 import os
 import random
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
 from benchmark.evaluation import frames
+from benchmark.evaluation.tracebacks import users_traceback
 from zoo_builder.errors import InputError
 
 
@@ -42,8 +42,7 @@ def failure(error: BaseException) -> dict[str, Any]:
         message = "(a message that cannot be shown)"
     if isinstance(error, InputError):
         return {"status": "failed", "reason": message, "log": None}
-    log = "".join(traceback.format_exception(error))
-    return {"status": "failed", "reason": f"{type(error).__name__}: {message}", "log": log}
+    return {"status": "failed", "reason": f"{type(error).__name__}: {message}", "log": users_traceback(error)}
 
 
 def code_folders(job: dict[str, Any]) -> list[str]:
