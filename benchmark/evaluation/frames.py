@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from zoo_builder.text import visible
+
 READY = b"\0"
 OUTCOMES = ("ok", "failed", "not applicable")
 REASON_CHARACTERS = 1000
@@ -109,16 +111,11 @@ def checked_outcome(outcome: dict[str, Any]) -> dict[str, Any]:
         raise BrokenAnswer(f"its answer is {status!r} without a reason")
     return {
         "status": status,
-        "reason": shown(reason, REASON_CHARACTERS) if reason and status != "ok" else None,
-        "log": shown(log[-LOG_CHARACTERS:], LOG_CHARACTERS) if log else None,
+        "reason": visible(reason)[:REASON_CHARACTERS] if reason and status != "ok" else None,
+        "log": visible(log)[-LOG_CHARACTERS:] if log else None,
         "seconds": seconds,
         "reasons": reasons,
     }
-
-
-def shown(text: str, limit: int) -> str:
-    """``text`` of at most ``limit`` characters, without those that a terminal would obey."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text[:limit])
 
 
 def _reasons(reasons: dict[str, Any], values: np.ndarray) -> list[str | None]:
@@ -129,7 +126,7 @@ def _reasons(reasons: dict[str, Any], values: np.ndarray) -> list[str | None]:
         reason = reasons.get(str(row))
         if not isinstance(reason, str) or not reason.strip():
             raise BrokenAnswer(f"its answer is NaN for model {row} without a reason")
-        found[row] = shown(reason, REASON_CHARACTERS)
+        found[row] = visible(reason)[:REASON_CHARACTERS]
     return found
 
 

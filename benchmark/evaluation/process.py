@@ -9,15 +9,15 @@ from typing import Any
 from baselines.access import ACCESS
 from benchmark.evaluation import frames, sandbox
 from benchmark.evaluation.answers import Answer
-from benchmark.evaluation.methods import Method, checked_name
+from benchmark.evaluation.methods import LONGEST_TEXT, Method, checked_name
 from benchmark.evaluation.scored_models import SEED, ScoredModels
 from benchmark.evaluation.user_code import Code, read_code
 from benchmark.tasks import KINDS, MEASURE
 from zoo_builder.errors import InputError
 from zoo_builder.temporary import temporary_folder
+from zoo_builder.text import one_line
 
 DESCRIBE_SECONDS = 300
-CITATION_CHARACTERS, FORMULA_CHARACTERS = 1000, 300
 # What an error says where code wanted what no box has: words, and the explanation.
 WANTED = (
     (
@@ -178,8 +178,8 @@ def _described(reference: str, description: Any, code: Code) -> Method:
         name=checked_name(reference, description["name"]),
         kind=kind,
         access=description["access"],
-        citation=frames.shown(description["citation"], CITATION_CHARACTERS),
-        formula=frames.shown(description["formula"], FORMULA_CHARACTERS),
+        citation=one_line(description["citation"], LONGEST_TEXT),
+        formula=one_line(description["formula"], LONGEST_TEXT),
         control=False,
         code=code.digest,
     )

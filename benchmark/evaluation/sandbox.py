@@ -30,6 +30,7 @@ from benchmark.records import UNPROTECTED
 from zoo_builder.errors import InputError
 from zoo_builder.files import size_text
 from zoo_builder.temporary import temporary_folder
+from zoo_builder.text import visible
 
 KINDS = ("bubblewrap", "namespaces", "landlock")
 LOG_CHARACTERS = 10_000
@@ -302,7 +303,7 @@ def _converse(
                     answered += data
             if long := len(answered) > largest:
                 break
-    text = printed.decode("utf-8", "replace")[-LOG_CHARACTERS:]
+    text = visible(printed.decode("utf-8", "replace"))[-LOG_CHARACTERS:]
     end = json.loads(said) if said and not (late or long) else {}
     status, reason = _judged(end, late, long, timeout, largest, box)
     return Ended(
