@@ -134,6 +134,8 @@ def run_methods(
         note("the other methods run")
     if slow:
         note(f"left out: {len(slow)} slow measures; `gengap measure {zoo.root} --measures all` computes them")
+    if trust and any(not method.builtin for _, found in chosen for method in found):
+        note("your methods run without a sandbox, because of --trust; boards show them as unprotected")
     if own := [method for _, found in chosen for method in found if not method.builtin]:
         for message in _other_code(read_records(results), own):
             note(message)

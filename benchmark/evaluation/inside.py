@@ -24,7 +24,7 @@ _FACTS = ("/proc/cpuinfo", "/proc/meminfo", "/proc/self", "/sys/devices/system/c
 
 
 def main() -> None:
-    """Reads the job from stdin, an object of ``sandbox.Box`` and a worker's job, and runs it to its end."""
+    """Reads a job from stdin, what ``sandbox.run`` says of the box and of the worker, and runs it to its end."""
     job = json.load(sys.stdin)
     box = job["box"]
     control = socket.socket(fileno=box["control"])
@@ -158,8 +158,8 @@ def _watch(worker: int, control: socket.socket, box: dict) -> dict:
     """Waits until the worker ends, the parent closes the connection or stops, or the box uses more than it may.
 
     Returns:
-        "code" or "signal" of the worker, the peak memory of one process in KiB, and "over": what the box used too much
-        of, if it did.
+        "code", minus the signal if one ended the worker; "peak_kib", its peak memory; "over", what the box used too
+        much of, or None.
     """
     over = None
     pidfd = os.pidfd_open(worker)

@@ -265,8 +265,8 @@ def _converse(
     box: dict,
 ) -> Ended:
     """Sends the job and reads what the process answers, prints, and says of its end."""
-    started = time.perf_counter()
-    first = last = started
+    started = first = last = time.perf_counter()
+    deadline = started + timeout
     answered, printed, said = bytearray(), bytearray(), bytearray()
     late = long = False
     assert process.stdin is not None
@@ -277,13 +277,11 @@ def _converse(
         for source in (answer, log, control):
             selector.register(source, selectors.EVENT_READ)
         while len(selector.get_map()):
-            # After the end of the process nothing more comes, or from a process that must not be waited for.
-            left = 1.0 if said else started + timeout - time.perf_counter()
-            ready = selector.select(max(left, 0))
-            if not ready:
+            # Also where output never pauses.
+            if (left := deadline - time.perf_counter()) <= 0:
                 late = not said
                 break
-            for key, _ in ready:
+            for key, _ in selector.select(left):
                 if key.fileobj is stdin:
                     job = job[_written(stdin.fileno(), job) :]
                     if not job:
@@ -295,6 +293,8 @@ def _converse(
                     selector.unregister(key.fileobj)
                 elif key.fileobj is control:
                     said += data
+                    # What is still in the pipes is read; nobody waits for a process that outlived the others.
+                    deadline = min(deadline, time.perf_counter() + 1)
                 elif key.fileobj == log:
                     printed = (printed + data)[-4 * LOG_CHARACTERS :]
                 else:

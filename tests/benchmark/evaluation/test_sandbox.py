@@ -110,9 +110,10 @@ def test_a_box_starts_within_a_second_and_leaves_nothing(kind: str, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_late_process_ends_with_all_that_it_started(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("act", ["time.sleep(3600)", "print('x' * 100_000)"], ids=["silent", "loud"])
+def test_a_late_process_ends_with_all_that_it_started(kind: str, tmp_path: Path, act: str) -> None:
     (tmp_path / "0").mkdir()
-    (tmp_path / "0" / "late.py").write_text("import os, time\nos.fork()\nos.setsid()\nwhile True: time.sleep(3600)")
+    (tmp_path / "0" / "late.py").write_text(f"import os, time\nos.fork()\nos.setsid()\nwhile True: {act}")
     # Processes that lose their parent become children of this one.
     assert linux._libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
     before = set(inside._processes(os.getpid()))
