@@ -59,9 +59,10 @@ def _population(population: Population) -> str:
 
 
 def _facts(head: Record) -> str:
+    weights = re.sub("[^0-9A-Za-z]", "?", head.weights_hash[:12])
     facts = [
         f"Target: {escaped(head.target)} ({escaped(head.orientation)}).",
-        f"{head.models} test models of zoo {escaped(head.zoo)}, weights `{head.weights_hash[:12]}`.",
+        f"{head.models} test models of zoo {escaped(head.zoo)}, weights `{weights}`.",
     ]
     if floor := head.reference.get("noise_floors", {}).get(head.headline):
         facts.append(
@@ -108,7 +109,7 @@ def _row(row: Row) -> list[str]:
         _difference(row.to_leader),
         _difference(row.to_above),
         escaped(record.access),
-        record.kind,
+        escaped(record.kind),
         percent(record.coverage),
         duration(record.seconds),
         escaped(", ".join(notes)),
@@ -126,7 +127,7 @@ def _other_scores(population: Population) -> list[str]:
     names = other_scores(population.scored)
     parts = []
     if names:
-        rows = [["method", *map(title, names)], ["---", *["--:"] * len(names)]]
+        rows = [["method", *(escaped(title(name)) for name in names)], ["---", *["--:"] * len(names)]]
         for record in population.scored:
             if not record.scores.keys().isdisjoint(names):
                 scores = [with_interval(record.scores[name]) if name in record.scores else "" for name in names]
@@ -140,7 +141,7 @@ def _other_scores(population: Population) -> list[str]:
         f"Undefined here: {', '.join(titles)}: {escaped(reason)}."
         for reason, titles in undefined_scores(population.scored).items()
     ]
-    return parts + record_caveats(population.scored)
+    return parts + list(map(escaped, record_caveats(population.scored)))
 
 
 def _unscored(record: Record) -> str:
