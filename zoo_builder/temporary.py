@@ -79,9 +79,18 @@ def _locked_folder(place: Path) -> tuple[Path, IO]:
 
 
 def _remove(folder: Path) -> None:
-    """Removes ``folder``, and folders in it that a method has closed to this user."""
-    for parent, names, _ in os.walk(folder):
-        for path in (Path(parent, name) for name in names):
-            if not path.is_symlink():
-                path.chmod(0o700)
+    """Removes ``folder``, whatever a method left in it: folders that it closed, or deeper than a path may be long."""
+    number = 0
+    # Folders of folders move up, so that each is reached by a short path.
+    while left := [entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]:
+        for path in left:
+            os.chmod(path, 0o700)
+            for entry in os.scandir(path):
+                if entry.is_dir(follow_symlinks=False):
+                    os.chmod(entry.path, 0o700)
+                    os.rename(entry.path, folder / f".{number}")
+                    number += 1
+                else:
+                    os.unlink(entry.path)
+            os.rmdir(path)
     shutil.rmtree(folder)

@@ -5,7 +5,9 @@ the worker, so that everything the worker leaves behind ends with it. ``sandbox`
 """
 
 import contextlib
+import errno
 import json
+import math
 import os
 import resource
 import select
@@ -33,6 +35,7 @@ def main() -> None:
     if box["kind"] != "none":
         _give_up_privileges(box)
     signal.signal(signal.SIGTERM, _stop)
+    linux.adopt_orphans()
     worker = os.fork()
     if worker == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -167,7 +170,7 @@ def _watch(worker: int, control: socket.socket, box: dict) -> dict:
     try:
         while not ready and not over:
             ready, _, _ = select.select([pidfd, control], [], [], LOOK_SECONDS)
-            over = None if ready or box["kind"] == "none" else _over(worker, box)
+            over = None if ready or box["kind"] == "none" else _over(box)
     except Stopped:
         pass
     if pidfd not in ready:
@@ -177,30 +180,30 @@ def _watch(worker: int, control: socket.socket, box: dict) -> dict:
     return {"code": code, "peak_kib": usage.ru_maxrss, "over": over}
 
 
-def _over(worker: int, box: dict) -> str | None:
+def _over(box: dict) -> str | None:
     """What the processes of the box use more of than they may: "memory", "processes" or "disk"."""
-    processes = _processes(worker)
+    processes = _processes()
     if len(processes) > box["processes"]:
         return "processes"
     if sum(map(_memory, processes)) > box["limits"]["RLIMIT_DATA"]:
         return "memory"
-    if box["kind"] == "landlock" and _size(box["scratch"]) > box["scratch_bytes"]:
+    if box["kind"] == "landlock" and _size(box["scratch"], processes) > box["scratch_bytes"]:
         return "disk"
     return None
 
 
-def _processes(worker: int) -> list[int]:
-    """The worker and its descendants; in a process namespace all processes but this one."""
+def _processes() -> list[int]:
+    """All descendants of this process, which adopts orphans; in a process namespace all processes but this one."""
     if os.getpid() == 1:
         return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"] if _has_proc() else []
-    found, left = [], [worker]
+    found, left = [], [os.getpid()]
     while left:
         found.append(process := left.pop())
         try:
             left += map(int, Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split())
         except OSError:
             continue  # it has ended
-    return found
+    return found[1:]
 
 
 def _has_proc() -> bool:
@@ -208,27 +211,47 @@ def _has_proc() -> bool:
 
 
 def _memory(process: int) -> int:
-    """Bytes: its share of the memory that it has with others; all of it where the process hides its share."""
-    for file, name in (("smaps_rollup", "Pss:"), ("status", "VmRSS:")):
+    """Bytes, page tables included: its share of what it has with others, or all where the process hides its share."""
+    shared, status = (_kibibytes(process, file) for file in ("smaps_rollup", "status"))
+    return 1024 * (shared.get("Pss", status.get("VmRSS", 0)) + status.get("VmPTE", 0))
+
+
+def _kibibytes(process: int, file: str) -> dict[str, int]:
+    """The numbers of kB in a file of a process in /proc; none if it has ended or hides them."""
+    try:
+        lines = Path(f"/proc/{process}/{file}").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    return {line.split(":")[0]: int(line.split()[1]) for line in lines if line.endswith(" kB")}
+
+
+def _size(folder: str, processes: list[int]) -> float:
+    """Bytes of all files in ``folder``, and of those without a name that processes have open."""
+    sizes: dict[tuple[int, int], int] = {}
+    folders = [folder]
+    while folders:
+        path = folders.pop()
         try:
-            lines = Path(f"/proc/{process}/{file}").read_text(encoding="utf-8").splitlines()
-        except OSError:
-            continue
-        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
-    return 0  # it has ended
+            for entry in os.scandir(path):
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                else:
+                    _count(entry.stat(follow_symlinks=False), sizes)
+        except OSError as error:
+            if error.errno in (errno.ENAMETOOLONG, errno.EACCES):
+                return math.inf  # what is too deep to be seen, or closed, may be of any size
+    for process in processes:
+        with contextlib.suppress(OSError):  # it has ended, or closed a file
+            for name in os.listdir(f"/proc/{process}/fd"):
+                found = os.stat(f"/proc/{process}/fd/{name}")
+                if not found.st_nlink:
+                    _count(found, sizes)
+    return sum(sizes.values())
 
 
-def _size(folder: str) -> int:
-    total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            try:
-                found = os.lstat(os.path.join(place, name))
-            except OSError:
-                continue  # it was deleted meanwhile
-            if stat.S_ISREG(found.st_mode):
-                total += found.st_blocks * 512
-    return total
+def _count(found: os.stat_result, sizes: dict[tuple[int, int], int]) -> None:
+    if stat.S_ISREG(found.st_mode):
+        sizes[found.st_dev, found.st_ino] = found.st_blocks * 512
 
 
 def _kill_all(worker: int, box: dict) -> None:

@@ -29,7 +29,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVA
 _MNT_DETACH = 2
 _AT_RECURSIVE, _AT_FDCWD = 0x8000, -100
 
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 4, 24, 36, 38
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAP_SETUID, _CAP_SYS_ADMIN = 7, 21
 
@@ -117,6 +117,11 @@ def detach(path: str) -> None:
 def die_with_parent() -> None:
     """Has the kernel kill this process when the thread that started it ends."""
     _checked(_libc.prctl(_PR_SET_PDEATHSIG, 9, 0, 0, 0), "prctl")
+
+
+def adopt_orphans() -> None:
+    """Makes this process the parent of all its descendants whose own parent ends, daemons included."""
+    _checked(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
 
 
 def set_dumpable(dumpable: bool) -> None:
@@ -219,6 +224,10 @@ _NEW_NAMESPACES = (
 _NOT_EQUAL, _MASKED_EQUAL = 1, 7
 _WORD = 0xFFFFFFFF
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+# FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR, FS_IOC_ENABLE_VERITY, FS_IOC_SET_ENCRYPTION_POLICY: allowed to the owner of a file
+# that is open for reading.
+_CHANGE_FILES = (0x40086602, 0x401C5820, 0x40806685, 0x800C6613)
+_F_SETLEASE = 1024
 _AF_UNIX = 1
 _SOCKET_TYPE, _SOCK_DGRAM, _SOCK_RAW = 0xF, 2, 3
 # Calls added to Linux after 6.6 are refused as unknown: what they may do was not looked at.
@@ -275,8 +284,11 @@ def seccomp(shared_files: bool) -> None:
     for kind in (_SOCK_DGRAM, _SOCK_RAW):
         rule("socketpair", errno.EPERM, (1, _MASKED_EQUAL, _SOCKET_TYPE, kind))
     rule("prlimit64", errno.EPERM, (0, _NOT_EQUAL, 0, 0))
-    rule("setpriority", errno.EPERM, (1, _NOT_EQUAL, 0, 0))
-    for request in (_TIOCSTI, _TIOCLINUX):
+    for argument in (0, 1):  # other than that of one process, and than that of this one
+        rule("setpriority", errno.EPERM, (argument, _NOT_EQUAL, 0, 0))
+    # A lease lets others wait who open the file.
+    rule("fcntl", errno.EPERM, (1, _MASKED_EQUAL, _WORD, _F_SETLEASE))
+    for request in (_TIOCSTI, _TIOCLINUX, *_CHANGE_FILES):
         rule("ioctl", errno.EPERM, (1, _MASKED_EQUAL, _WORD, request))
     optimize = 8  # SCMP_FLTATR_CTL_OPTIMIZE, as a binary tree
     lib.seccomp_attr_set(context, optimize, 2)

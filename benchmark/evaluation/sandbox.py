@@ -9,6 +9,7 @@ the rest of the machine is kept out:
 - "landlock": the rest exists, but cannot be opened, signalled or connected to.
 """
 
+import itertools
 import json
 import os
 import platform
@@ -40,6 +41,7 @@ LEAST_MEMORY = 2**32
 _LIBRARIES = ("/lib", "/lib64", "/lib32", "/usr/lib", "/usr/lib64", "/usr/lib32")
 _FACTS = ("/etc/ld.so.cache", "/sys/devices/system/cpu")
 _PROBE_SECONDS = 30
+_BOXES = itertools.count()
 _END_SECONDS = 5
 _START = "from benchmark.evaluation.inside import main; main()"
 
@@ -167,12 +169,12 @@ def _box(kind: str, shown: Mapping[str, Path], temporary: Path, workers: int) ->
         "scratch_bytes": SCRATCH_BYTES,
         "links": links,
         "shown": folders,
-        # Started by root, every box has a user that nobody else is.
-        "user": 2_000_000_000 + os.getpid(),
+        # Started by root, every box has a user that nobody else is, so that none takes the processes of another.
+        "user": 2_000_000_000 + 256 * os.getpid() + next(_BOXES) % 256,
         "processes": PROCESSES,
         "limits": {
             "RLIMIT_DATA": memory,
-            "RLIMIT_NPROC": PROCESSES + (0 if os.getuid() == 0 else _threads()),
+            "RLIMIT_NPROC": PROCESSES if os.getuid() == 0 else PROCESSES * workers + _threads(),
             "RLIMIT_FSIZE": SCRATCH_BYTES,
             "RLIMIT_NOFILE": 1024,
             "RLIMIT_CORE": 0,

@@ -3,6 +3,7 @@
 It gets the labels of the train and validation splits only. ``inside`` starts it, with a user's code in a box already.
 """
 
+import contextlib
 import os
 import random
 import sys
@@ -18,9 +19,10 @@ def main(job: dict[str, Any]) -> None:
     """Runs the job that ``process`` describes, and leaves without waiting for threads that a method started."""
     random.seed(job.get("seed"))
     content = {"nothing": nothing, "describe": describe_methods, "run": run}[job["action"]](job)
-    sys.stdout.flush()
-    sys.stderr.flush()
     send(job, content)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # a method may have closed them, or put anything in their place
+            stream.flush()
     os._exit(0)
 
 
@@ -38,7 +40,7 @@ def failure(error: BaseException) -> dict[str, Any]:
     """The outcome of a method that raised ``error``."""
     try:
         message = str(error)
-    except Exception:  # noqa: BLE001 - a method may raise anything
+    except BaseException:  # noqa: BLE001 - a method may raise anything
         message = "(a message that cannot be shown)"
     if isinstance(error, InputError):
         return {"status": "failed", "reason": message, "log": None}
@@ -149,11 +151,16 @@ def checked(answer: Any, models: int) -> Any:
 
     from baselines.methods import Prediction
 
-    answer = answer if isinstance(answer, Prediction) else Prediction(np.asarray(answer))
+    answer = answer if isinstance(answer, Prediction) else Prediction(answer)
+    if np.ma.is_masked(answer.values):
+        raise InputError("the prediction is masked: give NaN and a reason where there is no value")
     try:
-        values = np.asarray(answer.values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        given = np.asarray(answer.values)
+        values = np.asarray(given, dtype=np.float64) if given.dtype.kind not in "cMm" else None
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"the prediction does not consist of numbers: {error}") from None
+    if values is None:  # a conversion would keep a part of a complex number, and drop the unit of a time
+        raise InputError(f"the prediction has the type {given.dtype}, expected real numbers")
     if values.shape != (models,):
         raise InputError(
             f"the prediction has shape {values.shape}, expected ({models},): one number per model of the view"

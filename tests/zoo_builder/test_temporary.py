@@ -158,3 +158,18 @@ def test_a_place_without_inodes_is_one_clear_error(small_disk, monkeypatch: pyte
     ):
         pass
     assert names(disk) == []
+
+
+def test_a_folder_goes_that_is_deeper_than_a_path_may_be_long(place: Path) -> None:
+    here = os.getcwd()
+    with temporary_folder() as folder:
+        os.chdir(folder)
+        try:
+            for _ in range(3000):
+                os.mkdir("d")
+                os.chdir("d")
+            Path("file").write_text("")
+            os.symlink("/", "root")
+        finally:
+            os.chdir(here)
+    assert names(place) == []

@@ -116,13 +116,13 @@ def test_a_late_process_ends_with_all_that_it_started(kind: str, tmp_path: Path,
     (tmp_path / "0" / "late.py").write_text(f"import os, time\nos.fork()\nos.setsid()\nwhile True: {act}")
     # Processes that lose their parent become children of this one.
     assert linux._libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
-    before = set(inside._processes(os.getpid()))
+    before = set(inside._processes())
     job = {"action": "describe", "references": ["late:Mine"]}
     started = time.monotonic()
     ended = sandbox.run(job, kind, shown={"code": tmp_path}, timeout=1, largest=1000)
     assert (ended.status, ended.reason) == ("timeout", "took longer than 1 s")
     assert time.monotonic() - started < 20
-    while set(inside._processes(os.getpid())) - before:
+    while set(inside._processes()) - before:
         assert time.monotonic() - started < 20
         with contextlib.suppress(ChildProcessError):
             os.waitpid(-1, os.WNOHANG)
