@@ -89,12 +89,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    _refuse_undecoded(sys.argv[1:] if arguments is None else arguments)
     options, unknown = _parser().parse_known_args(arguments)
     if unknown:
         # The command's own parser, because its usage is the one that helps.
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     check_data(options)
     return options.run(options)
+
+
+def _refuse_undecoded(arguments: Sequence[str]) -> None:
+    """Raises InputError for an argument with letters that the locale lacks: no file of that name could be written."""
+    for argument in arguments:
+        if not argument.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in argument):
+            encoding = sys.getfilesystemencoding()
+            raise InputError(
+                f"{argument!r} is not text in {encoding}, the encoding of this locale: use other letters, or a locale "
+                f"that has them, such as LC_ALL=C.UTF-8"
+            )
 
 
 def _error(message: str) -> int:

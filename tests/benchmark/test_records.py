@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmark.records import SCHEMA, STATUSES, NoRecord, Record, read_records, require_writable, write
+from benchmark.records import SCHEMA, STATUSES, NoRecord, Record, after_earlier, read_records, require_writable, write
 from zoo_builder.errors import InputError
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -71,6 +71,43 @@ def test_a_later_run_supersedes_and_the_earlier_file_stays(record, predictions, 
     assert first.exists()
     assert second.exists()
     assert [read.seconds for read in read_records(tmp_path)] == [2.0]
+
+
+def test_a_run_after_the_clock_was_set_back_is_the_latest(record, predictions, tmp_path):
+    """And stands last among the files of its method; a longer name that begins alike is another method."""
+    times = ["2026-11-23T09:00:00+00:00", "2026-11-23T08:00:00+00:00", "2026-11-23T09:00:00+00:00"]
+    write(replace(record, method="someone--else", created="2027-01-01T00:00:00+00:00"), predictions, tmp_path)
+    paths = []
+    for seconds, created in enumerate(times, start=1):
+        later = after_earlier(replace(record, created=created, seconds=float(seconds)), tmp_path)
+        paths.append(write(later, predictions, tmp_path))
+    assert paths == sorted(paths)
+    assert paths[-1].name == "someone--20261123T090000.000002Z.json"
+    assert [read.seconds for read in read_records(tmp_path) if read.method == "someone"] == [3.0]
+    following = replace(record, created="2026-11-23T10:00:00+00:00")
+    assert after_earlier(following, tmp_path) == following
+
+
+def test_after_the_last_moment_of_the_calendar_there_is_no_later_one(record, predictions, tmp_path):
+    write(replace(record, created="9999-12-31T23:59:59.999999+00:00"), predictions, tmp_path)
+    with pytest.raises(InputError, match=r"has a record of the time 99991231T235959\.999999: move it"):
+        after_earlier(record, tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"records cannot be written to .*file/results \(Not a directory\): free"):
+        require_writable(tmp_path / "file" / "results")
+    require_writable(tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_predictions_of_a_record_that_cannot_be_written_go(record, predictions, small_disk):
+    disk = small_disk("1m,nr_inodes=5")  # of which folders take three, the other file and the predictions one each
+    (disk / "other").touch()
+    with pytest.raises(OSError, match="No space left"):
+        write(record, predictions, disk)
+    assert [path.name for path in disk.rglob("*") if path.is_file()] == ["other"]
 
 
 def test_another_board_supersedes_nothing(record, predictions, tmp_path):

@@ -52,6 +52,8 @@ WRONG = {
     "zoo build digits --out {tmp}/zoo --address a:1": "--address needs --runner ray: add it, or omit --address",
     "zoo build digits --out {tmp}/zoo --runner ray --workers 2": "--workers needs --runner local: a Ray cluster trains",
     "zoo plan mnist-gs --data /nowhere": "/nowhere is not a folder",
+    "zoo verify {tmp} --data /nowhere": "--data /nowhere is not a folder: give the folder of the data set, or omit",
+    "run complexity random --zoo {tmp} --data /nowhere": "--data /nowhere is not a folder",
     "zoo info {tmp}": "is not a zoo: it has no zoo.json",
     "zoo verify {tmp}/nowhere": "is not a zoo",
     "measures nroms": "unknown measure 'nroms' (did you mean 'norms'?): give all, fast, a family",

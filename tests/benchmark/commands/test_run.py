@@ -49,6 +49,12 @@ def test_a_method_that_fails_is_an_error_with_its_log(run, mine) -> None:
     assert "raise RuntimeError('no idea')" in err
 
 
+def test_a_method_that_takes_too_long_timed_out(run, mine) -> None:
+    code, _, err = run("complexity", mine("import time; time.sleep(100)"), "--timeout", 1)
+    assert code == 2
+    assert "gengap: error: mine timed out on small/complexity: took longer than 1 s" in err
+
+
 def test_values_that_a_measure_lost_are_a_warning(run, mine) -> None:
     code, _, err = run("complexity", mine("return context.weights.sum(1).log()"))
     assert code == 0
@@ -64,6 +70,8 @@ def test_a_refused_method_does_not_keep_others_from_running(run, mine, tmp_path:
     assert [record["method"] for record in json.loads(out)] == ["mine"]
     assert err.count("broken.py:Mine cannot be loaded: ModuleNotFoundError: No module named 'elephants'") == 1
     assert re.search(r"b.py:mine is called 'mine' like .*a.py:mine: give it another `name`", err)
+    assert err.index("b.py:mine is called") < err.index("the other methods run\n") < err.index("complexity: 1 method\n")
+    assert err.endswith("gengap: error: 2 methods did not run, see the errors at the start\n")
     assert "complexity: 1 method\n" in err
 
 
