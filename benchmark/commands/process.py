@@ -7,8 +7,9 @@ import sys
 from types import FrameType
 from typing import Any
 
-# Python itself turns SIGINT into an exception; these two would end the process without any cleaning up.
-_STOPPING = (signal.SIGTERM, signal.SIGHUP)
+# Of Python's own making, only SIGINT is an exception; the others end a process without any cleaning up.
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_AGAIN = 1  # seconds
 
 
 class Stopped(KeyboardInterrupt):
@@ -28,18 +29,31 @@ def prepare() -> None:
     if isinstance(sys.stderr, io.TextIOWrapper):
         sys.stderr = Notes(sys.stderr)
     for number in _STOPPING:
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):  # nohup ignores SIGHUP
             signal.signal(number, _stop)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    """Raises Stopped, and again until it is heard: Python loses an exception that is raised in a finalizer."""
+
+    def again(alarm: int, frame: FrameType | None) -> None:
+        error = sys.exc_info()[1]
+        while error is not None:
+            if isinstance(error, Stopped):  # the process is cleaning up
+                return
+            error = error.__context__
+        raise Stopped(number)
+
+    signal.signal(signal.SIGALRM, again)
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
     raise Stopped(number)
 
 
 def finish() -> None:
     """Lets signals end the process at once, now that there is nothing left to clean up."""
-    for number in (signal.SIGINT, *_STOPPING):
-        if signal.getsignal(number) in (_stop, signal.default_int_handler):
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number in _STOPPING:
+        if signal.getsignal(number) is _stop:
             signal.signal(number, signal.SIG_DFL)
 
 

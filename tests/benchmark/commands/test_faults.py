@@ -53,6 +53,7 @@ FAULTS = [
 @pytest.mark.parametrize(("fault", "words"), FAULTS, ids=[words for _, words in FAULTS])
 def test_a_fault_of_the_machine_is_one_line(fault: Exception, words: str) -> None:
     line = machine_fault(fault)
+    assert line is not None
     assert line.startswith(words)
     assert "\n" not in line
 
@@ -95,7 +96,7 @@ def temporary(tmp_path: Path) -> Path:
     [
         ("-v 600000", "gengap: error: out of memory (lib"),
         ("-f 0", "gengap: error: records cannot be written to {results} (File too large): "),
-        ("-f 4", "gengap: error: "),
+        pytest.param("-f 4", "gengap: error: ", marks=pytest.mark.slow),
     ],
 )
 def test_a_run_with_a_limit_of_the_machine_is_one_clear_error(

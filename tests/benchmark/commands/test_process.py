@@ -91,7 +91,11 @@ def sleeper(tmp_path: Path) -> str:
     return f"{tmp_path}/sleeper.py:mine"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+# The others take the same way.
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(other, marks=pytest.mark.slow) for other in (signal.SIGHUP, signal.SIGINT))],
+)
 def test_a_signal_ends_a_run_and_its_processes_and_keeps_its_records(
     started, temporary: Path, tmp_path: Path, small_zoo: Zoo, sleeper: str, number: int
 ) -> None:
@@ -136,9 +140,36 @@ def test_a_signal_ends_a_measurement(started, temporary: Path, small_zoo: Zoo, t
     assert not list(small_zoo.root.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_a_signal_ends_a_demo(started, temporary: Path, tmp_path: Path) -> None:
     with started("0/", "demo", "--out", tmp_path / "demo", "--workers", 2) as process:
         stopped(process, signal.SIGTERM, temporary)
+
+
+STOPPED = """
+import os, signal, time
+from benchmark.commands import process
+
+class Finalized:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(10): pass
+
+process.prepare()
+try:
+    Finalized()
+    print("lost", flush=True)
+    time.sleep(60)
+except process.Stopped:
+    time.sleep(2.5)
+    print("cleaned up")
+process.finish()
+"""
+
+
+def test_a_signal_that_python_loses_is_raised_again_and_not_while_the_process_cleans_up() -> None:
+    done = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "lost\ncleaned up\n")
 
 
 def test_a_command_that_ignores_hangups_goes_on(tmp_path: Path) -> None:
@@ -175,7 +206,17 @@ def test_streams_that_cannot_be_written_are_noticed_without_a_traceback(command:
     assert (done.returncode, done.stdout, done.stderr.decode()) == (code, b"", said)
 
 
-@pytest.mark.parametrize("stream", ["2>&-", "2>/dev/full", "2> >(head -c 1 >/dev/null)", "<&- 2>&-"])
+SLOW_STREAMS = ("2>/dev/full", "2>&-")
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        "2> >(head -c 1 >/dev/null)",
+        "<&- 2>&-",
+        *(pytest.param(stream, marks=pytest.mark.slow) for stream in SLOW_STREAMS),
+    ],
+)
 def test_a_build_whose_progress_nobody_can_read_ends_well(tmp_path: Path, stream: str) -> None:
     """No file takes the place of the closed stream: what was written to it would be in the file."""
     done = shell(f"gengap zoo build digits --models 4 --epochs 1 --workers 1 --out {tmp_path}/zoo {stream}")
@@ -209,6 +250,7 @@ def test_letters_that_the_terminal_lacks_are_shown_as_their_numbers(greek: Path)
     assert "measure.é" in shell(score + " --json", LC_ALL="C.UTF-8", PYTHONIOENCODING="").stdout.decode()
 
 
+@pytest.mark.slow
 def test_a_zoo_is_built_and_scored_where_the_terminal_has_ascii_alone(tmp_path: Path) -> None:
     """With a new cache, so that the engine's sources are read, written and compiled."""
     place = {"XDG_CACHE_HOME": str(tmp_path / "cache"), **ASCII}
