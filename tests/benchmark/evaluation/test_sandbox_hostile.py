@@ -329,6 +329,9 @@ class Surroundings:
             LIBC.prctl(36, 0, 0, 0, 0)
             until = time.monotonic() + 2
             while (left := set(descendants()) - children) and time.monotonic() < until:
+                for pid in left:  # one that was killed has come to this process, which must take note of its end
+                    with contextlib.suppress(ChildProcessError):
+                        os.waitpid(pid, os.WNOHANG)
                 time.sleep(0.05)
             for pid in left:
                 came.append(f"process {pid} stays: {Path(f'/proc/{pid}/cmdline').read_bytes()[:100]!r}")
