@@ -86,10 +86,10 @@ def _run(options: argparse.Namespace) -> int:
 
 def _told_apart(records: "list[Record]") -> "list[Record]":
     """The records whose methods no reader takes for a built-in one; prints a line about each of the others."""
-    from benchmark.evaluation.methods import builtin_methods
+    from benchmark.evaluation.known_names import builtin_names
     from benchmark.names import look
 
-    builtin = {look(name): name for name in builtin_methods()}
+    builtin = {look(name): name for name in builtin_names()}
     kept = []
     for record in records:
         name = builtin.get(look(record.method))

@@ -53,6 +53,12 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from benchmark.evaluation.known_names import known_names, unknown
+
+    # Before torch is imported, which takes seconds.
+    known = known_names()
+    if all(":" not in reference and reference not in known for reference in options.methods):
+        raise unknown(options.methods[0], known)
     from zoo_builder.store.zoo import Zoo
 
     zoo = Zoo.open(options.zoo)

@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -109,16 +109,6 @@ def load_own(reference: str, folders: Sequence[str] = ()) -> Any:
             citation=reference,
         )
     return found
-
-
-def unknown(reference: str, known: Iterable[str]) -> InputError:
-    """The error for a reference without a colon that is none of the ``known`` names."""
-    if reference.endswith(".py"):
-        return InputError(f"{reference} is a file: add the name of the class or function in it, as {reference}:Name")
-    return InputError(
-        f"unknown method {reference!r}{nearest(reference, known)}: give all, a name that `gengap methods` lists, "
-        f"fast or a family of measures (`gengap measures`), path/to/file.py:Name or package.module:Name"
-    )
 
 
 def describe(reference: str, method: Any) -> Method:

@@ -5,7 +5,8 @@ from functools import partial
 
 from baselines.access import ACCESS
 from benchmark.evaluation import measuring, sandbox
-from benchmark.evaluation.methods import Method, builtin_methods, unknown
+from benchmark.evaluation.known_names import unknown
+from benchmark.evaluation.methods import Method, builtin_methods
 from benchmark.evaluation.process import describe_in_process
 from benchmark.evaluation.stopping import process_pool
 from benchmark.names import look, problem
