@@ -181,12 +181,15 @@ def _watch(worker: int, control: socket.socket, box: dict) -> dict:
 
 
 def _over(box: dict) -> str | None:
-    """What the processes of the box use more of than they may: "memory", "processes" or "disk"."""
+    """What the processes of the box use more of than they may: "processes", "memory", "files" or "disk"."""
     processes = _processes()
     if len(processes) > box["processes"]:
         return "processes"
     if sum(map(_memory, processes)) > box["limits"]["RLIMIT_DATA"]:
         return "memory"
+    # The kernel holds up to some 400 kB for a socket, which count for no process.
+    if sum(map(_open_files, processes)) > box["open_files"]:
+        return "files"
     if box["kind"] == "landlock" and _size(box["scratch"], processes) > box["scratch_bytes"]:
         return "disk"
     return None
@@ -199,10 +202,10 @@ def _processes() -> list[int]:
     found, left = [], [os.getpid()]
     while left:
         found.append(process := left.pop())
-        try:
-            left += map(int, Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split())
-        except OSError:
-            continue  # it has ended
+        with contextlib.suppress(OSError):  # it has ended
+            for thread in os.listdir(f"/proc/{process}/task"):
+                children = Path(f"/proc/{process}/task/{thread}/children").read_text(encoding="ascii")
+                left += map(int, children.split())
     return found[1:]
 
 
@@ -223,6 +226,13 @@ def _kibibytes(process: int, file: str) -> dict[str, int]:
     except OSError:
         return {}
     return {line.split(":")[0]: int(line.split()[1]) for line in lines if line.endswith(" kB")}
+
+
+def _open_files(process: int) -> int:
+    with contextlib.suppress(OSError):  # it has ended
+        folder = f"/proc/{process}/fd"
+        return os.stat(folder).st_size or len(os.listdir(folder))  # the size is their number since Linux 6.2
+    return 0
 
 
 def _size(folder: str, processes: list[int]) -> float:

@@ -36,6 +36,7 @@ from zoo_builder.text import visible
 KINDS = ("bubblewrap", "namespaces", "landlock")
 LOG_CHARACTERS = 10_000
 PROCESSES = 128
+OPEN_FILES = 2048
 SCRATCH_BYTES = 2**31
 LEAST_MEMORY = 2**32
 _LIBRARIES = ("/lib", "/lib64", "/lib32", "/usr/lib", "/usr/lib64", "/usr/lib32")
@@ -172,6 +173,7 @@ def _box(kind: str, shown: Mapping[str, Path], temporary: Path, workers: int) ->
         # Started by root, every box has a user that nobody else is, so that none takes the processes of another.
         "user": 2_000_000_000 + 256 * os.getpid() + next(_BOXES) % 256,
         "processes": PROCESSES,
+        "open_files": OPEN_FILES,
         "limits": {
             "RLIMIT_DATA": memory,
             "RLIMIT_NPROC": PROCESSES if os.getuid() == 0 else PROCESSES * workers + _threads(),
@@ -344,6 +346,7 @@ def _judged(end: dict, late: bool, long: bool, timeout: float, largest: int, box
         limits = {
             "memory": f"{size_text(box['limits']['RLIMIT_DATA'])} of memory",
             "processes": f"{PROCESSES} processes",
+            "files": f"{OPEN_FILES:,} open files",
             "disk": f"{size_text(SCRATCH_BYTES)} of disk",
         }
         return "failed", f"used more than {limits[over]}"
