@@ -20,6 +20,8 @@ from pathlib import Path
 from benchmark.evaluation import linux
 
 LOOK_SECONDS = 0.25
+# What even an empty file takes of a disk's table of files, or of the kernel's memory.
+_LEAST_FILE_BYTES = 4096
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 # Kernel interfaces that numerical libraries read at their start.
 _FACTS = ("/proc/cpuinfo", "/proc/meminfo", "/proc/self", "/sys/devices/system/cpu")
@@ -190,9 +192,8 @@ def _over(box: dict) -> str | None:
     # The kernel holds up to some 400 kB for a socket, which count for no process.
     if sum(map(_open_files, processes)) > box["open_files"]:
         return "files"
-    if box["kind"] == "landlock" and _size(box["scratch"], processes) > box["scratch_bytes"]:
-        return "disk"
-    return None
+    size = _size(box["scratch"], processes) if box["kind"] == "landlock" else _size_in_memory()
+    return "disk" if size > box["scratch_bytes"] else None
 
 
 def _processes() -> list[int]:
@@ -235,6 +236,16 @@ def _open_files(process: int) -> int:
     return 0
 
 
+def _size_in_memory() -> int:
+    """Bytes of all files in the file systems to write in, which live in memory."""
+    sizes = {}
+    for folder in ("/tmp", "/dev/shm"):
+        found = os.statvfs(folder)
+        blocks, files = found.f_blocks - found.f_bfree, found.f_files - found.f_ffree
+        sizes[os.stat(folder).st_dev] = blocks * found.f_frsize + files * _LEAST_FILE_BYTES
+    return sum(sizes.values())
+
+
 def _size(folder: str, processes: list[int]) -> float:
     """Bytes of all files in ``folder``, and of those without a name that processes have open."""
     sizes: dict[tuple[int, int], int] = {}
@@ -245,8 +256,7 @@ def _size(folder: str, processes: list[int]) -> float:
             for entry in os.scandir(path):
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
-                else:
-                    _count(entry.stat(follow_symlinks=False), sizes)
+                _count(entry.stat(follow_symlinks=False), sizes)
         except OSError as error:
             if error.errno in (errno.ENAMETOOLONG, errno.EACCES):
                 return math.inf  # what is too deep to be seen, or closed, may be of any size
@@ -254,14 +264,13 @@ def _size(folder: str, processes: list[int]) -> float:
         with contextlib.suppress(OSError):  # it has ended, or closed a file
             for name in os.listdir(f"/proc/{process}/fd"):
                 found = os.stat(f"/proc/{process}/fd/{name}")
-                if not found.st_nlink:
+                if stat.S_ISREG(found.st_mode) and not found.st_nlink:
                     _count(found, sizes)
     return sum(sizes.values())
 
 
 def _count(found: os.stat_result, sizes: dict[tuple[int, int], int]) -> None:
-    if stat.S_ISREG(found.st_mode):
-        sizes[found.st_dev, found.st_ino] = found.st_blocks * 512
+    sizes[found.st_dev, found.st_ino] = max(found.st_blocks * 512, _LEAST_FILE_BYTES)
 
 
 def _kill_all(worker: int, box: dict) -> None:
