@@ -259,6 +259,7 @@ def _facts(zoo: "Zoo") -> dict[str, Any]:
     quantiles = {
         name: [round(float(value), 4) for value in values.quantile([0, 0.25, 0.5, 0.75, 1])]
         for name, values in figures.items()
+        if len(ok)
     }
     return {
         "zoo": zoo.name,
@@ -301,6 +302,8 @@ def _facts_text(facts: dict[str, Any]) -> str:
     rows.append(("weights", facts["weights_hash"]))
     spread = [("", "min", "25 %", "median", "75 %", "max")]
     spread += [(name, *(f"{value:.3f}" for value in values)) for name, values in facts["quantiles"].items()]
+    if "ok" not in facts["status"]:
+        return f"{columns(rows)}\n\nno accuracies: no run has the status ok"
     return f"{columns(rows)}\n\n{columns(spread)}"
 
 

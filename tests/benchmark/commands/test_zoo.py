@@ -37,6 +37,19 @@ def test_build_info_and_verify_agree(gengap, tmp_path: Path) -> None:
     assert "1 problem; rerun `gengap zoo build` to rebuild damaged parts" in err
 
 
+def test_a_zoo_without_a_run_that_converged_has_no_accuracies(gengap, tmp_path: Path) -> None:
+    recipe = tmp_path / "hopeless.toml"
+    text = (Path(__file__).parents[3] / "zoo_builder" / "recipes" / "digits.toml").read_text()
+    recipe.write_text(text + "\n[stop]\ncross_entropy = 1e-9\n")
+    build = ("zoo", "build", recipe, "--out", tmp_path / "zoo", "--models", 4, "--epochs", 1, "--workers", 1)
+    assert gengap(*build)[0] == 0
+    code, text, _ = gengap("zoo", "info", tmp_path / "zoo")
+    assert code == 0
+    assert "4 in 1 configuration: 4 not-converged" in text
+    assert text.endswith("no accuracies: no run has the status ok\n")
+    assert json.loads(gengap("zoo", "info", tmp_path / "zoo", "--json")[1])["quantiles"] == {}
+
+
 def test_a_ray_build_takes_no_number_of_workers(gengap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zoo_builder.building.ray_runner.ANSWER_SECONDS", 1)
     build = ("zoo", "build", "digits", "--out", tmp_path / "zoo", "--runner", "ray", "--address", "127.0.0.1:1")
