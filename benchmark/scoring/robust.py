@@ -15,6 +15,10 @@
 Choices made here: all environments have the same weight, including those of a hyperparameter with many values. As for
 psi, every varied hyperparameter must have an environment; otherwise the score is undefined and raises NoGrid.
 
+The program of the paper (robust-generalization-measures, experiments/coupled_networks) differs in two points. It lists
+each environment in both directions, which moves a percentile between two environments; and it keeps environments whose
+effective sample size is within 0.00012 of 12, where this module allows for rounding alone.
+
 Source: Dziugaite et al., "In Search of Robust Measures of Generalization", arXiv:2010.11924, section 4.
 """
 
