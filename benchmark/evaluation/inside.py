@@ -183,17 +183,20 @@ def _watch(worker: int, control: socket.socket, box: dict) -> dict:
 
 
 def _over(box: dict) -> str | None:
-    """What the processes of the box use more of than they may: "processes", "memory", "files" or "disk"."""
+    """What the processes of the box use more of than they may: "processes", "files", "disk" or "memory"."""
     processes = _processes()
     if len(processes) > box["processes"]:
         return "processes"
-    if sum(map(_memory, processes)) > box["limits"]["RLIMIT_DATA"]:
-        return "memory"
     # The kernel holds up to some 400 kB for a socket, which count for no process.
     if sum(map(_open_files, processes)) > box["open_files"]:
         return "files"
     size = _size(box["scratch"], processes) if box["kind"] == "landlock" else _size_in_memory()
-    return "disk" if size > box["scratch_bytes"] else None
+    if size > box["scratch_bytes"]:
+        return "disk"
+    # Last, because it takes the longest: milliseconds for each process.
+    if sum(map(_memory, processes)) > box["limits"]["RLIMIT_DATA"]:
+        return "memory"
+    return None
 
 
 def _processes() -> list[int]:
