@@ -193,10 +193,8 @@ def _over(box: dict) -> str | None:
     size = _size(box["scratch"], processes) if box["kind"] == "landlock" else _size_in_memory()
     if size > box["scratch_bytes"]:
         return "disk"
-    # Last, because it takes the longest: milliseconds for each process.
-    if sum(map(_memory, processes)) > box["limits"]["RLIMIT_DATA"]:
-        return "memory"
-    return None
+    most = box["limits"]["RLIMIT_DATA"]
+    return "memory" if _memory(processes, most) > most else None
 
 
 def _processes() -> list[int]:
@@ -217,10 +215,16 @@ def _has_proc() -> bool:
     return os.path.exists("/proc/self")
 
 
-def _memory(process: int) -> int:
-    """Bytes, page tables included: its share of what it has with others, or all where the process hides its share."""
-    shared, status = (_kibibytes(process, file) for file in ("smaps_rollup", "status"))
-    return 1024 * (shared.get("Pss", status.get("VmRSS", 0)) + status.get("VmPTE", 0))
+def _memory(processes: list[int], most: int) -> int:
+    """Bytes that processes have, page tables included; what they share counts once if it is more than ``most``."""
+    status = [_kibibytes(process, "status") for process in processes]
+    tables = sum(facts.get("VmPTE", 0) for facts in status)
+    resident = [facts.get("VmRSS", 0) for facts in status]
+    if 1024 * (sum(resident) + tables) > most:
+        # Their shares, which take the kernel milliseconds for each process to count.
+        shares = zip((_kibibytes(process, "smaps_rollup") for process in processes), resident, strict=True)
+        resident = [facts.get("Pss", everything) for facts, everything in shares]
+    return 1024 * (sum(resident) + tables)
 
 
 def _kibibytes(process: int, file: str) -> dict[str, int]:
