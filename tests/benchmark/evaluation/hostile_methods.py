@@ -667,13 +667,16 @@ class SocketBuffers(Base):
         raise RuntimeError(f"{sum(struct.unpack_from('40q', count)) / 2**30:.1f} GiB by {len(children)} processes")
 
 
+KEPT = []
+
+
 def fill_buffers() -> int:
-    """Bytes in the buffers of all sockets that a process may open."""
-    held, pairs = 0, []
+    """Bytes in the buffers of all sockets that a process may open, which stay open."""
+    held = 0
     with contextlib.suppress(OSError):
         while True:
-            pairs.append(socket.socketpair())
-            for end in pairs[-1]:
+            KEPT.append(socket.socketpair())
+            for end in KEPT[-1]:
                 end.setblocking(False)
                 with contextlib.suppress(BlockingIOError):
                     while True:
