@@ -55,7 +55,8 @@ class Ended:
         status: "ok" if it ended by itself and without an error, whatever it answered; otherwise as in a record.
         log: the end of what it printed, at most ``LOG_CHARACTERS``.
         answer: what it wrote to the parent.
-        seconds: from the first byte of the answer to the last, as this process measures them.
+        seconds: from the first byte of the answer to the last, or to the end of a process that failed, as this process
+            measures them.
         peak_memory_mib: of the largest process.
     """
 
@@ -310,6 +311,8 @@ def _converse(
     text = visible(printed.decode("utf-8", "replace"))[-LOG_CHARACTERS:]
     end = json.loads(said) if said and not (late or long) else {}
     status, reason = _judged(end, late, long, timeout, largest, box)
+    if status != "ok":
+        last = time.perf_counter()
     return Ended(
         status=status,
         reason=reason,
