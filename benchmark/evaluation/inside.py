@@ -120,7 +120,7 @@ def _make_place(source: Path, place: Path) -> None:
 
 def _give_up_privileges(box: dict) -> None:
     """Becomes the box's own user where this is possible, and gives up every capability."""
-    if box["kind"] != "landlock" and linux.may_change_user():
+    if box["user"] is not None:
         os.setgroups([])
         os.setresgid(box["user"], box["user"], box["user"])
         os.setresuid(box["user"], box["user"], box["user"])

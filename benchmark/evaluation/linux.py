@@ -61,8 +61,11 @@ def capable() -> bool:
     return bool(_capabilities() >> _CAP_SYS_ADMIN & 1)
 
 
-def may_change_user() -> bool:
-    return bool(_capabilities() >> _CAP_SETUID & 1)
+def may_become(user: int) -> bool:
+    """Whether this process may become any user, and there is one of this number in its user namespace."""
+    ranges = (map(int, line.split()) for line in Path("/proc/self/uid_map").read_text(encoding="ascii").splitlines())
+    known = any(first <= user < first + count for first, _, count in ranges)
+    return known and bool(_capabilities() >> _CAP_SETUID & 1)
 
 
 def _capabilities() -> int:

@@ -162,6 +162,7 @@ def _box(kind: str, shown: Mapping[str, Path], temporary: Path, workers: int) ->
     for folder in shown.values() if kind != UNPROTECTED else ():
         _open_to_all(folder)  # the box has a user of its own; on this machine, a folder above is closed to others
     (temporary / "scratch").mkdir()
+    user = None if kind in (UNPROTECTED, "landlock") else _own_user()
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     memory = int(min(0.75 * machine, max(0.75 * machine / workers, LEAST_MEMORY)))
     return {
@@ -171,18 +172,23 @@ def _box(kind: str, shown: Mapping[str, Path], temporary: Path, workers: int) ->
         "scratch_bytes": SCRATCH_BYTES,
         "links": links,
         "shown": folders,
-        # Started by root, every box has a user that nobody else is, so that none takes the processes of another.
-        "user": 2_000_000_000 + 256 * os.getpid() + next(_BOXES) % 256,
+        "user": user,
         "processes": PROCESSES,
         "open_files": OPEN_FILES,
         "limits": {
             "RLIMIT_DATA": memory,
-            "RLIMIT_NPROC": PROCESSES if os.getuid() == 0 else PROCESSES * workers + _threads(),
+            "RLIMIT_NPROC": PROCESSES if user is not None else PROCESSES * workers + _threads(),
             "RLIMIT_FSIZE": SCRATCH_BYTES,
             "RLIMIT_NOFILE": 1024,
             "RLIMIT_CORE": 0,
         },
     }
+
+
+def _own_user() -> int | None:
+    """The number of a user that nobody else is, not even another box; None if this process may not become it."""
+    user = 2_000_000_000 + 256 * os.getpid() + next(_BOXES) % 256
+    return user if linux.may_become(user) else None
 
 
 def _open_to_all(folder: Path) -> None:
@@ -226,9 +232,9 @@ def _command(kind: str, box: dict) -> list[str]:
     python = [os.path.realpath(sys.executable), "-P", "-s", "-S", "-c", _START]
     if kind != "bubblewrap":
         return python
-    root = os.getuid() == 0
-    # As root, the namespaces need no user namespace, and the process inside becomes a user of its own.
-    user = ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if root else ["--unshare-user"]
+    # Where the process inside becomes a user of its own, the namespaces need no user namespace.
+    becomes = ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    user = ["--unshare-user"] if box["user"] is None else becomes
     command = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
     command += [*user, "--die-with-parent", "--new-session", "--as-pid-1", "--proc", "/proc", "--dev", "/dev"]
     for folder in ("/tmp", "/dev/shm"):
