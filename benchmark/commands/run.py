@@ -178,10 +178,12 @@ def _other_code(records: "list[Record]", own: "list[Method]") -> list[str]:
 
 def _outcome(record: "Record") -> str:
     from benchmark.reports.words import percent
+    from zoo_builder.text import one_line
 
     text = f"{record.method:<28} {record.seconds:7.1f} s  "
     if record.status != "ok":
-        return f"{text}{record.status}: {record.reason}"
+        # On one line, so that a method cannot add the line of another.
+        return f"{text}{record.status}: {one_line(record.reason or '')}"
     score = record.scores[record.headline]
     text += f"{record.headline} {score['value']:6.3f} [{score['low']:6.3f}, {score['high']:6.3f}]"
     if record.coverage < 1:

@@ -185,7 +185,7 @@ def _watch(worker: int, control: socket.socket, box: dict) -> dict:
 def _over(box: dict) -> str | None:
     """What the processes of the box use more of than they may: "processes", "files", "disk" or "memory"."""
     processes = _processes()
-    if len(processes) > box["processes"]:
+    if sum(map(_threads, processes)) > box["processes"]:
         return "processes"
     # The kernel holds up to some 400 kB for a socket, which count for no process.
     if sum(map(_open_files, processes)) > box["open_files"]:
@@ -209,6 +209,12 @@ def _processes() -> list[int]:
                 children = Path(f"/proc/{process}/task/{thread}/children").read_text(encoding="ascii")
                 left += map(int, children.split())
     return found[1:]
+
+
+def _threads(process: int) -> int:
+    with contextlib.suppress(OSError):  # it has ended
+        return len(os.listdir(f"/proc/{process}/task"))
+    return 0
 
 
 def _has_proc() -> bool:
@@ -236,11 +242,20 @@ def _kibibytes(process: int, file: str) -> dict[str, int]:
     return {line.split(":")[0]: int(line.split()[1]) for line in lines if line.endswith(" kB")}
 
 
-def _open_files(process: int) -> int:
-    with contextlib.suppress(OSError):  # it has ended
-        folder = f"/proc/{process}/fd"
+def _open_files(process: int) -> float:
+    folder = f"/proc/{process}/fd"
+    try:
         return os.stat(folder).st_size or len(os.listdir(folder))  # the size is their number since Linux 6.2
-    return 0
+    except OSError as error:
+        return _hidden(process, error)
+
+
+def _hidden(process: int, error: OSError) -> float:
+    """What to count for the open files of a process where they cannot be read.
+
+    A process hides them by a program that it may execute, but not read.
+    """
+    return math.inf if isinstance(error, PermissionError) and "VmRSS" in _kibibytes(process, "status") else 0
 
 
 def _size_in_memory() -> int:
@@ -268,11 +283,15 @@ def _size(folder: str, processes: list[int]) -> float:
             if error.errno in (errno.ENAMETOOLONG, errno.EACCES):
                 return math.inf  # what is too deep to be seen, or closed, may be of any size
     for process in processes:
-        with contextlib.suppress(OSError):  # it has ended, or closed a file
+        try:
             for name in os.listdir(f"/proc/{process}/fd"):
-                found = os.stat(f"/proc/{process}/fd/{name}")
-                if stat.S_ISREG(found.st_mode) and not found.st_nlink:
-                    _count(found, sizes)
+                with contextlib.suppress(FileNotFoundError):  # closed
+                    found = os.stat(f"/proc/{process}/fd/{name}")
+                    if stat.S_ISREG(found.st_mode) and not found.st_nlink:
+                        _count(found, sizes)
+        except OSError as error:
+            if _hidden(process, error):
+                return math.inf
     return sum(sizes.values())
 
 

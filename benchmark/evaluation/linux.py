@@ -219,12 +219,13 @@ _REFUSED_ON_SHARED_FILES = (
     *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "setxattr", "lsetxattr"),
     *("fsetxattr", "removexattr", "lremovexattr", "fremovexattr", "utime", "utimes", "utimensat", "futimesat"),
     *("sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr", "ioprio_set"),
+    "inotify_add_watch",
 )
 _NEW_NAMESPACES = (
     *(CLONE_NEWTIME, CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID),
     CLONE_NEWNET,
 )
-_NOT_EQUAL, _EQUAL, _MASKED_EQUAL = 1, 4, 7
+_NOT_EQUAL, _MASKED_EQUAL = 1, 7
 _WORD = 0xFFFFFFFF
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 # FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR, FS_IOC_ENABLE_VERITY, FS_IOC_SET_ENCRYPTION_POLICY: allowed to the owner of a file
@@ -290,7 +291,7 @@ def seccomp(shared_files: bool) -> None:
     for argument in (0, 1):  # other than that of one process, and than that of this one
         rule("setpriority", errno.EPERM, (argument, _NOT_EQUAL, 0, 0))
     # A process that is not dumpable hides what it uses.
-    rule("prctl", errno.EPERM, (0, _EQUAL, _PR_SET_DUMPABLE, 0))
+    rule("prctl", errno.EPERM, (0, _MASKED_EQUAL, _WORD, _PR_SET_DUMPABLE))
     # A lease lets others wait who open the file.
     rule("fcntl", errno.EPERM, (1, _MASKED_EQUAL, _WORD, _F_SETLEASE))
     for request in (_TIOCSTI, _TIOCLINUX, *_CHANGE_FILES):

@@ -150,7 +150,8 @@ def checked_name(reference: str, name: Any) -> str:
         raise InputError(
             f"{reference} has the name {_shown(name)}: give it a `name` that boards can show, such as 'mine'"
         )
-    name = names.normalized(name)
+    # Of a long name, Unicode's form may take hours.
+    name = names.normalized(name) if len(name) <= names.LONGEST else name
     if problem := names.problem(name):
         raise InputError(f"{reference} has the name {_shown(name)}: {problem}; give it another `name`")
     return name

@@ -282,7 +282,9 @@ def _converse(
     late = long = False
     assert process.stdin is not None
     stdin = process.stdin
-    os.set_blocking(stdin.fileno(), False)
+    # Nothing here waits but the selector: a process may take back what it has written to a pipe.
+    for descriptor in (stdin.fileno(), answer, log):
+        os.set_blocking(descriptor, False)
     with selectors.DefaultSelector() as selector:
         selector.register(stdin, selectors.EVENT_WRITE)
         for source in (answer, log, control):
@@ -300,6 +302,8 @@ def _converse(
                         stdin.close()
                     continue
                 data = _read(key.fileobj)
+                if data is None:
+                    continue
                 if not data:
                     selector.unregister(key.fileobj)
                 elif key.fileobj is control:
@@ -329,9 +333,12 @@ def _converse(
     )
 
 
-def _read(source: Any) -> bytes:
+def _read(source: Any) -> bytes | None:
+    """What a pipe or socket holds: empty at its end, None if it holds nothing now."""
     try:
         return source.recv(2**16) if isinstance(source, socket.socket) else os.read(source, 2**16)
+    except BlockingIOError:
+        return None
     except ConnectionResetError:
         return b""
 
@@ -354,7 +361,7 @@ def _judged(end: dict, late: bool, long: bool, timeout: float, largest: int, box
     if over := end["over"]:
         limits = {
             "memory": f"{size_text(box['limits']['RLIMIT_DATA'])} of memory",
-            "processes": f"{PROCESSES} processes",
+            "processes": f"{PROCESSES} processes and threads",
             "files": f"{OPEN_FILES:,} open files",
             "disk": f"{size_text(SCRATCH_BYTES)} of disk",
         }

@@ -1,12 +1,14 @@
 """A user's code: where it is imported from, and which code it is. Nothing here executes any of it."""
 
-import ast
 import hashlib
+import json
 import os
 import site
 import stat
+import subprocess
 import sys
 import sysconfig
+import time
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -17,7 +19,10 @@ from zoo_builder.files import size_text
 
 # gengap's own, which its folder may hold beside others.
 PACKAGES = ("benchmark", "baselines", "zoo_builder")
-LARGEST_FILE = 10 * 2**20
+# Of all files together, which this process holds.
+LARGEST_CODE = 10 * 2**20
+READ_SECONDS = 60
+_IMPORTS = str(Path(__file__).with_name("imports.py"))
 
 
 def own_root() -> str:
@@ -40,7 +45,8 @@ def installed_path() -> list[str]:
 
 def user_folders(where: str) -> list[str]:
     """Where ``where``, a file or a module, and what it imports are looked for, after installed modules."""
-    folders = [Path(where).resolve().parent] if where.endswith(".py") else []
+    # realpath, since Path.resolve fails on links in a circle.
+    folders = [Path(os.path.realpath(where)).parent] if where.endswith(".py") else []
     installed = installed_path()
     others = [path for path in map(os.path.realpath, sys.path) if path not in installed and os.path.isdir(path)]
     return list(dict.fromkeys([*map(str, folders), str(Path.cwd()), *others]))
@@ -57,7 +63,7 @@ class Code:
         reference: "path/to/file.py:Name" or "package.module:Name".
         folders: where files are looked for, in this order.
         files: the content of each, by (number of its folder, path in it).
-        digest: SHA-256 of all; None if one of them is no Python source.
+        digest: SHA-256 of all; None if there are none, because the module is installed.
     """
 
     reference: str
@@ -77,70 +83,76 @@ class Code:
     def copied(self, folder: Path, reference: str) -> str:
         """``reference``, to another method of the same file or module, in what ``write`` wrote to ``folder``."""
         where, _, name = reference.rpartition(":")
-        return f"{folder}/0/{Path(where).resolve().name}:{name}" if where.endswith(".py") else reference
+        return f"{folder}/0/{Path(os.path.realpath(where)).name}:{name}" if where.endswith(".py") else reference
 
 
 def read_code(reference: str) -> Code:
     """The code that ``reference`` names.
 
     Raises:
-        InputError: there is no such file, or one of the files cannot be read, is too large, or lies outside its folder.
+        InputError: there is no such file, or one of the files cannot be read or lies outside its folder; all together
+            are too large, or it takes too long to find them.
     """
     where = reference.rpartition(":")[0]
     folders = user_folders(where)
     left: dict[tuple[int, str], str] = {}
     if where.endswith(".py"):
-        if not Path(where).is_file():
+        if not os.path.isfile(where):
             raise InputError(f"there is no file {where}: a method is given as path/to/file.py:Name")
-        left = {(0, Path(where).resolve().name): ""}
+        left = {(0, Path(os.path.realpath(where)).name): ""}
     elif not _installed(where):
         left = _files(where, folders)
     files: dict[tuple[int, str], bytes] = {}
-    digest, readable = hashlib.sha256(), bool(left)
+    digest, size, deadline = hashlib.sha256(), 0, time.monotonic() + READ_SECONDS
+
+    def seconds_left() -> float:
+        if (left := deadline - time.monotonic()) <= 0:
+            raise InputError(f"what {where} imports takes longer than {READ_SECONDS} s to find")
+        return left
+
     while left:
         found: dict[tuple[int, str], str] = {}
         for place, package in left.items():
             number, name = place
-            files[place] = content = _content(Path(folders[number]), name)
+            files[place] = content = _content(Path(folders[number]), name, LARGEST_CODE - size)
+            size += len(content)
             digest.update(hashlib.sha256(content).digest())
-            try:
-                names = sorted(_imported(content, package))
-            except (ValueError, SyntaxError, RecursionError, MemoryError):
-                readable, names = False, []
-            for name in names:
+            for name in _imported(content, package, seconds_left()):
+                seconds_left()
                 if not _installed(name):
                     found |= _files(name, folders)
         left = {place: package for place, package in found.items() if place not in files}
-    return Code(reference, folders, files, digest.hexdigest() if readable else None)
+    return Code(reference, folders, files, digest.hexdigest() if files else None)
 
 
-def _content(folder: Path, name: str) -> bytes:
+def _content(folder: Path, name: str, room: int) -> bytes:
     """The bytes of a source file, which must not lead out of its folder: a link could show what is not to be seen."""
     file = folder / name
-    if not file.resolve().is_relative_to(folder.resolve()):
-        raise InputError(f"{file} is a link to {file.resolve()}, outside of {folder}: copy the file to this folder")
+    real = Path(os.path.realpath(file))
+    if not real.is_relative_to(os.path.realpath(folder)):
+        raise InputError(f"{file} is a link to {real}, outside of {folder}: copy the file to this folder")
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
         with open(descriptor, "rb") as source:
             found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_FILE:
-                raise InputError(f"{file} is no source file, or larger than {size_text(LARGEST_FILE)}")
-            return source.read(LARGEST_FILE)
+            if not stat.S_ISREG(found.st_mode):
+                raise InputError(f"{file} is no source file")
+            content = source.read(room + 1)
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from None
+    if len(content) > room:
+        raise InputError(f"with {file}, the source files have more than {size_text(LARGEST_CODE)}")
+    return content
 
 
-def _imported(source: bytes, package: str) -> set[str]:
-    """Full names of all that a module of ``package`` imports; that of a module may end with that of an attribute."""
-    names = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")
-            start = parents[: len(parents) - node.level + 1] if node.level else []
-            names |= {".".join(filter(None, [*start, node.module, alias.name])) for alias in node.names}
-    return names
+def _imported(source: bytes, package: str, seconds: float) -> list[str]:
+    """Full names of all that a module of ``package`` imports, as ``imports`` finds them; none if it is no Python."""
+    command = [sys.executable, "-I", "-S", _IMPORTS, package]
+    try:
+        parsed = subprocess.run(command, input=source, capture_output=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        return []
+    return [] if parsed.returncode else json.loads(parsed.stdout)
 
 
 def _installed(name: str) -> bool:
@@ -160,17 +172,19 @@ def _files(name: str, folders: list[str]) -> dict[tuple[int, str], str]:
         spec = _find(".".join(parts[:count]), folders)
         if spec is not None and spec.origin and spec.origin.endswith(".py"):
             origin = Path(spec.origin)
-            root = origin.parents[count if spec.submodule_search_locations is not None else count - 1]
-            files[folders.index(str(root)), str(origin.relative_to(root))] = spec.parent or ""
+            is_package = spec.submodule_search_locations is not None
+            root = origin.parents[count if is_package else count - 1]
+            package = ".".join(parts[: count if is_package else count - 1])
+            files[folders.index(str(root)), str(origin.relative_to(root))] = package
     return files
 
 
 def _find(name: str, path: list[str]) -> ModuleSpec | None:
     """Where ``name`` would be imported from, found without the import of the packages around it."""
-    folders, spec, full = path, None, ""
+    folders, spec = path, None
     for part in name.split("."):
-        full = f"{full}.{part}" if full else part
-        spec = PathFinder.find_spec(full, folders)
+        # Not by its full name: for a folder without __init__.py, that looks at the imported package around it.
+        spec = PathFinder.find_spec(part, folders)
         if spec is None:
             return None
         folders = list(spec.submodule_search_locations or [])

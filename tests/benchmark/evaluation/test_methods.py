@@ -1,3 +1,4 @@
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -5,7 +6,7 @@ import pytest
 from baselines.estimators import estimators
 from baselines.measures import measures
 from baselines.predictors import predictors
-from benchmark.evaluation.methods import Method, builtin_methods, describe, load_builtin, load_own
+from benchmark.evaluation.methods import Method, builtin_methods, checked_name, describe, load_builtin, load_own
 from benchmark.evaluation.oracle import ORACLES
 from benchmark.tasks import KINDS
 from zoo_builder.errors import InputError
@@ -63,6 +64,14 @@ def test_a_method_needs_a_name_that_a_board_can_show(name: object) -> None:
     mine = SimpleNamespace(name=name, access="weights", citation="this test", estimate=lambda view: 1)
     with pytest.raises(InputError, match=r"mine.py:Mine has the name .*: .*give it a(nother)? `name`"):
         describe("mine.py:Mine", mine)
+
+
+def test_a_name_of_any_length_is_refused_at_once() -> None:
+    """Unicode's form of so many accents takes ten minutes."""
+    started = time.monotonic()
+    with pytest.raises(InputError, match="it has 500,001 characters, and boards show at most 80"):
+        checked_name("mine.py:Mine", "a" + "\u0300\u0316" * 250_000)
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from zoo_builder.errors import InputError
 PR_SET_CHILD_SUBREAPER = 36
 # A module of a user that says, when it is imported, what it can reach.
 CODE = """
-import json, os, resource, socket, sys
+import ctypes, json, os, resource, socket, sys
 
 def attempt(what):
     try:
@@ -42,6 +42,8 @@ found = {
     "no new privileges": attempt(lambda: int(status("NoNewPrivs"))),
     "core": attempt(lambda: resource.getrlimit(resource.RLIMIT_CORE)),
     "secret variable": attempt(lambda: os.environ.get("SECRET")),
+    # prctl(PR_SET_DUMPABLE, 0), which takes the lower half of its argument
+    "hide": attempt(lambda: ctypes.CDLL(None).prctl(ctypes.c_ulong(2**32 + 4), 0, 0, 0, 0)),
 }
 raise RuntimeError(json.dumps(found))
 """
@@ -88,6 +90,7 @@ def found(kind: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]
         "no new privileges": "1",
         "core": "(0, 0)",
         "secret variable": "None",
+        "hide": "-1",
     }.items(),
 )
 def test_what_a_box_holds(found: dict[str, str], attempt: str, expected: str) -> None:
@@ -128,6 +131,68 @@ def test_a_late_process_ends_with_all_that_it_started(kind: str, tmp_path: Path,
         with contextlib.suppress(ChildProcessError):
             os.waitpid(-1, os.WNOHANG)
         time.sleep(0.1)
+
+
+TAKEN_BACK = """
+import os, sys, time
+log = os.open("/proc/self/fd/1", os.O_RDONLY | os.O_NONBLOCK)
+while True:
+    os.write(1, b"x")
+    try:
+        os.read(log, 1)
+    except BlockingIOError:
+        pass
+"""
+MANY_THREADS = """
+import threading, time
+for _ in range(200):
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+time.sleep(60)
+"""
+HIDDEN = """
+import os, sys, time
+program = os.environ["TMPDIR"] + "/program"
+opened = os.open(program, os.O_CREAT | os.O_WRONLY, 0o111)
+with open(os.path.realpath(sys.executable), "rb") as file:
+    os.write(opened, file.read())
+os.close(opened)
+os.execv(program, [program, "-S", "-c", "import time; time.sleep(60)"])
+"""
+
+
+def fails(kind: str, folder: Path, code: str, timeout: float = 30) -> sandbox.Ended:
+    (folder / "0").mkdir()
+    (folder / "0" / "bad.py").write_text(code)
+    job = {"action": "describe", "references": ["bad:Mine"]}
+    ended = sandbox.run(job, kind, shown={"code": folder}, timeout=timeout, largest=1_000_000)
+    assert ended.status != "ok", ended
+    return ended
+
+
+def test_output_that_a_process_takes_back_holds_nobody_up(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    assert sandbox._read(reading) is None
+    os.close(writing)
+    assert sandbox._read(reading) == b""
+    os.close(reading)
+    if not sandbox._problem("landlock"):
+        assert fails("landlock", tmp_path, TAKEN_BACK, timeout=3).status == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (MANY_THREADS, "used more than 128 processes and threads"),
+        # The disk is shared there, and files that nobody sees may be of any size.
+        (HIDDEN, "used more than 2.0 GiB of disk"),
+    ],
+    ids=["threads", "hidden"],
+)
+def test_with_landlock_threads_count_and_processes_cannot_hide(tmp_path: Path, code: str, reason: str) -> None:
+    if problem := sandbox._problem("landlock"):
+        pytest.skip(problem)
+    assert fails("landlock", tmp_path, code).reason == reason
 
 
 def test_the_first_kind_that_works_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

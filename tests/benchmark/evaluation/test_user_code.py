@@ -2,11 +2,13 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from benchmark.evaluation.user_code import LARGEST_FILE, installed_path, own_root, read_code
+from benchmark.evaluation import user_code
+from benchmark.evaluation.user_code import LARGEST_CODE, installed_path, own_root, read_code
 from zoo_builder.errors import InputError
 
 
@@ -59,11 +61,52 @@ def test_the_same_code_elsewhere_has_the_same_digest(files: Path, monkeypatch: p
     assert read_code(f"{elsewhere}/net.py:Net").digest == before
 
 
-@pytest.mark.parametrize("text", ["def (", "\0", "(" * 10_000])
-def test_what_is_no_python_has_no_digest(tmp_path: Path, text: str) -> None:
-    (tmp_path / "net.py").write_text(text)
-    assert read_code(f"{tmp_path}/net.py:Net").digest is None
+@pytest.mark.parametrize("text", ["def (", "\0", "(" * 10_000, "-" * 100_000 + "1"])
+def test_what_is_no_python_has_a_digest_too(tmp_path: Path, text: str) -> None:
+    digests = set()
+    for number in range(2):
+        (tmp_path / "net.py").write_text(f"# {number}\n{text}")
+        digests.add(read_code(f"{tmp_path}/net.py:Net").digest)
+    assert len(digests) == 2
+    assert None not in digests
     assert read_code("no_such_module:Net").digest is None
+
+
+def test_packages_need_no_init_file(files: Path) -> None:
+    (files / "a" / "b").mkdir(parents=True)
+    (files / "a" / "b" / "c.py").write_text("from . import d\nfrom ..e import f")
+    for name in ("b/d.py", "e.py"):
+        (files / "a" / name).write_text("")
+    (files / "net.py").write_text("import a.b\nfrom a.b import c")
+    names = {name for _, name in read_code("net.py:Net").files}
+    assert names == {"net.py", "a/b/c.py", "a/b/d.py", "a/e.py"}
+
+
+def test_a_link_in_a_circle_is_no_file(files: Path) -> None:
+    (files / "circle.py").symlink_to("circle.py")
+    (files / "far" / "away").symlink_to("away")
+    for name in ("circle.py", "far/away/net.py", "x" * 300 + ".py"):
+        with pytest.raises(InputError, match="there is no file"):
+            read_code(f"{name}:Net")
+
+
+# Each takes the parser of Python minutes, or gigabytes.
+HARD = {
+    "fields": b"f'" + b"{x}" * 300_000 + b"'",
+    "codec": b"# coding: punycode\nx=1\n#-" + b"a" * 1_000_000,
+    "tokens": b"0," * 5_000_000,
+    "long names": b"from " + b"a" * 900_000 + b" import " + b",".join(b"b%d" % number for number in range(100_000)),
+    "many names": b"from a import " + b",".join(b"b%d" % number for number in range(100_000)),
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_source_that_is_hard_to_parse_stops_nobody(files: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(user_code, "READ_SECONDS", 5)
+    (files / "net.py").write_bytes(HARD[name])
+    started = time.monotonic()
+    assert read_code("net.py:Net").files == {(0, "net.py"): HARD[name]}
+    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize("reference", ["net.py:Net", "near:value", "far.inner:depth"])
@@ -102,6 +145,12 @@ def test_what_is_no_source_file_is_refused_at_once(files: Path) -> None:
     (files / "net.py").write_text("import pipe")
     os.mkfifo(files / "pipe.py")
     assert read_code("net.py:Net").files.keys() == {(0, "net.py")}
-    (files / "net.py").write_bytes(b"#" * (LARGEST_FILE + 1))
-    with pytest.raises(InputError, match=r"net\.py is no source file, or larger than 10\.0 MiB"):
+    (files / "net.py").write_bytes(b"#" * (LARGEST_CODE + 1))
+    with pytest.raises(InputError, match=r"with .*net\.py, the source files have more than 10\.0 MiB"):
+        read_code("net.py:Net")
+    # One file with many names counts for each, since each is read and copied.
+    (files / "net.py").write_text("import near0, near1")
+    (files / "near0.py").write_bytes(b"#" * (LARGEST_CODE // 2))
+    (files / "near1.py").symlink_to("near0.py")
+    with pytest.raises(InputError, match=r"with .*near1\.py, the source files have more than 10\.0 MiB"):
         read_code("net.py:Net")
