@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +126,8 @@ def run_methods(
     tasks = list(TASKS) if task_name == "all" else [find_task(task_name, zoo.name)]
     refused: list[InputError] = []
     slow = not_stored(zoo) if "all" in references and any(MEASURE in task.kinds for task in tasks) else []
-    chosen = [(task, find_methods(references, task, refused.append, note, slow, workers, trust)) for task in tasks]
+    find = partial(find_methods, references, refused=refused.append, note=note, left_out=slow, workers=workers)
+    chosen = [(task, find(task=task, trust=trust, timeout=timeout)) for task in tasks]
     if not any(found for _, found in chosen):
         raise refused[0]
     if task_name == "all":

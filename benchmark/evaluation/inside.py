@@ -15,6 +15,7 @@ import signal
 import socket
 import stat
 import sys
+import time
 from pathlib import Path
 
 from benchmark.evaluation import linux
@@ -50,6 +51,7 @@ def main() -> None:
         os.close(box["answer"])
         ended = _watch(worker, control, box)
         _kill_all(worker, box)
+        ended["peak_kib"] = _peak()
         with contextlib.suppress(OSError):  # nobody listens any more
             control.sendall(json.dumps(ended).encode())
     os._exit(0)
@@ -163,8 +165,7 @@ def _watch(worker: int, control: socket.socket, box: dict) -> dict:
     """Waits until the worker ends, the parent closes the connection or stops, or the box uses more than it may.
 
     Returns:
-        "code", minus the signal if one ended the worker; "peak_kib", its peak memory; "over", what the box used too
-        much of, or None.
+        "code", minus the signal if one ended the worker; "over", what the box used too much of, or None.
     """
     over = None
     pidfd = os.pidfd_open(worker)
@@ -177,9 +178,8 @@ def _watch(worker: int, control: socket.socket, box: dict) -> dict:
         pass
     if pidfd not in ready:
         os.kill(worker, signal.SIGKILL)
-    _, status, usage = os.wait4(worker, 0)
-    code = os.waitstatus_to_exitcode(status)
-    return {"code": code, "peak_kib": usage.ru_maxrss, "over": over}
+    code = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
+    return {"code": code, "over": over}
 
 
 def _over(box: dict) -> str | None:
@@ -305,3 +305,13 @@ def _kill_all(worker: int, box: dict) -> None:
     alone = os.getpid() == 1 or box["kind"] == "landlock"
     with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing is left
         os.kill(-1, signal.SIGKILL) if alone else os.killpg(worker, signal.SIGKILL)
+
+
+def _peak() -> int:
+    """The peak memory in KiB of the largest process that there was, orphans included; they have been killed."""
+    deadline = time.monotonic() + 1
+    with contextlib.suppress(ChildProcessError):  # all are reaped
+        while time.monotonic() < deadline:
+            if not os.waitpid(-1, os.WNOHANG)[0]:
+                time.sleep(0.005)
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss

@@ -113,19 +113,23 @@ def answers_of(
     return answers
 
 
-def describe_in_process(references: Sequence[str], protection: str) -> dict[str, Method | InputError]:
+def describe_in_process(
+    references: Sequence[str], protection: str, timeout: float = DESCRIBE_SECONDS
+) -> dict[str, Method | InputError]:
     """Loads users' methods of one file in a process: a description of each, or the error that it raised.
 
     Args:
         protection: the kind of box, of ``sandbox.protection``.
+        timeout: seconds until the process is killed, at most ``DESCRIBE_SECONDS``.
     """
+    timeout = min(timeout, DESCRIBE_SECONDS)
     try:
         code = read_code(references[0])
     except InputError as error:
         return dict.fromkeys(references, error)
     content = {"action": "describe", "references": references, "seed": SEED}
     largest = frames.largest(len(references), 0)
-    ended, paths = _run_code(code, content, protection, {}, timeout=DESCRIBE_SECONDS, largest=largest)
+    ended, paths = _run_code(code, content, protection, {}, timeout=timeout, largest=largest)
     try:
         if ended.status != "ok":
             raise frames.BrokenAnswer(ended.reason)

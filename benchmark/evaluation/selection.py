@@ -7,7 +7,7 @@ from baselines.access import ACCESS
 from benchmark.evaluation import measuring, sandbox
 from benchmark.evaluation.known_names import unknown
 from benchmark.evaluation.methods import Method, builtin_methods
-from benchmark.evaluation.process import describe_in_process
+from benchmark.evaluation.process import DESCRIBE_SECONDS, describe_in_process
 from benchmark.evaluation.stopping import process_pool
 from benchmark.names import look, problem
 from benchmark.tasks import Task
@@ -34,6 +34,7 @@ def find_methods(
     left_out: Collection[str] = (),
     workers: int = 1,
     trust: bool = False,
+    timeout: float = DESCRIBE_SECONDS,
 ) -> list[Method]:
     """The methods that ``references`` name: built-ins, families of measures, a user's own, or "all".
 
@@ -47,6 +48,7 @@ def find_methods(
         left_out: names of built-in methods that "all" does not include.
         workers: how many processes load users' files at a time.
         trust: load users' files without a box.
+        timeout: seconds that loading one file may take, at most ``DESCRIBE_SECONDS``.
 
     Raises:
         InputError: users' files are given, and no box works here.
@@ -63,7 +65,7 @@ def find_methods(
             names[name] = taken
     names["all"] = [method.name for method in usual if method.name not in left_out and not refusal(task, method)]
     wanted = list(dict.fromkeys(name for reference in references for name in names.get(reference, [reference])))
-    described = _described([reference for reference in wanted if ":" in reference], workers, trust)
+    described = _described([reference for reference in wanted if ":" in reference], workers, trust, timeout)
     builtin_looks = {look(name): name for name in known}
     looks: dict[str, Method] = {}
     chosen: dict[str, Method] = {}
@@ -109,14 +111,14 @@ def refusal(task: Task, method: Method) -> str | None:
     return None
 
 
-def _described(references: Sequence[str], workers: int, trust: bool) -> dict[str, Method | InputError]:
+def _described(references: Sequence[str], workers: int, trust: bool, timeout: float) -> dict[str, Method | InputError]:
     """Users' methods, or why they cannot be loaded, by reference; one process for each file."""
     if not references:
         return {}
     by_file: dict[str, list[str]] = {}
     for reference in references:
         by_file.setdefault(reference.rpartition(":")[0], []).append(reference)
-    load = partial(describe_in_process, protection=sandbox.protection(trust))
+    load = partial(describe_in_process, protection=sandbox.protection(trust), timeout=timeout)
     found: dict[str, Method | InputError] = {}
     with process_pool(workers) as pool:
         for of_file in pool.map(load, by_file.values()):

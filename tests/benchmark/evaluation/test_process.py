@@ -83,3 +83,10 @@ def test_each_method_of_a_file_is_described_or_its_error_told(tmp_path, write_me
     assert "did you mean 'weights'?" in str(bad)
     assert "has no 'Godo' (did you mean 'Good'?)" in str(missing)
     assert (own.kind.name, own.formula) == ("measure", "w")
+
+
+def test_a_file_may_take_as_long_to_load_as_a_run(tmp_path: Path, write_method) -> None:
+    reference = f"{write_method(tmp_path, 'import time; time.sleep(3600)')}:Mine"
+    found = describe_in_process([reference], sandbox.protection(trust=False), timeout=1)[reference]
+    assert isinstance(found, InputError)
+    assert str(found).endswith("cannot be loaded: took longer than 1 s")

@@ -169,6 +169,25 @@ def fails(kind: str, folder: Path, code: str, timeout: float = 30) -> sandbox.En
     return ended
 
 
+# Its memory is that of a process whose parent has ended, and which has ended before it.
+LARGE_ORPHAN = """
+import os
+ended, writing = os.pipe()
+if os.fork() == 0:
+    if os.fork() == 0:
+        b"x" * 2**30
+        os.write(writing, b"x")
+    os._exit(0)
+os.wait()
+os.read(ended, 1)
+os._exit(1)
+"""
+
+
+def test_the_memory_of_orphans_is_known(kind: str, tmp_path: Path) -> None:
+    assert 1024 < fails(kind, tmp_path, LARGE_ORPHAN).peak_memory_mib < 2048
+
+
 def test_output_that_a_process_takes_back_holds_nobody_up(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
