@@ -1,4 +1,4 @@
-"""What a source file imports. Run as a program, because some short texts take the parser hours, all memory, or its life.
+"""What a source file imports. A program, because some short texts take the parser hours, all memory, or its life.
 
     python -I -S imports.py PACKAGE < FILE
 

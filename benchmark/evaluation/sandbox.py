@@ -96,7 +96,8 @@ def _problem(kind: str) -> str | None:
         return "needs Linux"
     if not linux.has_seccomp():
         return "libseccomp.so.2 is not installed"
-    if kind == "bubblewrap" and not shutil.which("bwrap"):
+    # Where it is started from, whatever the user's PATH.
+    if kind == "bubblewrap" and not shutil.which("bwrap", path=os.defpath):
         return "bwrap is not installed"
     if kind == "landlock" and linux.landlock_abi() < linux.LANDLOCK_ABI:
         return f"needs Linux 6.12, this is {platform.release()}"

@@ -63,7 +63,7 @@ class Code:
         reference: "path/to/file.py:Name" or "package.module:Name".
         folders: where files are looked for, in this order.
         files: the content of each, by (number of its folder, path in it).
-        digest: SHA-256 of all; None if there are none, because the module is installed.
+        digest: SHA-256 of all, with the names of modules; None if there are none, because the module is installed.
     """
 
     reference: str
@@ -96,10 +96,12 @@ def read_code(reference: str) -> Code:
     where = reference.rpartition(":")[0]
     folders = user_folders(where)
     left: dict[tuple[int, str], str] = {}
+    method = None
     if where.endswith(".py"):
         if not os.path.isfile(where):
             raise InputError(f"there is no file {where}: a method is given as path/to/file.py:Name")
-        left = {(0, Path(os.path.realpath(where)).name): ""}
+        method = 0, Path(os.path.realpath(where)).name
+        left = {method: ""}
     elif not _installed(where):
         left = _files(where, folders)
     files: dict[tuple[int, str], bytes] = {}
@@ -116,7 +118,9 @@ def read_code(reference: str) -> Code:
             number, name = place
             files[place] = content = _content(Path(folders[number]), name, LARGEST_CODE - size)
             size += len(content)
-            digest.update(hashlib.sha256(content).digest())
+            # A method may do other things where a module has another name; the file that holds it may have any.
+            known_as = "" if place == method else name
+            digest.update(hashlib.sha256(known_as.encode() + b"\0" + content).digest())
             for name in _imported(content, package, seconds_left()):
                 seconds_left()
                 if not _installed(name):

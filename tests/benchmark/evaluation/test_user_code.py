@@ -61,6 +61,15 @@ def test_the_same_code_elsewhere_has_the_same_digest(files: Path, monkeypatch: p
     assert read_code(f"{elsewhere}/net.py:Net").digest == before
 
 
+def test_the_digest_depends_on_the_names_of_modules(files: Path) -> None:
+    (files / "net.py").write_text("try:\n    import near\nexcept ImportError:\n    import distant")
+    before = read_code("net.py:Net").digest
+    (files / "net.py").rename(files / "other.py")
+    assert read_code("other.py:Net").digest == before
+    (files / "near.py").rename(files / "distant.py")
+    assert read_code("other.py:Net").digest != before
+
+
 @pytest.mark.parametrize("text", ["def (", "\0", "(" * 10_000, "-" * 100_000 + "1"])
 def test_what_is_no_python_has_a_digest_too(tmp_path: Path, text: str) -> None:
     digests = set()
