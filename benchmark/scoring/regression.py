@@ -166,6 +166,10 @@ def design(features: np.ndarray, n: int, name: str) -> np.ndarray:
 
 def _least_squares(features: np.ndarray, target: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, int]:
     """Predictions for ``new`` features, and the rank of the fit, the intercept included."""
+    # Sums of the largest numbers that there are would overflow; powers of two leave all others as they are.
+    largest = np.maximum(np.abs(features).max(axis=0), np.abs(new).max(axis=0))
+    shift = np.where(largest > 1e200, -600, 0)
+    features, new = np.ldexp(features, shift), np.ldexp(new, shift)
     # Without scaling, features of very different sizes (norms, counts) would distort the rank.
     mean, size = features.mean(axis=0), np.abs(features - features.mean(axis=0)).max(axis=0)
     size[size <= 1e-12 * np.abs(mean)] = np.inf

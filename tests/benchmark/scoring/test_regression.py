@@ -92,6 +92,15 @@ def test_collinear_constant_and_huge_features_change_nothing():
     assert -0.1 < nothing.fold_r2 < 0  # the mean of nine folds is a little worse than that of all
 
 
+@pytest.mark.parametrize("size", [2.0**1000, 2.0**1023, 2.0**-1000])
+def test_numbers_of_any_size_give_the_same_fit(size: float) -> None:
+    """A method may predict any, and those of others are scored beside it."""
+    rng = np.random.default_rng(0)
+    feature, target = rng.uniform(-1.9, 1.9, (40, 1)), rng.normal(size=40)
+    assert linear_fit(feature * size, target) == linear_fit(feature, target)
+    assert linear_fit(np.full((40, 1), size), target).r2 == pytest.approx(0)
+
+
 def test_folds_are_of_configurations():
     """Features that name the configuration predict its other seed, unless both are held out."""
     rng = np.random.default_rng(2)
