@@ -4,10 +4,12 @@ import argparse
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 from benchmark.commands.common import add_command, add_data, add_workers, cores, count, note, seconds, show
 from zoo_builder.errors import InputError
+from zoo_builder.text import one_line
 
 if TYPE_CHECKING:
     from benchmark.evaluation.methods import Method
@@ -75,10 +77,11 @@ def _run(options: argparse.Namespace) -> int:
     )
     show(options, [record.to_json() for record in records], f"records are in {options.results}")
     for record in records:
-        log = f"\n{record.log.rstrip()}" if record.log else ""
+        # Set in, so that what a method prints is not taken for a line of gengap.
+        log = indent(f"\n{record.log.rstrip()}", "    ") if record.log else ""
         if record.is_error:
             how = "timed out" if record.status == "timeout" else record.status
-            note(f"gengap: error: {record.method} {how} on {record.task}: {record.reason}{log}")
+            note(f"gengap: error: {record.method} {how} on {record.task}: {one_line(record.reason or '')}{log}")
         elif log:
             note(f"gengap: warning: {record.method} failed for some models of {record.task}:{log}")
     for record in _still_shown(options.results, records):
@@ -180,7 +183,6 @@ def _other_code(records: "list[Record]", own: "list[Method]") -> list[str]:
 
 def _outcome(record: "Record") -> str:
     from benchmark.reports.words import percent
-    from zoo_builder.text import one_line
 
     text = f"{record.method:<28} {record.seconds:7.1f} s  "
     if record.status != "ok":

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from baselines.access import ACCESS
@@ -190,8 +191,9 @@ def _described(reference: str, description: Any, code: Code) -> Method:
 
 
 def _cannot_be_loaded(reference: str, outcome: dict) -> InputError:
-    log = f"\n{outcome['log']}" if outcome["log"] else ""
-    return InputError(f"{reference} cannot be loaded: {outcome['reason']}{log}")
+    # Set in, so that what a file prints is not taken for a line of gengap.
+    log = indent(f"\n{outcome['log']}", "    ") if outcome["log"] else ""
+    return InputError(f"{reference} cannot be loaded: {one_line(outcome['reason'])}{log}")
 
 
 def _explained(outcome: dict, paths: dict[str, str]) -> dict:

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from benchmark.scoring.grid import with_names
 from benchmark.scoring.scorecard import METHOD_CHUNK, Entry
 from benchmark.scoring.scores import SCORES
 from zoo_builder import files
+from zoo_builder.errors import InputError
 from zoo_builder.store.zoo import Zoo
 
 
@@ -46,10 +48,27 @@ def _scored(answers: Sequence[Answer], models: ScoredModels) -> Iterator[tuple[A
         names = [name for name in models.task.scores if kind.on_target_scale or not SCORES[name].on_target_scale]
         alike = list(alike)
         for start in range(0, len(alike), METHOD_CHUNK):
-            chunk = alike[start : start + METHOD_CHUNK]
-            scores = models.scores(np.array([answer.values for answer in chunk]), names)
-            for number, answer in enumerate(chunk):
-                yield answer, {name: score.entries[number] for name, score in scores.items()}
+            yield from _scored_chunk(alike[start : start + METHOD_CHUNK], names, models)
+
+
+def _scored_chunk(
+    answers: list[Answer], names: list[str], models: ScoredModels
+) -> Iterator[tuple[Answer, dict[str, Entry]]]:
+    try:
+        scores = models.scores(np.array([answer.values for answer in answers]), names)
+    except InputError:
+        raise  # about the zoo
+    except (ArithmeticError, ValueError) as error:
+        # Values that break a computation are the failure of one method, not of those beside it.
+        if len(answers) > 1:
+            for answer in answers:
+                yield from _scored_chunk([answer], names, models)
+        else:
+            reason = f"its predictions cannot be scored: {type(error).__name__}: {error}"
+            yield replace(answers[0], status="failed", reason=reason, values=None, reasons=None), {}
+        return
+    for number, answer in enumerate(answers):
+        yield answer, {name: score.entries[number] for name, score in scores.items()}
 
 
 def _predictions(answer: Answer, models: ScoredModels) -> pd.DataFrame | None:

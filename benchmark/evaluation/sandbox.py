@@ -42,6 +42,8 @@ LEAST_MEMORY = 2**32
 _LIBRARIES = ("/lib", "/lib64", "/lib32", "/usr/lib", "/usr/lib64", "/usr/lib32")
 _FACTS = ("/etc/ld.so.cache", "/sys/devices/system/cpu")
 _PROBE_SECONDS = 30
+# For what gengap itself does before a method's code: it imports torch, and opens the view.
+START_SECONDS = 600
 _BOXES = itertools.count()
 _END_SECONDS = 5
 _START = "from benchmark.evaluation.inside import main; main()"
@@ -115,7 +117,8 @@ def run(
     Args:
         kind: one of ``KINDS``, or ``UNPROTECTED``.
         shown: folders that exist in the box, read-only; the job has their paths there under these names.
-        timeout: seconds until everything in the box is killed.
+        timeout: seconds from the first byte of the answer on, which comes before a user's code, until everything in the
+            box is killed.
         largest: bytes that an answer may have.
         workers: how many boxes share the memory of this machine.
     """
@@ -278,7 +281,7 @@ def _converse(
 ) -> Ended:
     """Sends the job and reads what the process answers, prints, and says of its end."""
     started = first = last = time.perf_counter()
-    deadline = started + timeout
+    deadline = started + START_SECONDS
     answered, printed, said = bytearray(), bytearray(), bytearray()
     late = long = False
     assert process.stdin is not None
@@ -315,13 +318,14 @@ def _converse(
                     printed = (printed + data)[-4 * LOG_CHARACTERS :]
                 else:
                     last = time.perf_counter()
-                    first = last if not answered else first
+                    if not answered:
+                        first, deadline = last, last + timeout
                     answered += data
             if long := len(answered) > largest:
                 break
     text = visible(printed.decode("utf-8", "replace"))[-LOG_CHARACTERS:]
     end = json.loads(said) if said and not (late or long) else {}
-    status, reason = _judged(end, late, long, timeout, largest, box)
+    status, reason = _judged(end, late, bool(answered), long, timeout, largest, box)
     if status != "ok":
         last = time.perf_counter()
     return Ended(
@@ -351,10 +355,12 @@ def _written(descriptor: int, job: bytes) -> int:
         return len(job)  # the process has ended, and its log says why
 
 
-def _judged(end: dict, late: bool, long: bool, timeout: float, largest: int, box: dict) -> tuple[str, str | None]:
+def _judged(
+    end: dict, late: bool, started: bool, long: bool, timeout: float, largest: int, box: dict
+) -> tuple[str, str | None]:
     """The status and reason of a process by what its watcher said of its end."""
     if late:
-        return "timeout", f"took longer than {timeout:g} s"
+        return "timeout", f"took longer than {timeout:g} s" if started else f"did not start within {START_SECONDS} s"
     if long:
         return "failed", f"its answer is longer than {size_text(largest)}"
     if not end:

@@ -58,7 +58,7 @@ def test_a_method_that_takes_too_long_timed_out(run, mine) -> None:
 def test_values_that_a_measure_lost_are_a_warning(run, mine) -> None:
     code, _, err = run("complexity", mine("return context.weights.sum(1).log()"))
     assert code == 0
-    assert "gengap: warning: mine failed for some models of small/complexity:\nmine: the measure failed: it" in err
+    assert "gengap: warning: mine failed for some models of small/complexity:\n    mine: the measure failed: it" in err
 
 
 def test_a_refused_method_does_not_keep_others_from_running(run, mine, tmp_path: Path) -> None:

@@ -33,6 +33,23 @@ def test_every_answer_gets_its_own_scores(models: ScoredModels) -> None:
         assert (record.coverage, record.seconds, record.reference) == (1, 1.235, models.reference)
 
 
+def test_values_that_break_a_computation_fail_alone(models: ScoredModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = ScoredModels.scores
+
+    def breaking(self, values, names):
+        if (values == 7).any():
+            raise np.linalg.LinAlgError("did not converge")
+        return scores(self, values, names)
+
+    monkeypatch.setattr(ScoredModels, "scores", breaking)
+    (first, _), (broken, predictions) = records_of(
+        [answer(models, models.target), answer(models, np.full(len(models.target), 7.0))], models
+    )
+    assert (first.status, first.scores["tau"]["value"]) == ("ok", 1)
+    reason = "its predictions cannot be scored: LinAlgError: did not converge"
+    assert (broken.status, broken.reason, broken.scores, predictions) == ("failed", reason, {}, None)
+
+
 def test_an_answer_without_values_has_no_scores(models: ScoredModels) -> None:
     failed = Answer(method=builtin_methods()["path-norm"], status="failed", reason="why", log="log", seconds=1)
     ((record, predictions),) = records_of([failed], models)
