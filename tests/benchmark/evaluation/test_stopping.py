@@ -31,7 +31,7 @@ def test_the_processes_of_a_pool_are_killed_if_its_work_is_given_up_and_no_other
     with pytest.raises(KeyboardInterrupt):
         give_up()
     assert time.monotonic() - start < 60
-    assert ended == [-9, -9]
+    assert ended == [-15, -15]
     assert jobs[2].cancelled()
     assert other.poll() is None
     other.kill()
