@@ -126,6 +126,8 @@ def _give_up_privileges(box: dict) -> None:
         os.setgroups([])
         os.setresgid(box["user"], box["user"], box["user"])
         os.setresuid(box["user"], box["user"], box["user"])
+        # A change of user clears what bwrap, or this process, had asked for.
+        linux.die_with_parent()
     linux.drop_privileges()
     linux.set_dumpable(False)
     if box["kind"] == "landlock":

@@ -283,7 +283,8 @@ def _converse(
     started = first = last = time.perf_counter()
     deadline = started + START_SECONDS
     answered, printed, said = bytearray(), bytearray(), bytearray()
-    late = long = False
+    late = long = gone = False
+    alive = os.pidfd_open(process.pid)
     assert process.stdin is not None
     stdin = process.stdin
     # Nothing here waits but the selector: a process may take back what it has written to a pipe.
@@ -291,12 +292,12 @@ def _converse(
         os.set_blocking(descriptor, False)
     with selectors.DefaultSelector() as selector:
         selector.register(stdin, selectors.EVENT_WRITE)
-        for source in (answer, log, control):
+        for source in (answer, log, control, alive):
             selector.register(source, selectors.EVENT_READ)
         while len(selector.get_map()):
             # Also where output never pauses.
             if (left := deadline - time.perf_counter()) <= 0:
-                late = not said
+                late = not (said or gone)
                 break
             for key, _ in selector.select(left):
                 if key.fileobj is stdin:
@@ -304,6 +305,10 @@ def _converse(
                     if not job:
                         selector.unregister(stdin)
                         stdin.close()
+                    continue
+                if key.fileobj == alive:  # it ended, or was killed: what it started may still hold the pipes
+                    selector.unregister(alive)
+                    gone, deadline = True, min(deadline, time.perf_counter() + 1)
                     continue
                 data = _read(key.fileobj)
                 if data is None:
@@ -323,6 +328,7 @@ def _converse(
                     answered += data
             if long := len(answered) > largest:
                 break
+    os.close(alive)
     text = visible(printed.decode("utf-8", "replace"))[-LOG_CHARACTERS:]
     end = json.loads(said) if said and not (late or long) else {}
     status, reason = _judged(end, late, bool(answered), long, timeout, largest, box)

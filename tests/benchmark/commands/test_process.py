@@ -102,7 +102,7 @@ def test_a_signal_ends_a_run_and_its_processes_and_keeps_its_records(
     results = tmp_path / "results"
     run = ("run", "complexity", "oracle-0.02", sleeper, "--zoo", small_zoo.root, "--results", results)
     with started("  oracle-0.02", *run) as process:
-        assert len(list(temporary.glob("gengap-*"))) == 1
+        assert list(temporary.glob("gengap-*"))
         stopped(process, number, temporary)
     assert [record.method for record in read_records(results)] == ["oracle-0.02"]
     assert not list(results.rglob("*.tmp"))
