@@ -34,6 +34,15 @@ def shown(value: object, longest: int = 200) -> str:
     return text if len(text) <= longest else f"{text[:longest]} ..."
 
 
+def said(error: Exception) -> str:
+    """What an error of any library says, in one line.
+
+    >>> said(ValueError("bad\\n  header")), said(MemoryError())
+    ('bad header', 'MemoryError')
+    """
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 def refuse_other_type(name: str, value: object, kind: type, made_by: str) -> None:
     """Raises InputError if the argument ``name`` is no ``kind``; the message says what makes one."""
     if not isinstance(value, kind):

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pyarrow.parquet import ColumnSchema, FileMetaData, ParquetFile
 
 from zoo_builder import limits
-from zoo_builder.errors import InputError
+from zoo_builder.errors import InputError, said
 
 # Of a number in memory, and how often a table is there while it is read: decoded, joined, and as a data frame.
 _BYTES, _COPIES = 8, 3
@@ -103,5 +103,4 @@ def _opened(path: Path, coded: Sequence[str] = ()) -> ParquetFile:
 
 
 def _unreadable(error: Exception) -> ValueError:
-    """One line, whatever the reader's own message is."""
-    return ValueError(" ".join(str(error).split())[:300] or type(error).__name__)
+    return ValueError(said(error))

@@ -202,7 +202,9 @@ def _over(box: dict) -> str | None:
 def _processes() -> list[int]:
     """All descendants of this process, which adopts orphans; in a process namespace all processes but this one."""
     if os.getpid() == 1:
-        return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"] if _has_proc() else []
+        # Where a container allows no /proc, nothing can be watched.
+        names = os.listdir("/proc") if os.path.exists("/proc/self") else []
+        return [int(name) for name in names if name.isdigit() and name != "1"]
     found, left = [], [os.getpid()]
     while left:
         found.append(process := left.pop())
@@ -217,10 +219,6 @@ def _threads(process: int) -> int:
     with contextlib.suppress(OSError):  # it has ended
         return len(os.listdir(f"/proc/{process}/task"))
     return 0
-
-
-def _has_proc() -> bool:
-    return os.path.exists("/proc/self")
 
 
 def _memory(processes: list[int], most: int) -> int:

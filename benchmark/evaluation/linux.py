@@ -5,27 +5,19 @@ All raise OSError where the kernel refuses. Imports the standard library alone: 
 """
 
 import ctypes
-import ctypes.util
 import errno
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 CLONE_NEWTIME, CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS = 0x80, 0x20000, 0x2000000, 0x4000000
 CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x8000000, 0x10000000, 0x20000000, 0x40000000
 NAMESPACES = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
 
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = (
-    1,
-    2,
-    4,
-    8,
-    32,
-    4096,
-    16384,
-    1 << 18,
-)
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
+MS_BIND, MS_REC, MS_PRIVATE = 1 << 12, 1 << 14, 1 << 18
 _MNT_DETACH = 2
 _AT_RECURSIVE, _AT_FDCWD = 0x8000, -100
 
@@ -33,7 +25,7 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER, 
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAP_SETUID, _CAP_SYS_ADMIN = 7, 21
 
-# Numbers of calls for which the C library has no function; they are the same on all architectures.
+# Numbers of calls for which the C library has no function; since Linux 5.1, new ones are alike on all architectures.
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}.get(platform.machine())
 _MOUNT_SETATTR, _LANDLOCK_CREATE_RULESET, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT_SELF = 442, 444, 445, 446
 
@@ -154,28 +146,28 @@ def landlock(read: Iterable[str], write: Iterable[str]) -> None:
         read: what they may read and execute.
         write: what they may read, write, make and delete too.
     """
-    ruleset = _ruleset(_ALL_FILES, _ALL_NET)
-    try:
+    with _restricting(_ALL_FILES, _ALL_NET) as ruleset:
         for paths, rights in ((read, _READ), (write, _ALL_FILES & ~_DEVICES)):
             for path in paths:
                 _allow(ruleset, path, rights)
-        _checked(_libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0), "landlock_restrict_self")
-    finally:
-        os.close(ruleset)
 
 
 def landlock_signals() -> None:
     """Takes this process and its descendants the signals to all others."""
-    ruleset = _ruleset(0, 0)
+    with _restricting(0, 0):
+        pass
+
+
+@contextmanager
+def _restricting(files: int, net: int) -> Iterator[int]:
+    """A ruleset over these rights and all scopes; it holds for this process from the end of the block on."""
+    attributes = (ctypes.c_uint64 * 3)(files, net, _SCOPES)
+    ruleset = _checked(_libc.syscall(_LANDLOCK_CREATE_RULESET, attributes, 24, 0), "landlock_create_ruleset")
     try:
+        yield ruleset
         _checked(_libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0), "landlock_restrict_self")
     finally:
         os.close(ruleset)
-
-
-def _ruleset(files: int, net: int) -> int:
-    attributes = (ctypes.c_uint64 * 3)(files, net, _SCOPES)
-    return _checked(_libc.syscall(_LANDLOCK_CREATE_RULESET, attributes, 24, 0), "landlock_create_ruleset")
 
 
 class _PathBeneath(ctypes.Structure):

@@ -55,11 +55,6 @@ class Method:
     def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"kind": self.kind.name}
 
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Method":
-        rest = {name: what for name, what in value.items() if name != "kind"}
-        return cls(kind=KINDS[value["kind"]], **rest)
-
 
 def builtin_methods() -> dict[str, Method]:
     """Every built-in method by name."""

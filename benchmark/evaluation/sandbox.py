@@ -26,15 +26,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.evaluation import linux
-from benchmark.evaluation.user_code import PACKAGES, installed_path, own_root
+from benchmark.evaluation.frames import LOG_CHARACTERS, READY
+from benchmark.evaluation.user_code import PACKAGES, installed_path, own_root, runs_from_clone
 from benchmark.records import UNPROTECTED
+from zoo_builder import limits
 from zoo_builder.errors import InputError
 from zoo_builder.files import size_text
 from zoo_builder.temporary import temporary_folder
 from zoo_builder.text import visible
 
 KINDS = ("bubblewrap", "namespaces", "landlock")
-LOG_CHARACTERS = 10_000
 PROCESSES = 128
 OPEN_FILES = 2048
 SCRATCH_BYTES = 2**31
@@ -104,7 +105,7 @@ def _problem(kind: str) -> str | None:
     if kind == "landlock" and linux.landlock_abi() < linux.LANDLOCK_ABI:
         return f"needs Linux 6.12, this is {platform.release()}"
     ended = run({"action": "nothing"}, kind, shown={}, timeout=_PROBE_SECONDS, largest=10)
-    if ended.status == "ok" and ended.answer == b"\0":
+    if ended.status == "ok" and ended.answer == READY:
         return None
     return ended.log.strip().rpartition("\n")[2] or ended.reason
 
@@ -167,8 +168,8 @@ def _box(kind: str, shown: Mapping[str, Path], temporary: Path, workers: int) ->
         _open_to_all(folder)  # the box has a user of its own; on this machine, a folder above is closed to others
     (temporary / "scratch").mkdir()
     user = None if kind in (UNPROTECTED, "landlock") else _own_user()
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    memory = int(min(0.75 * machine, max(0.75 * machine / workers, LEAST_MEMORY)))
+    usable = 0.75 * limits.memory()
+    memory = int(min(usable, max(usable / workers, LEAST_MEMORY)))
     return {
         "kind": kind,
         "root": str(temporary / "scratch"),
@@ -221,8 +222,8 @@ def _system(kind: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     wanted += [os.path.join(os.path.realpath(prefix), "lib") for prefix in (sys.prefix, sys.base_prefix)]
     wanted += [os.path.realpath(sys.executable), *installed_path()]
     own = own_root()
-    if os.path.isfile(os.path.join(own, "pyproject.toml")):
-        # The folder of a clone holds records too, which hold targets.
+    if runs_from_clone():
+        # Its records hold targets.
         wanted = [path for path in wanted if path != own] + [os.path.join(own, name) for name in PACKAGES]
     found: list[str] = []
     for path in sorted(set(filter(os.path.exists, wanted))):
@@ -283,21 +284,21 @@ def _converse(
     started = first = last = time.perf_counter()
     deadline = started + START_SECONDS
     answered, printed, said = bytearray(), bytearray(), bytearray()
-    late = long = gone = False
-    alive = os.pidfd_open(process.pid)
+    late = long = ended = False
     assert process.stdin is not None
     stdin = process.stdin
     # Nothing here waits but the selector: a process may take back what it has written to a pipe.
     for descriptor in (stdin.fileno(), answer, log):
         os.set_blocking(descriptor, False)
-    with selectors.DefaultSelector() as selector:
+    # Readable once the process has ended.
+    with selectors.DefaultSelector() as selector, open(os.pidfd_open(process.pid), "rb", buffering=0) as alive:
         selector.register(stdin, selectors.EVENT_WRITE)
         for source in (answer, log, control, alive):
             selector.register(source, selectors.EVENT_READ)
         while len(selector.get_map()):
             # Also where output never pauses.
             if (left := deadline - time.perf_counter()) <= 0:
-                late = not (said or gone)
+                late = not ended
                 break
             for key, _ in selector.select(left):
                 if key.fileobj is stdin:
@@ -306,9 +307,9 @@ def _converse(
                         selector.unregister(stdin)
                         stdin.close()
                     continue
-                if key.fileobj == alive:  # it ended, or was killed: what it started may still hold the pipes
+                if key.fileobj is alive:  # it ended, or was killed without a word
                     selector.unregister(alive)
-                    gone, deadline = True, min(deadline, time.perf_counter() + 1)
+                    ended = True
                     continue
                 data = _read(key.fileobj)
                 if data is None:
@@ -317,8 +318,7 @@ def _converse(
                     selector.unregister(key.fileobj)
                 elif key.fileobj is control:
                     said += data
-                    # What is still in the pipes is read; nobody waits for a process that outlived the others.
-                    deadline = min(deadline, time.perf_counter() + 1)
+                    ended = True
                 elif key.fileobj == log:
                     printed = (printed + data)[-4 * LOG_CHARACTERS :]
                 else:
@@ -328,7 +328,8 @@ def _converse(
                     answered += data
             if long := len(answered) > largest:
                 break
-    os.close(alive)
+            if ended:  # the pipes are read to their end, but nobody waits for a process that still holds them
+                deadline = min(deadline, time.perf_counter() + 1)
     text = visible(printed.decode("utf-8", "replace"))[-LOG_CHARACTERS:]
     end = json.loads(said) if said and not (late or long) else {}
     status, reason = _judged(end, late, bool(answered), long, timeout, largest, box)
@@ -372,13 +373,13 @@ def _judged(
     if not end:
         return "failed", "its process could not be started, or was killed from outside"
     if over := end["over"]:
-        limits = {
+        most = {
             "memory": f"{size_text(box['limits']['RLIMIT_DATA'])} of memory",
             "processes": f"{PROCESSES} processes and threads",
             "files": f"{OPEN_FILES:,} open files",
             "disk": f"{size_text(SCRATCH_BYTES)} of disk",
         }
-        return "failed", f"used more than {limits[over]}"
+        return "failed", f"used more than {most[over]}"
     if code := end["code"]:
         died = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         return "failed", f"its process {died} before it gave an answer"

@@ -30,6 +30,11 @@ def own_root() -> str:
     return str(Path(benchmark.__file__).resolve().parents[1])
 
 
+def runs_from_clone() -> bool:
+    """Whether ``own_root`` is a clone, which may hold a user's modules and records beside gengap's packages."""
+    return os.path.isfile(os.path.join(own_root(), "pyproject.toml"))
+
+
 def installed_path() -> list[str]:
     """``sys.path`` of a process that runs methods: the standard library, installed packages, and gengap.
 
@@ -95,6 +100,7 @@ def read_code(reference: str) -> Code:
     """
     where = reference.rpartition(":")[0]
     folders = user_folders(where)
+    installed = [path for path in installed_path() if not (path == own_root() and runs_from_clone())]
     left: dict[tuple[int, str], str] = {}
     method = None
     if where.endswith(".py"):
@@ -102,7 +108,7 @@ def read_code(reference: str) -> Code:
             raise InputError(f"there is no file {where}: a method is given as path/to/file.py:Name")
         method = 0, Path(os.path.realpath(where)).name
         left = {method: ""}
-    elif not _installed(where):
+    elif not _installed(where, installed):
         left = _files(where, folders)
     files: dict[tuple[int, str], bytes] = {}
     digest, size, deadline = hashlib.sha256(), 0, time.monotonic() + READ_SECONDS
@@ -123,7 +129,7 @@ def read_code(reference: str) -> Code:
             digest.update(hashlib.sha256(known_as.encode() + b"\0" + content).digest())
             for name in _imported(content, package, seconds_left()):
                 seconds_left()
-                if not _installed(name):
+                if not _installed(name, installed):
                     found |= _files(name, folders)
         left = {place: package for place, package in found.items() if place not in files}
     return Code(reference, folders, files, digest.hexdigest() if files else None)
@@ -159,11 +165,9 @@ def _imported(source: bytes, package: str, seconds: float) -> list[str]:
     return [] if parsed.returncode else json.loads(parsed.stdout)
 
 
-def _installed(name: str) -> bool:
-    top, own = name.partition(".")[0], own_root()
-    if top in sys.stdlib_module_names or top in PACKAGES:
-        return True
-    return _find(top, [path for path in installed_path() if path != own]) is not None
+def _installed(name: str, installed: list[str]) -> bool:
+    top = name.partition(".")[0]
+    return top in sys.stdlib_module_names or top in PACKAGES or _find(top, installed) is not None
 
 
 def _files(name: str, folders: list[str]) -> dict[tuple[int, str], str]:

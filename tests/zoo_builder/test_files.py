@@ -60,16 +60,19 @@ def test_names_and_links_that_lead_out_of_a_folder_are_refused(tmp_path: Path, n
         inside(root, name)
 
 
+def refuse_to_sync(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def fsync(opened: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
 def test_a_file_system_that_cannot_sync_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """As some FUSE and network file systems; the system call is replaced, because such a one cannot be mounted here."""
-
-    def fsync(opened: int) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, "fsync", fsync)
+    refuse_to_sync(monkeypatch, number)
     write_json(tmp_path / "record.json", {"tau": 1})
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
 
@@ -78,12 +81,9 @@ def test_a_file_system_that_cannot_sync_is_written(
 def test_a_failed_sync_names_the_file_and_leaves_it_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    def fsync(opened: int) -> None:
-        raise OSError(number, os.strerror(number))
-
     path = tmp_path / "record.json"
     path.write_text("as it was")
-    monkeypatch.setattr(os, "fsync", fsync)
+    refuse_to_sync(monkeypatch, number)
     with pytest.raises(OSError, match=os.strerror(number)) as raised:
         write_json(path, {"tau": 1})
     assert (raised.value.errno, raised.value.filename) == (number, str(path))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from zoo_builder.errors import InputError, one_of
+from zoo_builder.errors import InputError, one_of, said
 from zoo_builder.problems.interface import Problem
 from zoo_builder.problems.loading import PROBLEMS
 from zoo_builder.store.verify import part_faults
@@ -65,5 +65,4 @@ def _result_faults(zoo: Zoo, problem: Problem, sample: int, note: Callable[[str]
             outputs = zoo.outputs(stack.rows) if zoo.has_outputs else None
             yield from problem.verify(rows, stack, outputs)
         except Exception as error:  # noqa: BLE001 - networks of others may break anything, and others follow
-            reason = " ".join(str(error).split())[:300]
-            yield f"model {rows['model_id'].iloc[0]} and {len(rows) - 1} others cannot be evaluated: {reason}"
+            yield f"model {rows['model_id'].iloc[0]} and {len(rows) - 1} others cannot be evaluated: {said(error)}"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo_builder import files
-from zoo_builder.errors import InputError, one_of, shown
+from zoo_builder.errors import InputError, one_of, said, shown
 from zoo_builder.networks.families import FAMILIES, architecture_hyperparameters
 from zoo_builder.recipes.hyperparameters import CLASSIFICATION, COLOURS, HYPERPARAMETERS
 from zoo_builder.strict_toml import REQUIRED, Key, not_negative, positive, read_table, readable, refuse_unknown
@@ -191,7 +191,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     try:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # syntax, a number too large, brackets too deep
-        raise InputError(f"{path}: not valid TOML: {' '.join(str(error).split())[:300]}") from None
+        raise InputError(f"{path}: not valid TOML: {said(error)}") from None
     return Recipe.from_json(table, str(path))
 
 

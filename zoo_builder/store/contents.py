@@ -11,6 +11,7 @@ import pyarrow as pa
 from safetensors import SafetensorError, safe_open
 
 from zoo_builder import tables
+from zoo_builder.errors import said
 from zoo_builder.networks.architecture import Architecture
 from zoo_builder.store.format import Part
 
@@ -82,7 +83,7 @@ def open_tensors(path: Path) -> safe_open:
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"it is not a safetensors file: {' '.join(str(error).split())[:300]}") from error
+        raise ValueError(f"it is not a safetensors file: {said(error)}") from error
 
 
 def weight_faults(tensors: safe_open, keys: np.ndarray, architectures: Mapping[str, Architecture]) -> Iterator[str]:

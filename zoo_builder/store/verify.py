@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 
 from zoo_builder import files
+from zoo_builder.errors import said
 from zoo_builder.networks.architecture import Architecture
 from zoo_builder.store.contents import open_tensors, output_faults, read_table, table_faults, weight_faults
 from zoo_builder.store.format import Part
@@ -27,7 +28,7 @@ def part_faults(root: Path, part: Part, architectures: Mapping[str, Architecture
         try:
             yield from (f"{part.name}: {fault}" for fault in _content_faults(root, part, architectures))
         except Exception as error:  # noqa: BLE001 - a part of others may break anything, and other parts follow
-            yield f"{part.name}: cannot be read: {_line(error)}"
+            yield f"{part.name}: cannot be read: {said(error)}"
 
 
 def _file_fault(root: Path, name: str, sha256: str) -> str | None:
@@ -37,12 +38,7 @@ def _file_fault(root: Path, name: str, sha256: str) -> str | None:
             return "missing"
         return None if files.sha256(path) == sha256 else "altered, its sha256 is not the manifest's"
     except (OSError, ValueError) as error:
-        return f"cannot be read: {_line(error)}"
-
-
-def _line(error: Exception) -> str:
-    """An error of any library in one line."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+        return f"cannot be read: {said(error)}"
 
 
 def _content_faults(root: Path, part: Part, architectures: Mapping[str, Architecture]) -> Iterator[str]:
