@@ -30,12 +30,12 @@ from zoo_builder.text import all_visible, one_line
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = 3
+SCHEMA = 4
 STATUSES = ("ok", "failed", "timeout", "not applicable")
 INTERVAL = ("value", "low", "high")
 # The protection of a method that ran without a box.
 UNPROTECTED = "none"
-# Keys of schema 3 that its first records lack.
+# Keys that the first records of schema 3 lack.
 ADDED = ("source", "code", "protection")
 # Files of other programs may be of any size; a record has some 10 kB, or 50 kB with a long log.
 LARGEST = 2**21
@@ -144,8 +144,8 @@ class Record:
             content = _of_schema_1(content)
         if isinstance(content, dict) and content.get("schema") == 2:
             content = _of_schema_2(content)
-        if isinstance(content, dict) and content.get("schema") == SCHEMA:
-            content = dict.fromkeys(ADDED) | content
+        if isinstance(content, dict) and content.get("schema") == 3:
+            content = _of_schema_3(dict.fromkeys(ADDED) | content)
         if problem := _problem(content):
             raise InputError(f"{path} cannot be read as a record: {one_line(problem, 500)}; {_RESTORE}")
         return cls(**content, path=path)
@@ -392,7 +392,21 @@ def _of_schema_1(content: dict) -> dict:
 def _of_schema_2(content: dict) -> dict:
     """Schema 3 of a record of schema 2, in which methods were called entrants and tau ordered every board."""
     renamed = {"method" if key == "entrant" else key: value for key, value in content.items()}
-    return renamed | {"schema": SCHEMA, "headline": "tau"}
+    return renamed | {"schema": 3, "headline": "tau"}
+
+
+def _of_schema_3(content: dict) -> dict:
+    """Schema 4 of a record of schema 3, whose partial tau was that of another regressor, on values and not on ranks."""
+    scores, undefined, reference = content.get("scores"), content.get("undefined"), content.get("reference")
+    if not (isinstance(scores, dict) and isinstance(undefined, dict) and isinstance(reference, dict)):
+        return content | {"schema": SCHEMA}  # not a record; _problem says so
+    if "partial" in scores:
+        undefined = undefined | {"partial": "it was computed in another way before: run the methods again"}
+    floors = reference.get("noise_floors")
+    if isinstance(floors, dict):
+        reference = reference | {"noise_floors": {name: floor for name, floor in floors.items() if name != "partial"}}
+    scores = {name: score for name, score in scores.items() if name != "partial"}
+    return content | {"schema": SCHEMA, "scores": scores, "undefined": undefined, "reference": reference}
 
 
 def _problem(content: object) -> str | None:

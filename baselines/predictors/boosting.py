@@ -4,7 +4,7 @@ from math import inf
 
 import numpy as np
 import pandas as pd
-from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.model_selection import ParameterGrid
 
 from baselines.weight_space.selection import validation_tau
@@ -12,8 +12,6 @@ from baselines.weight_space.selection import validation_tau
 SETTINGS = ParameterGrid({"max_leaf_nodes": [4, 16], "min_samples_leaf": [5, 20]})
 ROUNDS = (25, 50, 100, 200, 400)
 LEARNING_RATE = 0.05
-# Fixed settings, smooth enough for a hundred models and flexible enough for thousands.
-PLAIN_WORDS = "gradient-boosted trees, 100 rounds of at most 4 leaves of at least 5 models, learning rate 0.1"
 
 
 def fit_boosted_trees(
@@ -34,16 +32,6 @@ def fit_boosted_trees(
             if rounds in ROUNDS and (tau := validation_tau(prediction, validation_target)) > best:
                 best, chosen = tau, {"rounds": rounds, "setting": setting}
     return _trees(**chosen).fit(features, target)
-
-
-def boosted_regression(features: np.ndarray, values: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Predictions [m] for ``new`` features [m, F] by the trees of ``PLAIN_WORDS``, fitted to ``values`` [n].
-
-    This is the regressor of partial tau.
-    """
-    # Not histogram-based: on a few hundred models, its threads wait for each other longer than they compute.
-    trees = GradientBoostingRegressor(max_leaf_nodes=4, min_samples_leaf=5, random_state=0)
-    return trees.fit(features, values).predict(new)
 
 
 def _trees(rounds: int, setting: dict[str, int]) -> HistGradientBoostingRegressor:

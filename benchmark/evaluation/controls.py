@@ -3,15 +3,13 @@
 import time
 from dataclasses import replace
 
-from baselines.predictors.boosting import PLAIN_WORDS, boosted_regression
 from benchmark import scoring
 from benchmark.evaluation.answers import Answer
 from benchmark.evaluation.methods import Method
 from benchmark.evaluation.oracle import ORACLES
 from benchmark.evaluation.scored_models import ScoredModels
+from benchmark.scoring.gaussian_process import WORDS, predicted_without_own
 from benchmark.scoring.grid import codes_of, encoded
-from benchmark.scoring.partial import out_of_fold
-from benchmark.scoring.regression import FOLDS, folds_of
 from benchmark.tasks import ORACLE, Task
 
 
@@ -21,18 +19,17 @@ def reads_targets(method: Method, task: Task) -> bool:
 
 
 def answer_of_control(method: Method, models: ScoredModels) -> Answer:
-    """An oracle's answer; a fitted control predicts each model from the hyperparameters of the other folds."""
+    """An oracle's answer; a fitted control predicts each model from the hyperparameters of other configurations."""
     started = time.perf_counter()
     status, reason, values = "ok", None, None
     if method.kind is ORACLE:
         values = ORACLES[method.name].values(models.target, models.rows["model_id"].tolist())
     else:
-        formula = f"{PLAIN_WORDS}, on the hyperparameters; out of {FOLDS} folds of configurations"
-        method = replace(method, formula=formula)
+        method = replace(method, formula=f"{WORDS}; each model is predicted from all other configurations")
         table = models.hyperparameters.to_numpy(object)
         try:
             features = encoded(table, codes_of(table, len(table)))
-            values = out_of_fold(models.target, features, folds_of(models.clusters), boosted_regression)
+            values = predicted_without_own(models.target, features, models.clusters)
         except scoring.ScoreError as error:
             status, reason = "not applicable", str(error)
     reasons: list[str | None] = [None] * len(models.target)

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from baselines.predictors.boosting import PLAIN_WORDS
 from benchmark.evaluation.answers import Answer
 from benchmark.evaluation.scored_models import SEED, ScoredModels
 from benchmark.records import Record
+from benchmark.scoring.gaussian_process import WORDS
 from benchmark.scoring.grid import with_names
 from benchmark.scoring.scorecard import METHOD_CHUNK, Entry
 from benchmark.scoring.scores import SCORES
@@ -45,7 +45,12 @@ def _scored(answers: Sequence[Answer], models: ScoredModels) -> Iterator[tuple[A
     """
     yield from ((answer, {}) for answer in answers if answer.values is None)
     for kind, alike in groupby((a for a in answers if a.values is not None), key=lambda answer: answer.method.kind):
-        names = [name for name in models.task.scores if kind.on_target_scale or not SCORES[name].on_target_scale]
+        names = [
+            name
+            for name in models.task.scores
+            if (kind.on_target_scale or not SCORES[name].on_target_scale)
+            and not (kind.fitted and SCORES[name].of_fitted)
+        ]
         alike = list(alike)
         for start in range(0, len(alike), METHOD_CHUNK):
             yield from _scored_chunk(alike[start : start + METHOD_CHUNK], names, models)
@@ -95,6 +100,8 @@ def _record(answer: Answer, entries: dict[str, Entry], models: ScoredModels, pro
         reason = next((why for why in answer.reasons or [] if why), headline.undefined)
     elif headline:
         scores, undefined = _stored_scores(entries, list(models.hyperparameters))
+        if method.kind.fitted:
+            undefined |= {name: why for name in task.scores if (why := SCORES[name].of_fitted)}
         flags = list(headline.detail.get("flags", []))
     return Record(
         task=f"{zoo.name}/{task.name}",
@@ -153,7 +160,7 @@ def _environment(zoo: Zoo) -> dict:
         "machine": platform.machine(),
         **packages,
         "zoo_engines": engines,
-        "partial_tau": PLAIN_WORDS,
+        "partial_tau": WORDS,
         "seed": SEED,
     }
 

@@ -7,7 +7,6 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from baselines.predictors.boosting import boosted_regression
 from benchmark import scoring
 from benchmark.scoring.floors import RANDOM_MEASURES
 from benchmark.scoring.kendall import tie_ceiling, tie_fraction
@@ -83,7 +82,6 @@ class ScoredModels:
             self.hyperparameters.to_numpy(object),
             self.clusters,
             test_examples=self.test_examples,
-            regressor=boosted_regression,
             scores=names,
             random_measures=random_measures,
             seed=SEED,

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from baselines.predictors.boosting import boosted_regression
 from benchmark.reports.columns import Columns, read_columns
 from benchmark.reports.words import by_reason, caveats
 from benchmark.scoring.comparison import MINIMUM_COVERAGE
@@ -70,9 +69,10 @@ class ScoredTable:
         return by_reason((name, self.undefined(name)) for name in self.card)
 
     @property
-    def regressed(self) -> list[str]:
-        """The titles of the defined scores that use a regressor."""
-        return [score.definition.title for score in self.defined if "regressor" in score.definition.needs]
+    def computed_with(self) -> list[str]:
+        """What defined scores are computed with, each with the score's title."""
+        definitions = [score.definition for score in self.defined]
+        return [f"{definition.title}: by {definition.by}" for definition in definitions if definition.by]
 
     @property
     def caveats(self) -> list[str]:
@@ -178,7 +178,6 @@ def _scored(
                 columns.target,
                 columns.hyperparameters,
                 test_examples=test_examples,
-                regressor=boosted_regression,
                 scores=names,
                 progress=progress,
                 random_measures=floors,

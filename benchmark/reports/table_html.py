@@ -8,7 +8,6 @@ import math
 import re
 from typing import Any
 
-from baselines.predictors.boosting import PLAIN_WORDS
 from benchmark.reports.axis import Axis
 from benchmark.reports.pages import style, template
 from benchmark.reports.table import ScoredTable
@@ -29,8 +28,6 @@ def render_page(scored: ScoredTable) -> str:
         caveats=scored.caveats,
         undefined=scored.undefined_scores,
         power=POWER,
-        regressed=scored.regressed,
-        regressor=PLAIN_WORDS,
         style=style(),
     )
 

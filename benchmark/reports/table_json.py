@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from baselines.predictors.boosting import PLAIN_WORDS
 from benchmark.reports.table import ScoredTable
 from benchmark.reports.words import finite
 from benchmark.scoring.scorecard import Entry, Score
@@ -18,9 +17,6 @@ def to_json(scored: ScoredTable) -> dict[str, Any]:
         "hyperparameters": list(scored.hyperparameters),
         "test_examples": scored.test_examples,
         "notes": list(scored.notes),
-        "regressor": PLAIN_WORDS
-        if any("regressor" in score.definition.needs for score in scored.card.values())
-        else None,
         "reference": {"tie_ceiling": scored.tie_ceiling, "tie_fraction": scored.tie_fraction},
         "scores": {name: _score_json(scored, name, score) for name, score in scored.card.items()},
         "rows": [_row_json(scored, e) for e in scored.order],
@@ -31,6 +27,7 @@ def _score_json(scored: ScoredTable, name: str, score: Score) -> dict[str, Any]:
     ranking = scored.rankings[name]
     return {
         "lower_is_better": score.definition.lower_is_better,
+        "by": score.definition.by,
         "undefined": scored.undefined(name),
         "noise_floor": score.floor and vars(score.floor),
         "best_two": [scored.predictions[e] for e in ranking.best_two or ()],

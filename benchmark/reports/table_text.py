@@ -4,7 +4,6 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from baselines.predictors.boosting import PLAIN_WORDS
 from benchmark.reports.table import ScoredTable
 from benchmark.reports.words import finite, percent, printable, shortened
 from benchmark.scoring.comparison import MINIMUM_COVERAGE, POWER
@@ -133,8 +132,7 @@ def _notes(scored: ScoredTable, names: list[str]) -> Iterator[str]:
         yield "set: the hyperparameters that attain the minimum" + (
             "; flip: the score of the negated prediction" if flips else ""
         )
-    if titles := scored.regressed:
-        yield f"{', '.join(titles)}: by {PLAIN_WORDS}"
+    yield from scored.computed_with
     if needed := list(_models_needed(scored)):
         yield f"models needed to separate the best two ({percent(POWER, 0)} power): {'; '.join(needed)}"
     yield from scored.caveats

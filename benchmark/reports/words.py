@@ -116,7 +116,14 @@ def by_reason(undefined: Iterable[tuple[str, str | None]]) -> dict[str, list[str
 
 
 def record_caveats(records: Sequence[Record]) -> list[str]:
-    return caveats(
+    held = {name for record in records for name in record.scores}
+    of_fitted = {name: why for name, score in SCORES.items() if (why := score.of_fitted) and name in held}
+    sentences = [
+        f"Predictors have no {title(name)}: {why}."
+        for name, why in of_fitted.items()
+        if any(record.undefined.get(name) == why for record in records)
+    ]
+    return sentences + caveats(
         (record.coverage for record in records),
         ((name, score) for record in records for name, score in record.scores.items()),
     )

@@ -73,9 +73,8 @@ def codes_of(hyperparameters: np.ndarray, n: int) -> np.ndarray:
 def encoded(hyperparameters: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Hyperparameters as input of a regressor, float64 [n, F]: numbers unchanged, other values one-hot.
 
-    In a column of numbers and words, such as a learning rate that may be "auto", the numbers stay one feature and each
-    other value is one-hot. In place of other values the numbers' feature has a number beyond the largest, so that one
-    split of a tree sets them apart from all numbers.
+    In a column of numbers and other values, such as a learning rate that may be "auto" or empty, the numbers stay one
+    feature and each other value is one-hot; in their place, the numbers' feature has a number beyond the largest.
 
     Args:
         hyperparameters: [n, K].
@@ -87,7 +86,7 @@ def encoded(hyperparameters: np.ndarray, codes: np.ndarray) -> np.ndarray:
         if numeric.all():
             columns.append(np.array(values, dtype=float)[:, None])
             continue
-        if numeric.any() and any(isinstance(value, str) for value in values):
+        if numeric.any():
             numbers = np.array([value for value, number in zip(values, numeric, strict=True) if number], dtype=float)
             feature = np.full(len(values), numbers.max() + max(1, np.ptp(numbers)))
             feature[numeric] = numbers

@@ -15,7 +15,6 @@ from benchmark.scoring import ScoreError, finite, floors
 from benchmark.scoring.bootstrap import DRAWS, interval, partly_defined, resample
 from benchmark.scoring.floors import RANDOM_MEASURES, NoiseFloor
 from benchmark.scoring.grid import codes_of, labels, varied
-from benchmark.scoring.partial import Regressor
 from benchmark.scoring.scores import SCORES, Models, ScoreDefinition
 
 MINIMUM_MODELS = 3
@@ -95,7 +94,6 @@ def scorecard(
     hyperparameters: np.ndarray | None = None,
     clusters: np.ndarray | None = None,
     test_examples: int | None = None,
-    regressor: Regressor | None = None,
     scores: Sequence[str] | None = None,
     draws: int = DRAWS,
     random_measures: int = RANDOM_MEASURES,
@@ -116,12 +114,10 @@ def scorecard(
         predictions: [E, n], NaN where a method is undefined, oriented like the target.
         target: [n]. As fractions for ``robust`` and ``mae``; ``mae`` needs predictions on the target's own scale.
         hyperparameters: [n, K], values of any kind, equal rows for runs that differ only in their seed. Without them
-            psi, K, pgdl, robust and partial are undefined. The regressor of partial tau reads columns of numbers as
-            they are, and one column of 0 and 1 for each value of the others.
+            psi, K, pgdl, robust and partial are undefined.
         clusters: [n] labels of the configurations that are resampled together; None for the rows of
             ``hyperparameters``, or for one model each where these are not given or all equal.
         test_examples: how many examples the target was measured on; None leaves robust undefined.
-        regressor: None leaves partial undefined.
         scores: names from ``SCORES``; None for all.
         draws: number of bootstrap draws, at most 200 of which are used for more than 20,000 models.
         random_measures: number of random measures behind the noise floors, likewise; 0 for no floors.
@@ -150,7 +146,7 @@ def scorecard(
     if clusters is None:
         clusters = labels(codes) if len(varied(codes)) else np.arange(n)
     weights = resample(n, clusters, draws, seed)
-    models = Models(target, hyperparameters, codes, clusters, weights, test_examples, regressor, seed)
+    models = Models(target, hyperparameters, codes, clusters, weights, test_examples, seed)
     noise = floors.random_measures(n, random_measures, seed)
     return {name: _score(SCORES[name], models, predictions, noise, progress) for name in names}
 

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmark.scoring import gaussian_process
 from benchmark.scoring.bootstrap import bootstrap_tau, interval
 from benchmark.scoring.conditional_mi import bootstrap_conditional_mi, conditional_mi
 from benchmark.scoring.granulated import bootstrap_granulated, granulated_tau
-from benchmark.scoring.grid import encoded, labels
+from benchmark.scoring.grid import encoded
 from benchmark.scoring.kendall import kendall_tau
-from benchmark.scoring.partial import Regressor, residuals
+from benchmark.scoring.partial import residuals
 from benchmark.scoring.pgdl import bootstrap_pgdl, pgdl_score
 from benchmark.scoring.regression import (
     FOLDS,
@@ -34,7 +35,6 @@ FEWER_DRAWS = 200
 NEEDS = {
     "hyperparameters": "no hyperparameters were given",
     "test_examples": "no number of test examples was given",
-    "regressor": "no regressor was given",
 }
 
 
@@ -49,7 +49,6 @@ class Models:
         clusters: [n] labels of the configurations.
         weights: uint8 [n, draws], how often each model is in each bootstrap draw.
         test_examples: how many examples the target was measured on.
-        regressor: what partial tau removes the effect of the hyperparameters with.
         seed: of the folds.
     """
 
@@ -59,7 +58,6 @@ class Models:
     clusters: np.ndarray
     weights: np.ndarray
     test_examples: int | None
-    regressor: Regressor | None
     seed: int
 
     def missing(self, needs: Sequence[str]) -> str | None:
@@ -108,6 +106,8 @@ class ScoreDefinition:
         on_target_scale: defined only for predictions on the target's own scale, which complexity measures are not on.
         tie_ceiling: ties in the target limit the score, see ``kendall.tie_ceiling``.
         conditioned: a minimum over sets of hyperparameters; the detail "hyperparameters" names the minimizing set.
+        by: what it is computed with, which outputs name.
+        of_fitted: why it is undefined for methods that are fitted to the target.
         beside: a part of the detail that tables show beside the value.
         digits: decimals in tables.
         across: shown where the zoos of a task are side by side, beside the headline score.
@@ -122,6 +122,8 @@ class ScoreDefinition:
     on_target_scale: bool = False
     tie_ceiling: bool = False
     conditioned: bool = False
+    by: str | None = None
+    of_fitted: str | None = None
     beside: DetailColumn | None = None
     digits: int = 3
     across: bool = False
@@ -222,25 +224,15 @@ def _robust_chance(models: Models, noise: np.ndarray) -> list[float]:
 
 def _partial(models: Models, rows: np.ndarray, predictions: np.ndarray) -> Evaluation:
     """Detail: prediction_ties, flags."""
-    assert models.regressor is not None  # one of its needs
     rest, target = np.full(predictions.shape, np.nan), np.zeros(len(rows))
-    rest[:, rows], target[rows] = residuals(
-        predictions[:, rows],
-        models.target[rows],
-        models.features[rows],
-        models.regressor,
-        _folds(labels(models.codes[rows])),
-        models.seed,
-    )
-    # The flip is exact for a regressor that is odd in its target, as least squares and trees are.
+    rest[:, rows], target[rows] = residuals(predictions[:, rows], models.target[rows], models.features[rows])
+    # The flip is exact, as the regressor of the negated ranks gives the negated residuals.
     return _taus(rest, target, rows, models)
 
 
 def _partial_chance(models: Models, noise: np.ndarray) -> list[float]:
     """A random measure is its own residual: the hyperparameters explain nothing of it."""
-    assert models.regressor is not None  # one of its needs
-    folds = _folds(labels(models.codes))
-    _, target = residuals(noise[:0], models.target, models.features, models.regressor, folds, models.seed)
+    _, target = residuals(noise[:0], models.target, models.features)
     return [kendall_tau(measure, target).value for measure in noise]
 
 
@@ -298,7 +290,16 @@ _ROWS = (
         lower_is_better=True,
         across=True,
     ),
-    ScoreDefinition("partial", "partial tau", _partial, _partial_chance, ("hyperparameters", "regressor"), across=True),
+    ScoreDefinition(
+        "partial",
+        "partial tau",
+        _partial,
+        _partial_chance,
+        ("hyperparameters",),
+        by=gaussian_process.WORDS,
+        of_fitted="methods that are fitted to the target would score above 0 with the hyperparameters alone",
+        across=True,
+    ),
     ScoreDefinition(
         "r2",
         "R²",

@@ -149,7 +149,7 @@ def test_a_full_disk_leaves_nothing_half_written(record, predictions, tmp_path, 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"schema": 4}, "schema is 4"),
+        ({"schema": 5}, "schema is 5"),
         ({"taks": "x"}, "unknown key 'taks'"),
         ({"seconds": "fast"}, "seconds is 'fast'"),
         ({"status": "fine"}, "expected one of ok, failed"),
@@ -238,8 +238,25 @@ def test_methods_of_one_name_and_different_code_are_two(record, predictions, tmp
 def test_a_record_of_schema_3_may_lack_the_code(record, predictions, tmp_path):
     path = write(record, predictions, tmp_path)
     content = {key: value for key, value in json.loads(path.read_text()).items() if key not in ("source", "code")}
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content | {"schema": 3}))
     assert Record.load(path) == record
+
+
+def test_partial_tau_of_schema_3_was_another_one(record, predictions, tmp_path):
+    path = write(record, predictions, tmp_path)
+    content = json.loads(path.read_text())
+    score, floor = {"value": 0.5, "low": 0.4, "high": 0.6, "flipped": -0.5, "detail": {}}, {"median": 0.0, "p95": 0.1}
+    for name in ("partial", "r2"):
+        content["scores"][name] = score
+        content["reference"].setdefault("noise_floors", {})[name] = floor
+    path.write_text(json.dumps(content | {"schema": 3}))
+    read = Record.load(path)
+    assert read.scores == record.scores | {"r2": score}
+    assert read.undefined == {"partial": "it was computed in another way before: run the methods again"}
+    assert read.reference["noise_floors"].keys() >= {"r2"}
+    assert "partial" not in read.reference["noise_floors"]
+    path.write_text(json.dumps(content))
+    assert Record.load(path).scores["partial"] == score
 
 
 def test_a_bad_record_is_not_written(record, predictions, tmp_path):
@@ -270,10 +287,14 @@ def test_the_file_holds_the_fields_and_nothing_else(record, predictions, tmp_pat
 
 
 @pytest.fixture
-def of_schema_2():
-    """The newest committed record of schema 2 that has scores."""
-    found = (json.loads(path.read_text()) for path in sorted(RESULTS.glob("*/*/*.json"), reverse=True))
-    return next(content for content in found if content["schema"] == 2 and content["scores"])
+def of_schema_2(record, predictions, tmp_path):
+    """As gengap 0.1 wrote it until November 26, 2026."""
+    content = json.loads(write(record, predictions, tmp_path / "now").read_text())
+    later = {"method", "headline", "source", "code", "protection"}
+    return {name: what for name, what in content.items() if name not in later} | {
+        "schema": 2,
+        "entrant": record.method,
+    }
 
 
 def test_a_record_of_schema_2_is_read(of_schema_2, tmp_path):

@@ -3,12 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.ensemble import GradientBoostingRegressor
 
 from benchmark.evaluation.controls import answer_of_control, reads_targets
 from benchmark.evaluation.methods import builtin_methods
 from benchmark.evaluation.scored_models import ScoredModels
-from benchmark.scoring.regression import folds_of
+from benchmark.scoring.gaussian_process import predicted_without_own
 from benchmark.tasks import find_task
 from zoo_builder.store.zoo import Zoo
 
@@ -37,17 +36,12 @@ def test_a_model_has_the_same_noise_on_every_task(small_zoo: Zoo) -> None:
     np.testing.assert_allclose(noise[0].loc[noise[1].index], noise[1], atol=1e-12)
 
 
-def test_where_nothing_is_fitted_hyperparameters_predict_out_of_fold(small_zoo: Zoo) -> None:
+def test_where_nothing_is_fitted_hyperparameters_predict_each_configuration_from_the_others(small_zoo: Zoo) -> None:
     models = ScoredModels.of(find_task("complexity", small_zoo.name), small_zoo)
     answer = answer_of_control(builtin_methods()["hyperparameters"], models)
     assert (answer.status, len(answer.values)) == ("ok", len(small_zoo.final))
-    assert "out of 10 folds of configurations" in answer.method.formula
-    features = pd.get_dummies(models.rows[list(small_zoo.recipe.grid)].reset_index(drop=True)).to_numpy(float)
-    fold = folds_of(pd.factorize(models.rows["configuration"])[0])
-    slow = np.empty(len(models.target))
-    for number in range(10):
-        held_out = fold == number
-        trees = GradientBoostingRegressor(max_leaf_nodes=4, min_samples_leaf=5, random_state=0)
-        trees.fit(features[~held_out], models.target[~held_out])
-        slow[held_out] = trees.predict(features[held_out])
-    np.testing.assert_allclose(answer.values, slow, atol=0.01)
+    assert "each model is predicted from all other configurations" in answer.method.formula
+    features = pd.get_dummies(models.rows[models.zoo.axes]).to_numpy(float)
+    configurations = pd.factorize(models.rows["configuration"])[0]
+    expected = predicted_without_own(models.target, features, configurations)
+    np.testing.assert_allclose(answer.values, expected, rtol=1e-6)

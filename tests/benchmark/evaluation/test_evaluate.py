@@ -10,6 +10,7 @@ from benchmark.evaluation.evaluate import evaluate
 from benchmark.evaluation.measuring import measure, select
 from benchmark.evaluation.selection import find_methods
 from benchmark.records import Record, read_records
+from benchmark.scoring.scores import SCORES
 from benchmark.tasks import Task, find_task
 from zoo_builder.building.build import build
 from zoo_builder.errors import InputError
@@ -37,7 +38,9 @@ def test_built_in_methods_leave_complete_records(small_zoo: Zoo, tmp_path: Path)
         assert floors.keys() | {"mae"} == {"tau", "psi", "k", "pgdl", "partial", "r2", "mae"}
         assert 0 < record.reference["reliability"]["ceiling"] <= 1
         assert record.undefined["robust"].startswith("none of ")
-        assert {"k", "pgdl", "partial", "r2"} <= record.scores.keys()
+        assert {"k", "pgdl", "r2"} <= record.scores.keys()
+        assert ("partial" in record.scores) != (record.kind == "predictor")
+        assert record.undefined.get("partial") == (SCORES["partial"].of_fitted if record.kind == "predictor" else None)
         # Half of the grid: few draws have two configurations that differ in one hyperparameter alone.
         assert record.undefined["psi"].endswith("of 2000 bootstrap draws")
         axes = {"learning_rate", "l2", "dropout", "train_fraction", "activation"}

@@ -1,8 +1,10 @@
 import math
+from dataclasses import replace
 
 import pytest
 
-from benchmark.reports.words import duration, finite, number, percent, shortened, signed, title
+from benchmark.reports.words import duration, finite, number, percent, record_caveats, shortened, signed, title
+from benchmark.scoring.scores import SCORES
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,11 @@ def test_a_score_of_another_version_is_called_by_its_name():
 
 def test_an_infinite_end_of_an_interval_is_none():
     assert [finite(value) for value in (0.5, math.inf, -math.inf, None)] == [0.5, None, None, None]
+
+
+def test_why_predictors_lack_a_score_of_the_methods_beside_them_is_told(blank):
+    score = {"value": 0.1, "low": 0.0, "high": 0.2, "flipped": -0.1, "detail": {}}
+    measure = replace(blank, scores={"partial": score})
+    predictor = replace(blank, kind="predictor", undefined={"partial": SCORES["partial"].of_fitted})
+    assert record_caveats([measure]) == record_caveats([predictor]) == []
+    assert record_caveats([measure, predictor]) == [f"Predictors have no partial tau: {SCORES['partial'].of_fitted}."]

@@ -11,16 +11,10 @@ from benchmark.scoring.scorecard import scorecard
 EXAMPLES = 20_000
 
 
-def linear(features, values, new):
-    design, new = (np.column_stack([np.ones(len(each)), each]) for each in (features, new))
-    return new @ np.linalg.lstsq(design, values, rcond=None)[0]
-
-
 class Zoo:
     """A grid of 3 x 2 x 2 with four seeds, its gap, and three predictions."""
 
     examples = EXAMPLES
-    linear = staticmethod(linear)
 
     def __init__(self):
         rng = np.random.default_rng(0)
@@ -34,7 +28,6 @@ class Zoo:
         options = {
             "hyperparameters": self.hyperparameters,
             "test_examples": EXAMPLES,
-            "regressor": linear,
             "draws": 30,
             "random_measures": 20,
             **options,

@@ -44,7 +44,7 @@ def test_sampled_hyperparameters_form_no_grid(sampled):
         checked(np.zeros((0, 60)), rng.random(60), table)
 
 
-def test_the_numbers_of_a_column_with_words_stay_a_feature():
+def test_the_numbers_of_a_column_with_words_or_empty_cells_stay_a_feature():
     table = np.array([[0.1, 8, "a"], [10.0, 8, None], ["auto", 16, "a"], [0.1, 16, "b"], [None, 8, "b"]], dtype=object)
     numbers, *words, width, a, none, b = encoded(table, codes_of(table, 5)).T
     assert numbers.tolist() == [0.1, 10, numbers[2], 0.1, numbers[2]]
@@ -52,8 +52,3 @@ def test_the_numbers_of_a_column_with_words_stay_a_feature():
     assert [word.tolist() for word in words] == [[0, 0, 1, 0, 0], [0, 0, 0, 0, 1]]
     assert width.tolist() == [8, 8, 16, 16, 8]
     assert (a + none + b).tolist() == [1] * 5
-
-
-def test_numbers_and_empty_values_are_one_hot():
-    table = np.array([[0.1], [0.2], [None], [0.1]], dtype=object)
-    np.testing.assert_array_equal(encoded(table, codes_of(table, 4)), np.eye(3)[[0, 1, 2, 0]])

@@ -39,7 +39,7 @@ def test_a_method_is_scored_where_it_is_defined(zoo, card):
         assert score.undefined is None
     assert given["pgdl"].entries[1].value == pgdl_score(*table)[0].value
     assert given["robust"].entries[1].value == robust_sign_error(*table, zoo.examples)[0].mean
-    assert given["partial"].entries[1].value == partial_tau(*table, zoo.linear)[0].value
+    assert given["partial"].entries[1].value == partial_tau(*table)[0].value
     np.testing.assert_array_equal(given["psi"].draws[1], bootstrap_granulated(*table, weights)[0])
     np.testing.assert_array_equal(
         given["tau"].draws[1], bootstrap_tau(predictions[1:2], zoo.target, resample(48, zoo.clusters, 30))[0]
@@ -67,12 +67,12 @@ def test_without_a_grid_the_others_stay(zoo):
 
 
 def test_what_was_not_given_is_the_reason(zoo):
-    card = zoo.scorecard(hyperparameters=None, regressor=None, test_examples=None)
+    card = zoo.scorecard(hyperparameters=None, test_examples=None)
     reasons = {name: score.undefined for name, score in card.items() if score.undefined}
     assert reasons == dict.fromkeys(["psi", "k", "pgdl", "robust", "partial"], "no hyperparameters were given")
-    card = zoo.scorecard(regressor=None, test_examples=None)
+    card = zoo.scorecard(test_examples=None)
     reasons = {name: score.undefined for name, score in card.items() if score.undefined}
-    assert reasons == {"robust": "no number of test examples was given", "partial": "no regressor was given"}
+    assert reasons == {"robust": "no number of test examples was given"}
 
 
 def test_progress_is_told_for_every_method_of_every_score(zoo, card, monkeypatch):

@@ -1,7 +1,6 @@
 import csv
 import json
 import math
-from itertools import product
 
 import numpy as np
 import pytest
@@ -33,8 +32,8 @@ def test_every_score_is_that_of_its_own_function(zoo, card):
         "pgdl": ([s.value for s in pgdl_score(*table)], bootstrap_pgdl(*table, weights)),
         "robust": ([s.mean for s in robust], means),
         "partial": (
-            [s.value for s in partial_tau(*table, zoo.linear)],
-            bootstrap_tau(*residuals(*table, zoo.linear), weights),
+            [s.value for s in partial_tau(*table)],
+            bootstrap_tau(*residuals(*table), weights),
         ),
         "r2": ([linear_fit(p[:, None], zoo.target, zoo.clusters).r2 for p in zoo.predictions], bootstrap_r2(*sampling)),
         "mae": ([mean_absolute_error(p, zoo.target) for p in zoo.predictions], bootstrap_mae(*sampling)),
@@ -81,18 +80,6 @@ def test_floors(zoo, card):
     assert card["mae"].floor.median == pytest.approx(100 * 2 / math.sqrt(math.pi) * zoo.target.std(), rel=0.15)
 
 
-def test_a_regressor_sees_numbers_as_they_are_and_one_column_for_each_other_value(zoo):
-    seen = []
-
-    def regressor(features, values, new):
-        seen.append(np.vstack([features, new]))
-        return zoo.linear(features, values, new)
-
-    mixed = np.array([row for row in product([1, 2, 4, 8, 16, 32], ["adam", "sgd"]) for _ in range(4)], dtype=object)
-    zoo.scorecard(hyperparameters=mixed, regressor=regressor, scores=["partial"])
-    assert {tuple(row) for row in seen[0]} == {(2**v, *one_hot) for v in range(6) for one_hot in ((1, 0), (0, 1))}
-
-
 def test_large_tables_take_fewer_draws_of_the_expensive_scores(zoo, card, monkeypatch):
     monkeypatch.setattr(scores, "MANY_MODELS", 47)
     monkeypatch.setattr(scores, "FEWER_DRAWS", 7)
@@ -105,7 +92,7 @@ def test_large_tables_take_fewer_draws_of_the_expensive_scores(zoo, card, monkey
         np.testing.assert_array_equal(fewer[name].draws[0], card[name].draws[0, :length])
 
 
-def test_the_competition_table(zoo, gengap_tables):
+def test_the_competition_table(gengap_tables):
     """Strings for hyperparameters, one of them one-valued, and no seeds."""
     with (gengap_tables / "pgdl_task1_measures.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -113,7 +100,7 @@ def test_the_competition_table(zoo, gengap_tables):
     measures = np.array([[float(row[f"measure.{name}"]) for row in rows] for name in official])
     gap = np.array([float(row["gen_gap"]) for row in rows])
     hyperparameters = np.array([[row[name] for name in row if name.startswith("hp.")] for row in rows])
-    card = scorecard(measures, gap, hyperparameters, None, 10_000, zoo.linear, draws=40, random_measures=20)
+    card = scorecard(measures, gap, hyperparameters, None, 10_000, draws=40, random_measures=20)
     values = [entry.value for entry in card["pgdl"].entries]
     assert dict(zip(official, values, strict=True)) == pytest.approx(official, abs=1e-9, rel=0)
     wcv = card["pgdl"].entries[list(official).index("WCV")]
