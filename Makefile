@@ -13,9 +13,10 @@ ZOOS ?= ../zoos
 
 help:
 	@echo "make demo       train a small zoo, run every method on it, write a leaderboard (under 3 minutes)"
-	@echo "make test       run the tests, without the slow ones"
+	@echo "make test       run the tests, without the slow ones and those of attacks, faults and kills (8 minutes at most)"
 	@echo "make test-slow  run only the slow tests"
-	@echo "make check      run what CI runs: formatting, lint, types, leaderboards against their records, tests"
+	@echo "make check      run what CI runs: formatting, lint, types, leaderboards against their records, tests;"
+	@echo "                those of attacks on the sandbox, faults of the machine, signals and kills too (15 minutes)"
 	@echo "make bench      run the performance benchmarks"
 	@echo "make zoos       build the zoos of the reported results (hours; resumable)"
 
@@ -34,7 +35,7 @@ check:
 	@$(RUN) pyright
 	@$(RUN) gengap leaderboard results --check results/LEADERBOARD.md
 	@$(RUN) gengap leaderboard results --across complexity --check results/COMPLEXITY.md
-	@$(RUN) $(TESTS)
+	@$(RUN) $(TESTS) -m "not slow"
 
 bench:
 	@$(RUN) python tests/performance

@@ -352,7 +352,9 @@ def test_measures_of_a_zoo_with_and_without_norms(zoo: Zoo) -> None:
         assert np.isfinite(results[name].values).all()
 
 
-@pytest.mark.parametrize("architecture", [NIN, RESNET], ids=["nin", "resnet"])
+@pytest.mark.parametrize(
+    "architecture", [pytest.param(NIN, id="nin"), pytest.param(RESNET, id="resnet", marks=pytest.mark.slow)]
+)
 def test_measures_are_those_of_the_network_with_its_norms_folded(architecture, draw_stack, make_view) -> None:
     stack, start = draw_stack(architecture, 2), draw_stack(architecture, 2, seed=5)
     labels = torch.arange(40) % 3

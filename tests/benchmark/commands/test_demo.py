@@ -21,6 +21,7 @@ def test_a_demo_writes_into_no_other_folder(refused, tmp_path: Path, names: list
     assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(names)
 
 
+@pytest.mark.system
 def test_the_demo_leaves_a_zoo_records_a_leaderboard_and_a_report(
     gengap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

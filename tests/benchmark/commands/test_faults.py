@@ -12,6 +12,8 @@ from benchmark.commands.faults import machine_fault
 from benchmark.records import read_records
 from zoo_builder.store.zoo import Zoo
 
+pytestmark = pytest.mark.system
+
 GENGAP = f"{sys.executable} -m benchmark.commands.main"
 
 
@@ -148,7 +150,9 @@ def test_full_results_end_a_run_and_keep_its_records(small_zoo: Zoo, temporary: 
     if size == "0":
         (results.parent / "large").write_bytes(bytes(64 * 1024))
     code, said = limited(
-        "-c 0", f"run complexity oracle-0.02 oracle-0.05 fast --zoo {small_zoo.root} --results {results}", temporary
+        "-c 0",
+        f"run complexity oracle-0.02 oracle-0.05 norms output --zoo {small_zoo.root} --results {results}",
+        temporary,
     )
     assert (code, said.startswith("gengap: error: "), str(results) in said) == (2, True, True), said
     assert not list(results.parent.rglob("*.tmp"))

@@ -123,6 +123,7 @@ def test_processes_do_not_import_from_the_current_folder(gengap, tmp_path, monke
     assert (code, "a module of the user" in err) == (0, False)
 
 
+@pytest.mark.system
 def test_a_reader_that_leaves_early_is_no_error() -> None:
     command = f"{sys.executable} -m benchmark.commands.main methods | head -1"
     result = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
@@ -130,6 +131,7 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     assert result.stderr == ""
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("arguments", [["tasks"], ["methods", "--json"]])
 def test_output_that_finds_no_room_is_one_clear_error(arguments: list[str]) -> None:
     """More than Python's buffer holds, and less."""

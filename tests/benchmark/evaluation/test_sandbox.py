@@ -13,6 +13,8 @@ from benchmark.evaluation import frames, inside, linux, sandbox
 from benchmark.evaluation.sandbox import KINDS, UNPROTECTED
 from zoo_builder.errors import InputError
 
+pytestmark = pytest.mark.system
+
 PR_SET_CHILD_SUBREAPER = 36
 # A module of a user that says, when it is imported, what it can reach.
 CODE = """

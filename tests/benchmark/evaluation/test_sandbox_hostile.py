@@ -37,6 +37,8 @@ from benchmark.tasks import Task
 from zoo_builder.errors import InputError
 from zoo_builder.store.zoo import Zoo
 
+pytestmark = pytest.mark.system
+
 HERE = Path(__file__).parent
 CLONE = HERE.parents[2]
 SECONDS, SHORT_SECONDS = 240, 12

@@ -111,7 +111,7 @@ HARD = {
 
 @pytest.mark.parametrize("name", HARD)
 def test_source_that_is_hard_to_parse_stops_nobody(files: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(user_code, "READ_SECONDS", 5)
+    monkeypatch.setattr(user_code, "READ_SECONDS", 2)
     (files / "net.py").write_bytes(HARD[name])
     started = time.monotonic()
     assert read_code("net.py:Net").files == {(0, "net.py"): HARD[name]}

@@ -12,6 +12,7 @@ from zoo_builder.errors import InputError
 from zoo_builder.store.zoo import Zoo
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_full_disk_is_one_clear_error_and_loses_nothing(
     zoo: Zoo, small_parts: None, workers: int, files_of, rebuilt, small_disk, tiny

@@ -20,6 +20,8 @@ from zoo_builder.errors import InputError
 from zoo_builder.recipes.recipe import load_recipe
 from zoo_builder.store.zoo import Zoo
 
+pytestmark = pytest.mark.system
+
 CLUSTER = """
 import sys
 from ray.cluster_utils import Cluster

@@ -24,7 +24,7 @@ from zoo_builder.store.zoo import Zoo
 @pytest.mark.parametrize(
     ("kills", "engine", "epochs"),
     [
-        (3, "native", 200),
+        pytest.param(3, "native", 100, marks=pytest.mark.system),
         pytest.param(50, "native", 400, marks=pytest.mark.slow),
         pytest.param(10, "torch", 40, marks=pytest.mark.slow),
     ],

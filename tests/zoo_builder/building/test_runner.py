@@ -11,6 +11,8 @@ from zoo_builder.building.build import build
 from zoo_builder.building.runner import Local
 from zoo_builder.errors import InputError
 
+pytestmark = pytest.mark.system
+
 
 @pytest.mark.parametrize("engine", ["torch", "native"])
 def test_workers_change_no_bit(tmp_path: Path, small_parts: None, engine: str, files_of, tiny) -> None:
