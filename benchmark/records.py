@@ -79,8 +79,8 @@ class Record:
         scores: {"tau": {"value", "low", "high", "flipped", "detail"}, ...} with 95 % intervals, see
             ``benchmark.scoring.scorecard.Entry``; empty if there is nothing to score.
         undefined: {"psi": reason, ...}, the scores that are undefined for the method.
-        reference: {"tie_ceiling", "tie_fraction", "reliability": {"halves", "ceiling"}, "noise_floors": {"tau":
-            {"median", "p95"}, ...}} of the task.
+        reference: {"tie_ceiling", "tie_fraction", "reliability": {"halves", "ceiling", "noise_share" (early records
+            lack it)}, "noise_floors": {"tau": {"median", "p95"}, ...}} of the task.
         path: the file it was read from or written to; not part of the format.
         label: where a folder holds several methods of one name, the one of this code; not part of the format.
         failed_since: the latest run of the method, if that failed; not part of the format.

@@ -16,6 +16,7 @@ from benchmark.split import Split, split_zoo
 from benchmark.tasks import Task
 from zoo_builder.errors import InputError
 from zoo_builder.store.zoo import Zoo
+from zoo_builder.training.settings import subset_size
 
 SEED = 0
 
@@ -62,7 +63,7 @@ class ScoredModels:
             hyperparameters=test[zoo.axes],
             clusters=pd.factorize(test["configuration"])[0],
             test_examples=None if correct is None else correct.shape[1],
-            reliability=None if correct is None else _reliability(task, test, correct),
+            reliability=None if correct is None else _reliability(task, zoo, test, correct),
         )
 
     @property
@@ -99,9 +100,20 @@ class ScoredModels:
         }
 
 
-def _reliability(task: Task, rows: pd.DataFrame, correct: np.ndarray) -> Reliability | None:
-    train_accuracy = rows["train_accuracy"].to_numpy(float) if task.target.is_gap else None
+def _reliability(task: Task, zoo: Zoo, rows: pd.DataFrame, correct: np.ndarray) -> Reliability | None:
+    train_accuracy, train_examples = None, None
+    if task.target.is_gap:
+        train_accuracy = rows["train_accuracy"].to_numpy(float)
+        train_examples = _train_examples(zoo, rows)
     try:
-        return reliability(correct, train_accuracy, seed=SEED)
+        return reliability(correct, train_accuracy, train_examples, seed=SEED)
     except scoring.ScoreError:
         return None
+
+
+def _train_examples(zoo: Zoo, rows: pd.DataFrame) -> np.ndarray | None:
+    """How many images each model was trained on; None for an imported zoo that does not say."""
+    total = (zoo.manifest.get("data") or {}).get("train_images")
+    if total is None or "train_fraction" not in rows or rows["train_fraction"].isna().any():
+        return None
+    return np.array([subset_size(fraction, total) for fraction in rows["train_fraction"]])

@@ -76,6 +76,8 @@ def _facts(head: Record) -> str:
             f"Reliability ceiling: {number(reliability['ceiling'])}, the tau of the true values (halves of the test "
             f"set agree to tau {number(reliability['halves'])})."
         )
+        if (share := reliability.get("noise_share")) is not None:
+            facts.append(f"Of the target's variance over the models, {percent(share)} is sampling noise.")
     return "\n".join(facts)
 
 

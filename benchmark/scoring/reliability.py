@@ -12,7 +12,11 @@ two targets of the same models, and tau between them shows how much of the model
 The ceiling is the expected tau of the true values. A prediction that knows the noise of this test set can exceed it,
 and any prediction can by chance. Steps 2 and 5 assume normal true values and noise: for exponential true values the
 ceiling was up to .02 too high. The ceiling is itself an estimate, and a square root: on 800 models its standard error
-was .008 at .7, .03 at .4 and .06 at .1. For the gap, the train accuracy is assumed to be exact.
+was .008 at .7, .03 at .4 and .06 at .1.
+
+A gap has the noise of two samples. How a model does on its training images is known as a share alone, so its two halves
+are made: train accuracy p of m images, plus and minus a normal number of variance p (1 - p) / m. Where models share
+training images, their errors are alike, and the noise of their order is smaller than that.
 
 Source: Spearman, "Correlation calculated from faulty data", British Journal of Psychology 3 (1910); the relation of tau
 to the normal correlation is Greiner's (1909).
@@ -38,20 +42,28 @@ class Reliability:
     Attributes:
         halves: tau-b between the targets of two halves of the test set, averaged over splits.
         ceiling: in [0, 1]; 0 where the halves are unrelated or opposed.
+        noise_share: how much of the target's variance over the models is the sampling noise of the whole, in [0, 1]: a
+            quarter of the variance of the difference of the halves.
     """
 
     halves: float
     ceiling: float
+    noise_share: float
 
 
 def reliability(
-    correct: np.ndarray, train_accuracy: np.ndarray | None = None, splits: int = SPLITS, seed: int = 0
+    correct: np.ndarray,
+    train_accuracy: np.ndarray | None = None,
+    train_examples: np.ndarray | None = None,
+    splits: int = SPLITS,
+    seed: int = 0,
 ) -> Reliability:
     """The reliability ceiling of test accuracy, or of the gap between train and test accuracy.
 
     Args:
         correct: [n, examples], bool or 0 and 1: which test examples each model classifies correctly.
         train_accuracy: [n] as fractions, for the gap; None for test accuracy.
+        train_examples: [n], how many examples ``train_accuracy`` was measured on; None where it has no noise.
         splits: number of random splits to average over. Each leaves one example out if the number of examples is odd.
 
     Raises:
@@ -69,6 +81,12 @@ def reliability(
     offset = finite(np.zeros(n) if train_accuracy is None else train_accuracy, "train accuracy")
     if len(offset) != n:
         raise ScoreError(f"{len(offset)} train accuracies for {n} models; give one per model")
+    error = np.zeros(n)
+    if train_examples is not None:
+        sizes = finite(train_examples, "train examples")
+        if len(sizes) != n or (sizes < 1).any() or ((offset < 0) | (offset > 1)).any():
+            raise ScoreError(f"{len(sizes)} numbers of train examples for {n} models: give one of at least 1 per model")
+        error = np.sqrt(offset * (1 - offset) / sizes)
     rng = np.random.default_rng(seed)
     half = examples // 2
     # Two columns per split, 1 for the examples of one half.
@@ -82,9 +100,13 @@ def reliability(
     ]
     # Larger is better, for both kinds of target: tau between the halves does not depend on the direction.
     targets = np.concatenate(counts).reshape(n, splits, 2).astype(np.float64) / half - offset[:, None, None]
+    targets += error[:, None, None] * rng.standard_normal((n, splits, 1)) * [1, -1]
     taus = [kendall_tau(targets[:, split, 0], targets[:, split, 1]).value for split in range(splits)]
     halves = float(np.mean(taus))
-    return Reliability(halves, ceiling_of_halves(halves))
+    noise = np.diff(targets, axis=2).var(axis=0).mean() / 4
+    return Reliability(
+        halves, ceiling_of_halves(halves), min(1.0, float(noise / (correct.mean(axis=1) - offset).var()))
+    )
 
 
 def ceiling_of_halves(tau: float) -> float:

@@ -27,6 +27,7 @@ def test_the_reference_holds_the_ceilings_and_a_floor_for_each_score(small_zoo: 
     assert 0 < models.reference["tie_ceiling"] <= 1
     assert models.reference["noise_floors"].keys() == {"tau"}
     assert models.reference["reliability"]["ceiling"] <= 1
+    assert 0 < models.reference["reliability"]["noise_share"] <= 1
     assert models.reference is models.reference, "computed once"
 
 

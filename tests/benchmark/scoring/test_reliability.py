@@ -43,6 +43,39 @@ def test_of_a_gap():
     assert reliability(correct, train).ceiling > reliability(correct).ceiling + 0.2
 
 
+def measured_gap(true_train, true_test, sizes, rng):
+    """Train accuracies on samples of these sizes, and correctness on the test set."""
+    return rng.binomial(sizes, true_train) / sizes, measured(true_test, rng)
+
+
+def test_without_any_gap_all_is_noise():
+    """Half of the models are trained on 500 examples, and half on 5,000."""
+    rng = np.random.default_rng(0)
+    true, sizes = 0.3 + 0.1 * rng.random(MODELS), np.tile([500, 5000], MODELS // 2)
+    train, correct = measured_gap(true, true, sizes, rng)
+    found = reliability(correct, train, sizes)
+    assert found.ceiling < 0.2  # a square root: halves with a tau of .01 make .11
+    assert found.noise_share == pytest.approx(1, abs=0.05)
+    # The luck of the training sample would count as signal.
+    assert reliability(correct, train).ceiling > 0.4
+
+
+@pytest.mark.parametrize("spread", [0.01, 0.03])
+def test_of_a_gap_between_two_samples(spread):
+    errors, shares = [], []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        true, sizes = 0.5 + 0.1 * rng.random(MODELS), rng.choice([500, 2000, 5000], MODELS)
+        gap = 0.05 + spread * rng.standard_normal(MODELS)
+        train, correct = measured_gap(true + gap, true, sizes, rng)
+        observed = train - correct.mean(axis=1)
+        found = reliability(correct, train, sizes)
+        errors.append(found.ceiling - scipy.stats.kendalltau(gap, observed).statistic)
+        shares.append(found.noise_share - (observed - gap).var() / observed.var())
+    assert np.mean(errors) == pytest.approx(0, abs=0.035)
+    assert np.mean(shares) == pytest.approx(0, abs=0.07)  # three standard errors of the mean at .01
+
+
 def test_of_true_values_that_are_not_normal():
     rng = np.random.default_rng(1)
     true = 0.6 + 0.01 * rng.exponential(size=MODELS)
@@ -68,7 +101,10 @@ def test_a_split_by_hand():
     """Two examples are two halves: in one the models are ordered 0 < 1, and so in the other, or not."""
     assert reliability(np.array([[0, 0], [1, 1]])) == reliability(np.array([[0, 0], [1, 1]]), seed=1)
     assert reliability(np.array([[0, 0], [1, 1]])).ceiling == 1
-    assert vars(reliability(np.array([[0, 1], [1, 0]]))) == {"halves": -1, "ceiling": 0}
+    opposed = reliability(np.array([[0, 1], [1, 0], [1, 1]]))
+    # Halves (0, 1, 1) and (1, 0, 1) differ by -1, 1 and 0, and their means are 1/2, 1/2 and 1.
+    assert opposed.noise_share == pytest.approx(min(1, (2 / 3 / 4) / (1 / 18)))
+    assert (opposed.halves, opposed.ceiling) == (pytest.approx(-0.5), 0)
 
 
 def test_conversion_by_hand():
@@ -97,6 +133,8 @@ def test_the_seed_fixes_the_splits_however_models_are_chunked(monkeypatch):
         ([[1, 1], [1, 1]], {}, "for all 2 models"),
         ([[1, 0], [0, 1]], {"train_accuracy": [1]}, "1 train accuracies for 2 models"),
         ([[1, 0], [0, 1]], {"train_accuracy": [1, math.nan]}, "train accuracy: 1 of 2 values are NaN"),
+        ([[1, 0], [0, 1]], {"train_accuracy": [1, 1], "train_examples": [5]}, "1 numbers of train examples for 2"),
+        ([[1, 0], [0, 1]], {"train_accuracy": [1, 1], "train_examples": [5, 0]}, "at least 1 per model"),
     ],
 )
 def test_bad_input(correct, options, words):
