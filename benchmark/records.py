@@ -401,7 +401,10 @@ def _of_schema_3(content: dict) -> dict:
     if not (isinstance(scores, dict) and isinstance(undefined, dict) and isinstance(reference, dict)):
         return content | {"schema": SCHEMA}  # not a record; _problem says so
     if "partial" in scores:
-        undefined = undefined | {"partial": "it was computed in another way before: run the methods again"}
+        again = "it was computed in another way before: run the methods again"
+        undefined = undefined | {
+            "partial": SCORES["partial"].of_fitted if content.get("kind") == "predictor" else again
+        }
     floors = reference.get("noise_floors")
     if isinstance(floors, dict):
         reference = reference | {"noise_floors": {name: floor for name, floor in floors.items() if name != "partial"}}
@@ -453,8 +456,12 @@ def _problem(content: object) -> str | None:
 
 def _problem_of_reference(reference: dict) -> str | None:
     floors = reference.get("noise_floors", {})
-    expected = [(reference, ("tie_ceiling", "tie_fraction"))] if reference.get("tie_ceiling") is not None else []
-    expected += [(reference["reliability"], ("halves", "ceiling"))] if reference.get("reliability") else []
+    expected: list[tuple[Any, tuple[str, ...]]] = []
+    if reference.get("tie_ceiling") is not None:
+        expected.append((reference, ("tie_ceiling", "tie_fraction")))
+    if reliability := reference.get("reliability"):
+        added = ("noise_share",) if isinstance(reliability, dict) and "noise_share" in reliability else ()
+        expected.append((reliability, ("halves", "ceiling", *added)))
     expected += [(floor, ("median", "p95")) for floor in (floors.values() if isinstance(floors, dict) else [floors])]
     for found, ends in expected:
         if not _has_numbers(found, ends):

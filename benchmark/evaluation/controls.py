@@ -25,7 +25,7 @@ def answer_of_control(method: Method, models: ScoredModels) -> Answer:
     if method.kind is ORACLE:
         values = ORACLES[method.name].values(models.target, models.rows["model_id"].tolist())
     else:
-        method = replace(method, formula=f"{WORDS}; each model is predicted from all other configurations")
+        method = replace(method, formula=f"{WORDS}; each model is predicted from other configurations")
         table = models.hyperparameters.to_numpy(object)
         try:
             features = encoded(table, codes_of(table, len(table)))

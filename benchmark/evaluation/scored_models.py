@@ -114,6 +114,6 @@ def _reliability(task: Task, zoo: Zoo, rows: pd.DataFrame, correct: np.ndarray) 
 def _train_examples(zoo: Zoo, rows: pd.DataFrame) -> np.ndarray | None:
     """How many images each model was trained on; None for an imported zoo that does not say."""
     total = (zoo.manifest.get("data") or {}).get("train_images")
-    if total is None or "train_fraction" not in rows or rows["train_fraction"].isna().any():
+    if not total or "train_fraction" not in rows or rows["train_fraction"].isna().any():
         return None
     return np.array([subset_size(fraction, total) for fraction in rows["train_fraction"]])

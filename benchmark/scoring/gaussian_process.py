@@ -1,6 +1,6 @@
 """Gaussian-process regression on hyperparameters, each model predicted without its own configuration.
 
-The prior over functions of the features' standardized ranks x has the Matérn covariance of smoothness 5/2,
+The prior over functions of the features' scaled ranks x has the Matérn covariance of smoothness 5/2,
 
     k(x, x') = s^2 (1 + r + r^2 / 3) exp(-r),  r^2 = 5 sum_f (x_f - x'_f)^2 / l_f^2,
 
@@ -18,19 +18,21 @@ from scipy.optimize import minimize
 from benchmark.scoring import ScoreError
 from benchmark.scoring.regression import FOLDS, folds_of
 
-WORDS = "a Gaussian process (Matérn 5/2, a length scale for each hyperparameter, by marginal likelihood)"
+WORDS = "a Gaussian process (Matérn 5/2, length scales by marginal likelihood)"
 # The likelihood is maximized on this many models; more change little and take as their number cubed.
 FITTED = 500
 # Up to this many models, each is predicted from all other configurations; beyond, from this many of the other folds.
 MOST = 2000
 _STEPS = 50
-# Bounds and starting points of l, s^2 and v, for features and values of variance 1. The least noise keeps the
+# Bounds and starting points of l, s^2 and v, for features and values of variance about 1. The least noise keeps the
 # covariance of thousands of models invertible.
 _LENGTHS, _SIGNAL, _NOISE = (0.05, 3.0, 1e3), (1e-3, 1.0, 1e2), (1e-5, 0.1, 10.0)
 
 
 def predicted_without_own(values: np.ndarray, features: np.ndarray, configurations: np.ndarray) -> np.ndarray:
     """Each model's value as the models of other configurations predict it: float64 [n].
+
+    The parameters of the process are the same for all models, and fitted to at most ``FITTED`` of all.
 
     Args:
         values: float64 [n].
@@ -43,7 +45,7 @@ def predicted_without_own(values: np.ndarray, features: np.ndarray, configuratio
     if (count := len(np.unique(configurations))) < 2:
         raise ScoreError(f"{count} configurations: what the hyperparameters predict needs at least 2")
     size = values.std()
-    features = _standardized(features)
+    features = _scaled_ranks(features)
     if size == 0 or not features.shape[1]:
         return np.full_like(values, values.mean())
     scaled = (values - values.mean()) / size
@@ -108,11 +110,14 @@ def _from_all_others(
     return values - residuals
 
 
-def _standardized(features: np.ndarray) -> np.ndarray:
-    """The ranks of the features that vary, with mean 0 and variance 1."""
+def _scaled_ranks(features: np.ndarray) -> np.ndarray:
+    """The ranks of the features that vary, with mean 0, and with variance 1 where no values are equal.
+
+    One unit for all features: if each had variance 1, a value that few models have would lie far from all others.
+    """
     features = features[:, np.ptp(features, axis=0) > 0]
     rank = np.stack([ranks(column) for column in features.T], axis=1) if features.size else features
-    return (rank - rank.mean(axis=0)) / rank.std(axis=0)
+    return (rank - rank.mean(axis=0)) * np.sqrt(12) / len(rank)
 
 
 def ranks(values: np.ndarray) -> np.ndarray:

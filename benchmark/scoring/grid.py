@@ -80,7 +80,7 @@ def encoded(hyperparameters: np.ndarray, codes: np.ndarray) -> np.ndarray:
         hyperparameters: [n, K].
         codes: of ``hyperparameters``, from ``codes_of``.
     """
-    columns = []
+    columns = [np.empty((len(codes), 0))]
     for numbered, values in zip(codes.T, np.asarray(hyperparameters).T.tolist(), strict=True):
         numeric = np.array([isinstance(value, (int, float)) for value in values])
         if numeric.all():

@@ -14,9 +14,10 @@ and any prediction can by chance. Steps 2 and 5 assume normal true values and no
 ceiling was up to .02 too high. The ceiling is itself an estimate, and a square root: on 800 models its standard error
 was .008 at .7, .03 at .4 and .06 at .1.
 
-A gap has the noise of two samples. How a model does on its training images is known as a share alone, so its two halves
-are made: train accuracy p of m images, plus and minus a normal number of variance p (1 - p) / m. Where models share
-training images, their errors are alike, and the noise of their order is smaller than that.
+The ceiling of a gap is about the test set alone: the training accuracy is a part of the target, which methods may read.
+But it is measured on a sample too, whose luck is in the gap. The share of noise counts both: train accuracy p of m
+images has the variance p (1 - p) / m. Where models share training images, their errors are alike, and the noise of
+their order is smaller than that.
 
 Source: Spearman, "Correlation calculated from faulty data", British Journal of Psychology 3 (1910); the relation of tau
 to the normal correlation is Greiner's (1909).
@@ -42,8 +43,8 @@ class Reliability:
     Attributes:
         halves: tau-b between the targets of two halves of the test set, averaged over splits.
         ceiling: in [0, 1]; 0 where the halves are unrelated or opposed.
-        noise_share: how much of the target's variance over the models is the sampling noise of the whole, in [0, 1]: a
-            quarter of the variance of the difference of the halves.
+        noise_share: how much of the target's variance over the models is sampling noise, in [0, 1]. That of the test
+            accuracy is a quarter of the variance of the difference of the halves.
     """
 
     halves: float
@@ -81,12 +82,12 @@ def reliability(
     offset = finite(np.zeros(n) if train_accuracy is None else train_accuracy, "train accuracy")
     if len(offset) != n:
         raise ScoreError(f"{len(offset)} train accuracies for {n} models; give one per model")
-    error = np.zeros(n)
+    of_training = 0.0
     if train_examples is not None:
         sizes = finite(train_examples, "train examples")
         if len(sizes) != n or (sizes < 1).any() or ((offset < 0) | (offset > 1)).any():
             raise ScoreError(f"{len(sizes)} numbers of train examples for {n} models: give one of at least 1 per model")
-        error = np.sqrt(offset * (1 - offset) / sizes)
+        of_training = (offset * (1 - offset) / sizes).mean()
     rng = np.random.default_rng(seed)
     half = examples // 2
     # Two columns per split, 1 for the examples of one half.
@@ -100,13 +101,11 @@ def reliability(
     ]
     # Larger is better, for both kinds of target: tau between the halves does not depend on the direction.
     targets = np.concatenate(counts).reshape(n, splits, 2).astype(np.float64) / half - offset[:, None, None]
-    targets += error[:, None, None] * rng.standard_normal((n, splits, 1)) * [1, -1]
     taus = [kendall_tau(targets[:, split, 0], targets[:, split, 1]).value for split in range(splits)]
     halves = float(np.mean(taus))
-    noise = np.diff(targets, axis=2).var(axis=0).mean() / 4
-    return Reliability(
-        halves, ceiling_of_halves(halves), min(1.0, float(noise / (correct.mean(axis=1) - offset).var()))
-    )
+    noise = np.diff(targets, axis=2).var(axis=0).mean() / 4 + of_training
+    variance = (correct.mean(axis=1) - offset).var()
+    return Reliability(halves, ceiling_of_halves(halves), float(noise / variance) if noise < variance else 1.0)
 
 
 def ceiling_of_halves(tau: float) -> float:

@@ -40,7 +40,7 @@ def test_where_nothing_is_fitted_hyperparameters_predict_each_configuration_from
     models = ScoredModels.of(find_task("complexity", small_zoo.name), small_zoo)
     answer = answer_of_control(builtin_methods()["hyperparameters"], models)
     assert (answer.status, len(answer.values)) == ("ok", len(small_zoo.final))
-    assert "each model is predicted from all other configurations" in answer.method.formula
+    assert "each model is predicted from other configurations" in answer.method.formula
     features = pd.get_dummies(models.rows[models.zoo.axes]).to_numpy(float)
     configurations = pd.factorize(models.rows["configuration"])[0]
     expected = predicted_without_own(models.target, features, configurations)

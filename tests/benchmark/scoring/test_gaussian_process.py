@@ -26,7 +26,12 @@ def sampled():
 
 
 def standardized(values: np.ndarray) -> np.ndarray:
-    return (values - values.mean(axis=0)) / values.std(axis=0)
+    return (values - values.mean()) / values.std()
+
+
+def scaled_ranks(features: np.ndarray) -> np.ndarray:
+    rank = np.apply_along_axis(rankdata, 0, features)
+    return (rank - rank.mean(axis=0)) * 12**0.5 / len(rank)
 
 
 def library(logs: np.ndarray) -> GaussianProcessRegressor:
@@ -38,7 +43,7 @@ def library(logs: np.ndarray) -> GaussianProcessRegressor:
 
 def test_each_configuration_is_predicted_by_a_process_that_never_saw_it(sampled) -> None:
     values, features, configurations = sampled
-    known = standardized(np.apply_along_axis(rankdata, 0, features))
+    known = scaled_ranks(features)
     scaled = standardized(values)
     # All models fit the parameters, in the order of the permutation that chooses among many.
     some = np.random.default_rng(0).permutation(len(values))
@@ -53,7 +58,7 @@ def test_each_configuration_is_predicted_by_a_process_that_never_saw_it(sampled)
 def test_many_models_are_predicted_from_some_of_the_other_folds(sampled, monkeypatch) -> None:
     values, features, configurations = sampled
     monkeypatch.setattr(gaussian_process, "MOST", 30)
-    known = standardized(np.apply_along_axis(rankdata, 0, features))
+    known = scaled_ranks(features)
     scaled = standardized(values)
     some = np.random.default_rng(0).permutation(len(values))
     process = library(fitted(known[some], scaled[some]))
@@ -120,6 +125,15 @@ def test_features_without_effect_cost_little() -> None:
     features = rng.random((120, 10))
     values = features[:, 0] + 0.05 * rng.standard_normal(120)
     assert np.corrcoef(predicted_without_own(values, features, np.arange(120)), values)[0, 1] > 0.97
+
+
+@pytest.mark.parametrize("words", [300, 600])
+def test_words_that_hardly_any_model_shares_hide_no_other_feature(words: int) -> None:
+    """More models than fit the parameters, so that some words are seen afterwards alone."""
+    rng = np.random.default_rng(3)
+    known = rng.random(600)
+    features = np.column_stack([known, np.eye(words)[np.arange(600) % words]])
+    assert np.corrcoef(predicted_without_own(known, features, np.arange(600)), known)[0, 1] > 0.95
 
 
 def test_constant_values_are_predicted_as_they_are(sampled) -> None:

@@ -26,7 +26,7 @@ def table():
 
 def beyond(values: np.ndarray, hyperparameters: np.ndarray) -> np.ndarray:
     ranks = scipy.stats.rankdata(values)
-    return ranks - predicted_without_own(ranks, hyperparameters, CONFIGURATIONS)
+    return np.round(ranks - predicted_without_own(ranks, hyperparameters, CONFIGURATIONS), 5)
 
 
 def test_it_is_the_tau_of_residual_ranks(table) -> None:
@@ -59,6 +59,20 @@ def test_increasing_transformations_change_nothing(table, of_prediction, of_targ
     target, prediction = hyperparameters @ [3, -2] + rest, rest + hyperparameters[:, 0]
     (tau,) = partial_tau(prediction[None], target, hyperparameters)
     assert partial_tau(of_prediction(prediction)[None], of_target(target), hyperparameters) == [tau]
+
+
+def test_the_order_of_the_models_changes_nothing(table) -> None:
+    """Nor are seeds that a measure cannot tell apart ordered by rounding errors."""
+    hyperparameters, rest = table
+    predictions = np.stack([hyperparameters[:, 0] ** 2, rest + hyperparameters[:, 0]])
+    expected = partial_tau(predictions, rest, hyperparameters)
+    assert expected[0].prediction_ties >= 80 / (160 * 159 / 2)
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(160)
+        for tau, again in zip(
+            expected, partial_tau(predictions[:, order], rest[order], hyperparameters[order]), strict=True
+        ):
+            assert again.value == pytest.approx(tau.value, abs=1e-3)
 
 
 def test_both_are_residualized(table) -> None:
