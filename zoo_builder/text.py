@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Callable
+from textwrap import indent
 from typing import Any
 
 # Longer texts are cut: a page has to load, and a terminal to be read.
@@ -48,6 +49,15 @@ def one_line(text: str, longest: int = LONGEST) -> str:
     'a b'
     """
     return shortened(visible(" ".join(text.split())), longest)
+
+
+def set_in(log: str | None) -> str:
+    r"""Lines below a line of gengap, indented so that none of them is taken for one; nothing without a log.
+
+    >>> set_in("a\nb"), set_in(None)
+    ('\n    a\n    b', '')
+    """
+    return indent(f"\n{log}", "    ") if log else ""
 
 
 def all_visible(value: Any, deepest: int = DEEPEST) -> Any:

@@ -4,12 +4,11 @@ import argparse
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 from benchmark.commands.common import add_command, add_data, add_workers, cores, count, note, seconds, show
 from zoo_builder.errors import InputError
-from zoo_builder.text import one_line
+from zoo_builder.text import one_line, set_in
 
 if TYPE_CHECKING:
     from benchmark.evaluation.methods import Method
@@ -77,8 +76,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     show(options, [record.to_json() for record in records], f"records are in {options.results}")
     for record in records:
-        # Set in, so that what a method prints is not taken for a line of gengap.
-        log = indent(f"\n{record.log.rstrip()}", "    ") if record.log else ""
+        log = set_in(record.log and record.log.rstrip())
         if record.is_error:
             how = "timed out" if record.status == "timeout" else record.status
             note(f"gengap: error: {record.method} {how} on {record.task}: {one_line(record.reason or '')}{log}")

@@ -4,7 +4,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from textwrap import indent
 from typing import Any
 
 from baselines.access import ACCESS
@@ -16,7 +15,7 @@ from benchmark.evaluation.user_code import Code, read_code
 from benchmark.tasks import KINDS, MEASURE
 from zoo_builder.errors import InputError
 from zoo_builder.temporary import temporary_folder
-from zoo_builder.text import one_line
+from zoo_builder.text import one_line, set_in
 
 DESCRIBE_SECONDS = 300
 # What an error says where code wanted what no box has: words, and the explanation.
@@ -191,9 +190,7 @@ def _described(reference: str, description: Any, code: Code) -> Method:
 
 
 def _cannot_be_loaded(reference: str, outcome: dict) -> InputError:
-    # Set in, so that what a file prints is not taken for a line of gengap.
-    log = indent(f"\n{outcome['log']}", "    ") if outcome["log"] else ""
-    return InputError(f"{reference} cannot be loaded: {one_line(outcome['reason'])}{log}")
+    return InputError(f"{reference} cannot be loaded: {one_line(outcome['reason'])}{set_in(outcome['log'])}")
 
 
 def _explained(outcome: dict, paths: dict[str, str]) -> dict:

@@ -11,7 +11,7 @@ from typing import Any
 from benchmark.reports.axis import Axis
 from benchmark.reports.pages import style, template
 from benchmark.reports.table import ScoredTable
-from benchmark.reports.words import finite, number, percent, shortened
+from benchmark.reports.words import capitalized, finite, number, percent, shortened
 from benchmark.scoring.comparison import POWER
 from benchmark.scoring.scorecard import Score
 
@@ -21,7 +21,7 @@ STANDINGS = {"best": "leading", "tie": "leading", "behind": "ranked", "unranked"
 
 def render_page(scored: ScoredTable) -> str:
     """One row per prediction, one column per score that is defined: a dot with its interval over the noise floor."""
-    return template("scores.html.j2", number=_number, percent=percent).render(
+    return template("scores.html.j2", number=_number, percent=percent, capitalized=capitalized).render(
         scored=scored,
         names=shortened(scored.predictions)[1],
         columns=[_column(scored, score) for score in scored.defined],

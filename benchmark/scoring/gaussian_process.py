@@ -58,7 +58,8 @@ def predicted_without_own(values: np.ndarray, features: np.ndarray, configuratio
         fold = folds_of(configurations, min(FOLDS, count))
         for held_out in np.unique(fold):
             known = some[fold[some] != held_out][:MOST]
-            weighted = _inverse(_covariance(features[known], features[known], logs), logs) @ scaled[known]
+            lower = _cholesky(_covariance(features[known], features[known], logs), _natural(logs)[2])
+            weighted = cho_solve((lower, True), scaled[known])
             new = np.flatnonzero(fold == held_out)
             for rows in np.split(new, range(MOST, len(new), MOST)):
                 predicted[rows] = _covariance(features[rows], features[known], logs) @ weighted
@@ -101,7 +102,7 @@ def _from_all_others(
     values: np.ndarray, features: np.ndarray, configurations: np.ndarray, logs: np.ndarray
 ) -> np.ndarray:
     """The residual of configuration c follows from the inverse P of all covariances: P_cc residual = (P values)_c."""
-    inverse = _inverse(_covariance(features, features, logs), logs)
+    inverse = _inverse_of(_cholesky(_covariance(features, features, logs), _natural(logs)[2]))
     weighted = inverse @ values
     residuals = np.empty_like(values)
     order = np.argsort(configurations, kind="stable")
@@ -144,10 +145,6 @@ def _covariance(a: np.ndarray, b: np.ndarray, logs: np.ndarray) -> np.ndarray:
     lengths, signal, _ = _natural(logs)
     distance = np.sqrt(5 * _squared_distances(a / lengths, b / lengths))
     return signal * np.exp(-distance) * (1 + distance + distance**2 / 3)
-
-
-def _inverse(covariance: np.ndarray, logs: np.ndarray) -> np.ndarray:
-    return _inverse_of(_cholesky(covariance, _natural(logs)[2]))
 
 
 def _cholesky(covariance: np.ndarray, noise: float) -> np.ndarray:

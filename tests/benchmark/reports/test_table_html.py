@@ -12,6 +12,7 @@ from PIL import Image
 
 from benchmark.reports.table import score_table
 from benchmark.reports.table_html import render_page
+from benchmark.scoring.gaussian_process import WORDS
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,11 @@ def test_a_page_without_a_score_says_why(scored):
     page = render_page(score_table(table, "gap", ["mine"], scores="psi"))
     assert "<table>" not in page
     assert "<b>Psi</b>: no hyperparameters were given" in page
+
+
+def test_what_a_score_is_computed_with_is_on_the_page(scored):
+    again = score_table(scored.path, "gap", ["measure.good"], ["hp.*"], scores="partial")
+    assert f"Partial tau: by {WORDS}." in render_page(again)
 
 
 def test_notes_on_the_table_are_on_the_page(scored):
