@@ -1,6 +1,7 @@
 """The fields of a view: how each is made from a zoo, reduced to some of the models, and stored in a folder.
 
-A new field is a class here, listed in ``FIELDS``, and a name in ``baselines.access.ACCESS``.
+A new field is a class here, listed in ``FIELDS``, whose name is in ``baselines.access.ACCESS`` and in the
+annotations of ``View``.
 """
 
 import json
@@ -18,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from baselines.access import Missing
 from zoo_builder.datasets.dataset import Dataset
 from zoo_builder.networks.architecture import Architecture
 from zoo_builder.networks.stack import Stack
@@ -72,13 +74,6 @@ class SourceData:
     images: Tensor
     labels: Tensor
     logits: np.ndarray
-
-
-@dataclass(frozen=True)
-class Missing:
-    """In place of a field that a zoo does not have. Reading it from a view raises NotApplicable with the reason."""
-
-    reason: str
 
 
 class Field(Protocol):

@@ -378,7 +378,7 @@ def _read_predictions(path: Path, models: int) -> "pd.DataFrame":
                     raise ValueError(f"a {name} has more than {LONGEST_CELL:,} bytes")
         elif not pa.types.is_null(kind):
             raise ValueError(f"its column {name} is of type {kind}, expected text")
-    return table.to_pandas(use_threads=False).astype(dict.fromkeys(texts, object))
+    return tables.decoded(table).to_pandas(use_threads=False)
 
 
 def _of_schema_1(content: dict) -> dict:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.commands.common import add_command, as_json, note, say
+from benchmark.commands.common import add_command, as_json, cores, note, say
 from zoo_builder.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ def _run(options: argparse.Namespace) -> int:
     from benchmark.reports.across import render_across
     from benchmark.reports.board_markdown import render_markdown
     from benchmark.reports.boards import NOT_READ
-    from benchmark.reports.report import write_html
     from zoo_builder import files
-    from zoo_builder.store.zoo import Zoo
 
     place = options.markdown or options.check
     folder = place.parent if place else None
@@ -66,6 +64,9 @@ def _run(options: argparse.Namespace) -> int:
             note(f"{options.check} does not match the records: run `{again}`")
             return 1
     if options.html:
+        from benchmark.reports.report import write_html
+        from zoo_builder.store.zoo import Zoo  # imports torch, which takes seconds
+
         zoos = [Zoo.open(path) for path in options.zoo]
         for zoo in zoos:
             if zoo.weights_hash not in {record.weights_hash for record in records}:
@@ -107,9 +108,4 @@ def _compared(records: "list[Record]") -> "list[Population]":
     from benchmark.reports.boards import populations
 
     with tqdm(total=len(records), unit=" records", dynamic_ncols=True, leave=False, disable=None) as bar:
-
-        def progress(task: str, done: int) -> None:
-            bar.set_description_str(task)
-            bar.update(done)
-
-        return populations(records, progress)
+        return populations(records, bar.update, cores())

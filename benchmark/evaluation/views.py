@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from baselines.access import ACCESS, View
-from baselines.fields import FIELDS, Field, Missing, Networks
+from baselines.access import ACCESS, Missing, View
+from baselines.fields import FIELDS, Field, Networks
 from zoo_builder.datasets.dataset import Dataset
 from zoo_builder.errors import one_of
 from zoo_builder.store.zoo import Zoo

@@ -10,6 +10,8 @@ compares them.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -26,7 +28,10 @@ from benchmark.scoring.scorecard import Score, fewer_for_many, scorecard
 from benchmark.scoring.scores import SCORES
 from benchmark.scoring.subsets import TauOnSubsets
 from zoo_builder.errors import InputError
+from zoo_builder.processes import pool
 
+# As many take about as long as the start of a process.
+RECORDS_PER_WORKER = 30
 # The status, on a board, of a record whose predictions cannot be read or are of other models.
 NOT_READ = "not read"
 
@@ -88,7 +93,7 @@ class Population:
 
 
 def populations(
-    records: Iterable[Record], progress: Callable[[str, int], object] = lambda task, done: None
+    records: Iterable[Record], progress: Callable[[int], object] = lambda done: None, workers: int = 1
 ) -> list[Population]:
     """The boards of all records, by zoo, weights and task.
 
@@ -97,14 +102,35 @@ def populations(
     those that most records agree with are scored.
 
     Args:
-        progress: called with the name of a task and 0 before its records are compared, and with their number after.
+        progress: called with the number of records that were compared since the last call.
+        workers: processes, each of which compares one population at a time. They are spawned, and fewer where there are
+            few records.
+
+    Raises:
+        InputError: a worker process was killed.
     """
-    found = []
-    for group in by_population(records):
-        progress(group[0].task, 0)
-        found.append(_population(group))
-        progress(group[0].task, len(group))
-    return found
+    groups = by_population(records)
+    workers = min(workers, len(groups), sum(map(len, groups)) // RECORDS_PER_WORKER)
+    if workers < 2:
+        found = []
+        for group in groups:
+            found.append(_population(group))
+            progress(len(group))
+        return found
+    largest_first = sorted(range(len(groups)), key=lambda number: -len(groups[number]) * groups[number][0].models)
+    compared = {}
+    try:
+        with pool(workers) as processes:
+            futures = {processes.submit(_population, groups[number]): number for number in largest_first}
+            for future in as_completed(futures):
+                number = futures[future]
+                compared[number] = future.result()
+                progress(len(groups[number]))
+    except BrokenProcessPool as error:
+        raise InputError(
+            "a process that compared records was killed (out of memory?): run the command again"
+        ) from error
+    return [compared[number] for number in range(len(groups))]
 
 
 def by_population(records: Iterable[Record]) -> list[list[Record]]:
@@ -140,8 +166,10 @@ def _population(records: list[Record]) -> Population:
         nothing = pd.DataFrame(columns=["model_id", "configuration", "target"])
         return Population(head, (), unscored, nothing, np.empty((0, 0)), ())
     models = held[scored.index(head)][1][["model_id", "configuration", "target"]]
-    aligned = (frame.set_index("model_id")["prediction"].loc[models["model_id"]] for _, frame in held)
-    predictions = np.stack([values.to_numpy(np.float64) for values in aligned])
+    in_order = [pd.Index(frame["model_id"]).get_indexer(models["model_id"]) for _, frame in held]
+    predictions = np.stack(
+        [frame["prediction"].to_numpy()[rows] for (_, frame), rows in zip(held, in_order, strict=True)]
+    )
     return Population(head, tuple(scored), unscored, models, predictions, _boards(scored, predictions, models))
 
 
@@ -165,8 +193,9 @@ def _predictions(scored: list[Record]) -> tuple[list[tuple[Record, pd.DataFrame]
 
 def _models(frame: pd.DataFrame) -> str:
     """A hash of the models of a table of predictions and of their targets, whatever their order."""
-    table = frame[["model_id", "target"]].sort_values("model_id")
-    said = "\n".join(map(str, table["model_id"])).encode() + table["target"].to_numpy(np.float64).tobytes()
+    names = frame["model_id"].to_numpy(str)
+    order = np.argsort(names)
+    said = "\n".join(names[order]).encode() + frame["target"].to_numpy(np.float64)[order].tobytes()
     return hashlib.sha256(said).hexdigest()
 
 

@@ -19,11 +19,11 @@ from benchmark.scoring import ScoreError, finite, stacked
 from benchmark.scoring.kendall import PairOrder
 
 DRAWS = 2000
-# Pairs are counted digit by digit of the ranks in base RADIX, in chunks of CHUNK draws. BLAS multiplies matrices of
-# this size in the calling thread; it splits larger ones over threads, whose synchronization takes ten times as long on
-# a busy machine.
-RADIX = 64
+# BLAS multiplies square matrices of this size, and any with as many products, in the calling thread; it splits larger
+# ones over threads, whose synchronization takes ten times as long on a busy machine.
 CHUNK = 64
+# Pairs are counted digit by digit of the ranks in this base, or in half of it where two digits are enough.
+RADIX = 64
 
 
 @dataclass(frozen=True)
@@ -170,22 +170,25 @@ def pair_counts(prediction: np.ndarray, target: TargetPairs) -> PairCounts:
     """The counts of one prediction [n], finite."""
     order = PairOrder.of(prediction, target.target)
     levels = list(levels_of(order.ranks))
+    draws_at_once = CHUNK**2 // levels[0].rows.shape[1]
     untied_prediction = target.pairs - tied_pairs(prediction, target.weights)
     discordant, tied_both = [], []
-    for drawn in _chunks(target.weights, order.rows):
+    for drawn in _chunks(target.weights, order.rows, draws_at_once):
         discordant.append(_discordant_pairs(levels, drawn))
         tied_both.append(_tied_in_groups(drawn, order.both_sizes))
     untied = untied_prediction + target.untied - target.pairs + np.concatenate(tied_both)
     return PairCounts(untied - 4 * np.concatenate(discordant), untied_prediction, target.untied)
 
 
-def _chunks(weights: np.ndarray, rows: np.ndarray | slice = slice(None)) -> Iterator[np.ndarray]:
-    """Chunks of draws of some models [n, d].
+def _chunks(
+    weights: np.ndarray, rows: np.ndarray | slice = slice(None), draws_at_once: int = CHUNK
+) -> Iterator[np.ndarray]:
+    """Chunks of draws of some models [n, d], d <= draws_at_once.
 
     As float32, which is exact here: the sums are whole numbers below 2^24 for up to about 100,000 models.
     """
-    for start in range(0, weights.shape[1], CHUNK):
-        yield weights[rows, start : start + CHUNK].astype(np.float32)
+    for start in range(0, weights.shape[1], draws_at_once):
+        yield weights[rows, start : start + draws_at_once].astype(np.float32)
 
 
 def tied_pairs(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -217,7 +220,7 @@ def _tied_in_groups(weights: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 class Level(NamedTuple):
-    """One digit of the ranks, for a merge count in base RADIX (R), with the models in C chunks of R.
+    """One digit of the ranks, for a merge count in base R, with the models in C chunks of R.
 
     The models are grouped by the higher digits of their rank and keep their original order within a group. A pair of
     one group that differs in this digit is discordant if the larger digit is first.
@@ -239,17 +242,18 @@ class Level(NamedTuple):
 
 def levels_of(ranks: np.ndarray) -> Iterator[Level]:
     """The levels of ``PairOrder.ranks`` [n], the lowest digit first; at least one."""
-    chunks = -(-len(ranks) // RADIX)
-    ranks = np.concatenate([ranks, np.arange(len(ranks), chunks * RADIX)])
-    digits = np.arange(RADIX)
+    radix = RADIX // 2 if len(ranks) <= (RADIX // 2) ** 2 else RADIX
+    chunks = -(-len(ranks) // radix)
+    ranks = np.concatenate([ranks, np.arange(len(ranks), chunks * radix)])
+    digits = np.arange(radix)
     width = 1
     while width < len(ranks):
-        rows = np.argsort(ranks // (RADIX * width), kind="stable").reshape(chunks, RADIX)
-        digit = ranks[rows] // width % RADIX
+        rows = np.argsort(ranks // (radix * width), kind="stable").reshape(chunks, radix)
+        digit = ranks[rows] // width % radix
         inside = np.tril(digit[:, :, None] < digit[:, None, :]).astype(np.float32)
         above = (digits[:, None] < digit[:, None, :]).astype(np.float32)
-        yield Level(rows, width, inside, above, np.arange(chunks)[:, None] * RADIX + digit)
-        width *= RADIX
+        yield Level(rows, width, inside, above, np.arange(chunks)[:, None] * radix + digit)
+        width *= radix
 
 
 def _discordant_pairs(levels: list[Level], weights: np.ndarray) -> np.ndarray:
@@ -266,7 +270,7 @@ def discordant_partners(
     """The total weight of the models that precede each model and have a larger rank, in terms to be summed.
 
     Args:
-        weights: float32 [n, d], d <= 64, in the order of ``PairOrder.rows``.
+        weights: float32 [n, d], d R <= CHUNK^2, in the order of ``PairOrder.rows``.
 
     Yields:
         The models [C, R], each once, their weights [C, R, d], and this level's term of the sums [C, R, d].

@@ -49,8 +49,11 @@ def rank_intervals(
     compared = np.flatnonzero(~np.isnan(differences))
     if not len(compared):
         return list(zip(best, worst, strict=True))
-    draws = draws[compared]
-    draws = draws[:, ~np.isnan(draws).any(axis=0)]
+    if len(compared) < len(draws):
+        draws = draws[compared]
+    defined = ~np.isnan(draws).any(axis=0)
+    if not defined.all():
+        draws = draws[:, defined]
     if draws.shape[1] < 2:
         raise ScoreError(f"{draws.shape[1]} draws in which all differences are defined; give at least 2")
     errors = draws.std(axis=1)

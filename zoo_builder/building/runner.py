@@ -4,11 +4,9 @@ A job's result depends only on the job, so neither the worker nor the order matt
 small networks torch's own threads cost more time than they save.
 """
 
-import multiprocessing
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -16,6 +14,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import torch
 
 from zoo_builder.errors import InputError
+from zoo_builder.processes import CONTEXT, pool
 
 
 class Shareable(Protocol):
@@ -77,30 +76,23 @@ class Local:
             for job in jobs:
                 yield job(payload, progress)
             return
-        # Spawned, because torch does not survive a fork once it has used a thread or a GPU.
-        context = multiprocessing.get_context("spawn")
         if payload is not None:
             payload.share_memory()
         # One counter per job and no lock: a worker killed while it holds a lock would block all others.
-        counts = context.RawArray("q", len(jobs))
+        counts = CONTEXT.RawArray("q", len(jobs))
         done = threading.Event()
         reporter = threading.Thread(target=_report, args=(counts, progress, done), daemon=True)
         reporter.start()
-        strangers = set(multiprocessing.active_children())
-        pool = ProcessPoolExecutor(min(self.workers, len(jobs)), context, _start_worker, (payload, counts))
         try:
-            for future in as_completed([pool.submit(_run, number, job) for number, job in enumerate(jobs)]):
-                yield future.result()
+            with pool(min(self.workers, len(jobs)), _start_worker, payload, counts) as workers:
+                for future in as_completed([workers.submit(_run, number, job) for number, job in enumerate(jobs)]):
+                    yield future.result()
         except BrokenProcessPool as error:
             raise InputError(
                 "a worker process was killed (out of memory?); finished parts are kept: run the same command again, "
                 "with fewer `workers` if it was out of memory"
             ) from error
         finally:
-            # On an error or Ctrl-C, unfinished jobs are abandoned.
-            for process in set(multiprocessing.active_children()) - strangers:
-                process.terminate()
-            pool.shutdown(cancel_futures=True)
             done.set()
             reporter.join()
 
@@ -111,15 +103,6 @@ _worker: dict[str, Any] = {}
 def _start_worker(payload: Shareable | None, counts: Any) -> None:
     torch.set_num_threads(1)
     _worker.update(payload=payload, counts=counts)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-
-
-def _leave_with_parent() -> None:
-    """Ends this worker when its parent process ends: a killed parent cannot stop its workers."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _run(number: int, job: Job) -> Any:

@@ -1,3 +1,5 @@
+import multiprocessing
+from concurrent.futures import as_completed
 from dataclasses import replace
 
 import numpy as np
@@ -6,10 +8,12 @@ import pytest
 from scipy.stats import kendalltau
 
 from benchmark.records import read_records, write
+from benchmark.reports import boards
 from benchmark.reports.board_html import render_html
 from benchmark.reports.board_markdown import render_markdown
 from benchmark.reports.boards import NOT_READ, populations
 from benchmark.scoring.bootstrap import resample
+from zoo_builder.errors import InputError
 
 
 def test_populations_are_kept_apart_by_task_and_weights(records, found):
@@ -20,6 +24,31 @@ def test_populations_are_kept_apart_by_task_and_weights(records, found):
     ]
     digits = [record for record in records if record.zoo == "digits" and record.method == "path-norm"]
     assert len(populations([*digits, *(replace(record, weights_hash="0" * 64) for record in digits)])) == 2
+
+
+def test_worker_processes_make_the_same_boards(records, found, monkeypatch):
+    monkeypatch.setattr(boards, "RECORDS_PER_WORKER", 1)
+    done = []
+    compared = populations(records, done.append, workers=2)
+    assert sorted(done) == sorted(len(task.scored) + len(task.unscored) for task in found)
+    for one, other in zip(compared, found, strict=True):
+        assert one.boards == other.boards
+        assert (one.head, one.scored, one.unscored) == (other.head, other.scored, other.unscored)
+        np.testing.assert_array_equal(one.predictions, other.predictions)
+        pd.testing.assert_frame_equal(one.models, other.models)
+
+
+def test_a_killed_worker_process_is_an_error(records, monkeypatch):
+    def killing(futures):
+        for process in multiprocessing.active_children():
+            process.kill()
+        return as_completed(futures)
+
+    monkeypatch.setattr(boards, "RECORDS_PER_WORKER", 1)
+    monkeypatch.setattr(boards, "as_completed", killing)
+    with pytest.raises(InputError, match="a process that compared records was killed"):
+        populations(records, workers=2)
+    assert not multiprocessing.active_children()
 
 
 def test_a_board_shows_the_methods_of_its_level_and_below_and_all_controls(task):
