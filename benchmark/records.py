@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 SCHEMA = 4
 STATUSES = ("ok", "failed", "timeout", "not applicable")
 INTERVAL = ("value", "low", "high")
+# From this share on, see ``Record.architecture_share``, a prediction is nearly a function of the architecture.
+NEARLY = 0.8
 # The protection of a method that ran without a box.
 UNPROTECTED = "none"
 # Keys that the first records of schema 3 lack.
@@ -80,7 +82,8 @@ class Record:
             ``benchmark.scoring.scorecard.Entry``; empty if there is nothing to score.
         undefined: {"psi": reason, ...}, the scores that are undefined for the method.
         reference: {"tie_ceiling", "tie_fraction", "reliability": {"halves", "ceiling", "noise_share" (early records
-            lack it)}, "noise_floors": {"tau": {"median", "p95"}, ...}} of the task.
+            lack it)}, "noise_floors": {"tau": {"median", "p95"}, ...}, "architecture_floors": the same for random
+            functions of the architecture (not where there is one, and not in early records)} of the task.
         path: the file it was read from or written to; not part of the format.
         label: where a folder holds several methods of one name, the one of this code; not part of the format.
         failed_since: the latest run of the method, if that failed; not part of the format.
@@ -203,6 +206,26 @@ class Record:
     def board(self) -> tuple[str, str, int, str, str]:
         """The board of the record: its population and access level."""
         return *self.population, self.access
+
+    @property
+    def architecture_share(self) -> float | None:
+        """How much of the prediction is a function of the architecture, see ``within.architecture_share``.
+
+        None for less than ``NEARLY``, and where the record does not say.
+        """
+        share = self.scores.get("tau", {}).get("detail", {}).get("architecture_share")
+        return share if share is not None and share >= NEARLY else None
+
+    def floor(self, score: str) -> dict | None:
+        """{"median", "p95"} of the random measures that a score compares with; None where the record has none.
+
+        For a prediction that is nearly a function of the architecture these are random functions of the configuration
+        or of the architecture, whichever reach further.
+        """
+        kinds = ["noise_floors"] + (["architecture_floors"] if self.architecture_share is not None else [])
+        found = [floors[score] for kind in kinds if score in (floors := self.reference.get(kind, {}))]
+        lower_is_better = score in SCORES and SCORES[score].lower_is_better
+        return max(found, key=lambda floor: -floor["p95"] if lower_is_better else floor["p95"], default=None)
 
     @property
     def time(self) -> datetime:
@@ -447,6 +470,9 @@ def _problem(content: object) -> str | None:
     for name, score in content["scores"].items():
         if not _has_numbers(score, INTERVAL) or not isinstance(score.get("flipped"), int | float | None):
             return f"score {name} is {score!r}, expected finite numbers {', '.join(INTERVAL)}"
+        detail = score.get("detail", {})
+        if not isinstance(detail, dict) or not isinstance(detail.get("architecture_share"), float | None):
+            return f"the detail of score {name} is {detail!r}, expected an object, with architecture_share as a number"
     if content["status"] == "ok" and content["models"] < 1:
         return f"models is {content['models']}, and the status is ok"
     if not all(isinstance(text, str) for text in (*content["flags"], *content["undefined"].values())):
@@ -455,14 +481,17 @@ def _problem(content: object) -> str | None:
 
 
 def _problem_of_reference(reference: dict) -> str | None:
-    floors = reference.get("noise_floors", {})
     expected: list[tuple[Any, tuple[str, ...]]] = []
     if reference.get("tie_ceiling") is not None:
         expected.append((reference, ("tie_ceiling", "tie_fraction")))
     if reliability := reference.get("reliability"):
         added = ("noise_share",) if isinstance(reliability, dict) and "noise_share" in reliability else ()
         expected.append((reliability, ("halves", "ceiling", *added)))
-    expected += [(floor, ("median", "p95")) for floor in (floors.values() if isinstance(floors, dict) else [floors])]
+    for kind in ("noise_floors", "architecture_floors"):
+        floors = reference.get(kind, {})
+        expected += [
+            (floor, ("median", "p95")) for floor in (floors.values() if isinstance(floors, dict) else [floors])
+        ]
     for found, ends in expected:
         if not _has_numbers(found, ends):
             return f"reference holds {found!r}, expected finite numbers {', '.join(ends)}"

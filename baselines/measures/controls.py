@@ -1,4 +1,4 @@
-"""Controls: the fit of the training data, and chance, which a useful measure beats."""
+"""Controls: the size and the fit of the training data, and chance, which a useful measure beats."""
 
 import hashlib
 
@@ -17,6 +17,11 @@ def negative_training_loss(context: MeasureContext) -> Tensor:
 def training_accuracy(context: MeasureContext) -> Tensor:
     """Accuracy on the model's own training images: a better fit predicts a larger gap."""
     return torch.tensor(context.train.accuracy, dtype=torch.float64)
+
+
+def inverse_train_size(context: MeasureContext) -> Tensor:
+    """1 / m for the m images that the model was trained on: fewer images predict a larger gap."""
+    return 1 / torch.tensor(context.train.subset_size, dtype=torch.float64)
 
 
 def random(context: MeasureContext) -> Tensor:
@@ -46,6 +51,15 @@ MEASURES = (
         access="train-data",
         cost="free",
         formula="accuracy on the training data",
+        citation="control",
+        control=True,
+    ),
+    Measure(
+        name="inverse-train-size",
+        function=inverse_train_size,
+        access="train-data",
+        cost="free",
+        formula="1 / m, m = number of training images",
         citation="control",
         control=True,
     ),

@@ -17,6 +17,7 @@ from zoo_builder.text import escaped, visible
 FLAGS = {
     "address": "--address",
     "data_root": "--data",
+    "architecture": "--architecture",
     "device": "--device",
     "engine": "--engine",
     "epochs": "--epochs",

@@ -29,11 +29,18 @@ def add(commands: Any) -> None:
         help="columns or wildcards such as 'hp.*'; rows that are equal in all of them are seeds of one configuration",
     )
     parser.add_argument(
+        "--architecture",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="those of the hyperparameters that set the architecture, for tau-within and psi-within",
+    )
+    parser.add_argument(
         "--scores",
         default="tau",
         metavar="NAMES",
-        help="names from tau,psi,k,pgdl,robust,partial,r2,mae (default: tau), or all: every score but mae, which needs "
-        "predictions on the target's scale; docs/scores.md explains the scores",
+        help="tau (default), psi, tau-within, psi-within, k, pgdl, robust, partial, r2 and mae, separated by commas, "
+        "or all: every score but mae, which needs predictions on the target's scale; docs/scores.md explains them",
     )
     parser.add_argument("--seed", metavar="COLUMN", help="the column that distinguishes the runs of a configuration")
     parser.add_argument(
@@ -62,6 +69,7 @@ def _run(options: argparse.Namespace) -> int:
         options.scores,
         options.seed,
         options.test_examples,
+        options.architecture,
     )
     if options.html:
         from benchmark.reports.table_html import render_page

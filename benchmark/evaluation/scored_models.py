@@ -12,6 +12,7 @@ from benchmark.scoring.floors import RANDOM_MEASURES
 from benchmark.scoring.kendall import tie_ceiling, tie_fraction
 from benchmark.scoring.reliability import Reliability, reliability
 from benchmark.scoring.scorecard import Score, scorecard
+from benchmark.scoring.scores import SCORES
 from benchmark.split import Split, split_zoo
 from benchmark.tasks import Task
 from zoo_builder.errors import InputError
@@ -72,32 +73,54 @@ class ScoredModels:
         return self.split.final.iloc[self.split.test]
 
     @property
+    def architectures(self) -> np.ndarray:
+        return self.rows["architecture"].to_numpy(str)
+
+    @property
     def target(self) -> np.ndarray:
         return self.labels[self.split.test]
 
-    def scores(self, predictions: np.ndarray, names: Sequence[str], random_measures: int = 0) -> dict[str, Score]:
-        """The scores called ``names`` of predictions [E, n], and their noise floors from this many random measures."""
+    def scores(
+        self,
+        predictions: np.ndarray,
+        names: Sequence[str],
+        random_measures: int = 0,
+        random_by: np.ndarray | None = None,
+    ) -> dict[str, Score]:
+        """The scores called ``names`` of predictions [E, n], and their noise floors; see ``scorecard``."""
         return scorecard(
             predictions,
             self.target,
             self.hyperparameters.to_numpy(object),
             self.clusters,
             test_examples=self.test_examples,
+            architectures=self.architectures,
             scores=names,
             random_measures=random_measures,
+            random_by=random_by,
             seed=SEED,
         )
 
     @cached_property
     def reference(self) -> dict:
         """Ceilings and noise floors, with which scores of these models are compared; see ``Record.reference``."""
-        floors = self.scores(np.empty((0, len(self.target))), self.task.scores, RANDOM_MEASURES)
+        nothing = np.empty((0, len(self.target)))
+        floors = self.scores(nothing, self.task.scores, RANDOM_MEASURES)
+        of_architectures = {}
+        if len(np.unique(self.architectures)) > 1:
+            names = [name for name in self.task.scores if not SCORES[name].within_architecture]
+            of_architectures = self.scores(nothing, names, RANDOM_MEASURES, self.architectures)
         return {
             "tie_ceiling": tie_ceiling(self.target),
             "tie_fraction": tie_fraction(self.target),
             **({"reliability": asdict(self.reliability)} if self.reliability else {}),
-            "noise_floors": {name: asdict(score.floor) for name, score in floors.items() if score.floor},
+            "noise_floors": _stored(floors),
+            **({"architecture_floors": _stored(of_architectures)} if of_architectures else {}),
         }
+
+
+def _stored(scores: dict[str, Score]) -> dict[str, dict]:
+    return {name: asdict(score.floor) for name, score in scores.items() if score.floor}
 
 
 def _reliability(task: Task, zoo: Zoo, rows: pd.DataFrame, correct: np.ndarray) -> Reliability | None:

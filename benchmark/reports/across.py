@@ -17,7 +17,8 @@ SHOWN = tuple(name for name, score in SCORES.items() if score.across)
 HOW_TO_READ = (
     "Made by `gengap leaderboard` from the records. Methods are ordered by the mean of {headline}; larger is better, "
     "except for the {errors}.\nIn parentheses: neither the score nor that of the negated prediction is better "
-    "than the score that 95 % of random measures do not reach. Times are per network.\n"
+    "than the score that 95 % of random measures do not reach, or 95 % of random functions of the architecture where "
+    "the method is nearly one. Times are per network.\n"
     "{leaderboard} has ranks, intervals, other scores, and why a score is missing."
 )
 
@@ -86,21 +87,21 @@ def _mean(name: str, zoos: Sequence[dict[str, Record]]) -> float:
 def _columns(found: dict[str, Record], names: Sequence[str]) -> list[list[str]]:
     """The columns of one zoo, from its records by method: scores and time."""
     head = head_of(found.values())
-    floors = head.reference.get("noise_floors", {})
     columns = []
     for score in dict.fromkeys((head.headline, *SHOWN)):
         if any(score in record.scores for record in found.values()):
-            cells = [_cell(found.get(name), score, floors.get(score)) for name in names]
+            cells = [_cell(found.get(name), score) for name in names]
             columns.append([f"{escaped(head.zoo)}<br>{title(score)}", "--:", *cells])
     times = [duration(found[name].seconds / found[name].models) if name in found else "" for name in names]
     return [*columns, [f"{escaped(head.zoo)}<br>time", "--:", *times]]
 
 
-def _cell(record: Record | None, score: str, floor: dict | None) -> str:
+def _cell(record: Record | None, score: str) -> str:
     if record is None or score not in record.scores:
         return ""
     found = record.scores[score]
     text = number(found["value"])
+    floor = record.floor(score)
     if floor is None:
         return text
     sign = -1 if SCORES[score].lower_is_better else 1

@@ -23,6 +23,7 @@ from benchmark.reports.axis import Axis
 from benchmark.reports.boards import Board, Population
 from benchmark.reports.pages import TEMPLATES, style, template
 from benchmark.reports.words import (
+    architecture,
     capitalized,
     duration,
     heading,
@@ -82,6 +83,7 @@ def render_html(populations: Sequence[Population], zoos: Sequence[ZooSummary] = 
         percent=percent,
         score_title=title,
         capitalized=capitalized,
+        architecture=architecture,
     )
     return page.render(
         zoos=by_zoo,

@@ -48,7 +48,7 @@ def render_markdown(populations: Sequence[Population], folder: Path | None = Non
 
 
 def _population(population: Population) -> str:
-    parts = [f"## {escaped(population.head.task)}", _facts(population.head)]
+    parts = [f"## {escaped(population.head.task)}", _facts(population)]
     for board in population.boards:
         parts += [f"### {escaped(heading(board.rows, board.access))}", _table(board)]
     if population.scored:
@@ -58,7 +58,8 @@ def _population(population: Population) -> str:
     return "\n\n".join(parts)
 
 
-def _facts(head: Record) -> str:
+def _facts(population: Population) -> str:
+    head = population.head
     weights = re.sub("[^0-9A-Za-z]", "?", head.weights_hash[:12])
     facts = [
         f"Target: {escaped(head.target)} ({escaped(head.orientation)}).",
@@ -67,6 +68,12 @@ def _facts(head: Record) -> str:
     if floor := head.reference.get("noise_floors", {}).get(head.headline):
         facts.append(
             f"Noise floor: a random measure has median {number(floor['median'])}, 95 % {number(floor['p95'])}."
+        )
+    floor = head.reference.get("architecture_floors", {}).get(head.headline)
+    if floor and any(record.architecture_share for record in population.scored):
+        facts.append(
+            f"A random function of the architecture has 95 % {number(floor['p95'])}; notes such as *architecture 90 %* "
+            "say how much of the variance of a method's ranks lies between architectures, if it is most."
         )
     if SCORES[head.headline].tie_ceiling and (ceiling := head.reference.get("tie_ceiling")) is not None:
         share = head.reference["tie_fraction"]

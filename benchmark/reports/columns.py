@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.reports.table_file import as_number, name_key, nameless, read_table
+from benchmark.scoring.grid import codes_of, labels
 from zoo_builder.errors import InputError, nearest
 
 # Errors and their squares are finite up to here.
@@ -41,6 +42,7 @@ class Columns:
         hyperparameter_names, hyperparameters: K names and plain values [n, K], None where they are empty; no array
             without names.
         configurations: number of distinct rows of ``hyperparameters``; without them, of models.
+        architectures: int64 [n], equal for models of one architecture; None where nothing sets it.
         notes: what a reader of the scores must know of the table, such as rows that were left out.
     """
 
@@ -50,11 +52,17 @@ class Columns:
     hyperparameter_names: tuple[str, ...]
     hyperparameters: np.ndarray | None
     configurations: int
+    architectures: np.ndarray | None
     notes: tuple[str, ...]
 
 
 def read_columns(
-    path: Path, target: str, predictions: Sequence[str], hyperparameters: Sequence[str] = (), seed: str | None = None
+    path: Path,
+    target: str,
+    predictions: Sequence[str],
+    hyperparameters: Sequence[str] = (),
+    seed: str | None = None,
+    architecture: Sequence[str] = (),
 ) -> Columns:
     """Reads columns of the table at ``path``, which are named as in ``table.score_table``.
 
@@ -69,6 +77,12 @@ def read_columns(
     seed = None if seed is None else column_of(seed, table, path)
     names = columns_of(predictions, table, path, leave_out={target})
     axes = columns_of(hyperparameters, table, path, leave_out={target, seed})
+    parts = columns_of(architecture, table, path, leave_out={target, seed})
+    if others := [name for name in parts if name not in axes]:
+        raise InputError(
+            f"{path}: hyperparameters set the `architecture`, and {others[0]} is none of the `hyperparameters`: add it "
+            "to them"
+        )
     truth = numbers_of(table, target, path)
     known = ~np.isnan(truth)
     notes += _left_out(truth, target, path)
@@ -86,7 +100,11 @@ def read_columns(
         notes += _alike(compared)
     else:
         notes += _repeated_rows(table, path)
-    return Columns(truth, tuple(names), values, tuple(axes), settings, configurations, tuple(notes))
+    architectures = None
+    if parts:
+        assert settings is not None  # parts are hyperparameters
+        architectures = labels(codes_of(settings[:, [axes.index(name) for name in parts]], len(table)))
+    return Columns(truth, tuple(names), values, tuple(axes), settings, configurations, architectures, tuple(notes))
 
 
 def column_of(name: str, table: pd.DataFrame, path: Path) -> str:

@@ -103,6 +103,7 @@ def score_table(
     scores: str = "tau",
     seed: str | None = None,
     test_examples: int | None = None,
+    architecture: Sequence[str] = (),
 ) -> ScoredTable:
     """Scores columns of the table at ``path`` against its column ``target``; shows a progress bar on a terminal.
 
@@ -117,6 +118,8 @@ def score_table(
         seed: the column that distinguishes the runs of one configuration. Without it, rows that are equal in
             hyperparameters, target and predictions count as one run given twice, which is an error.
         test_examples: how many examples the target was measured on; ``robust`` needs it.
+        architecture: those of the hyperparameters that set the architecture; ``tau-within`` and ``psi-within`` need
+            them.
 
     Raises:
         InputError: an unreadable file, an unknown column or score, a value that is not a number, a model or run that
@@ -127,7 +130,7 @@ def score_table(
     names = _scores(scores)
     if test_examples is not None and test_examples < 1:
         raise InputError(f"test_examples is {test_examples}, expected a whole number of at least 1")
-    columns = read_columns(path, target, predictions, hyperparameters, seed)
+    columns = read_columns(path, target, predictions, hyperparameters, seed, architecture)
     card, rankings = _scored(names, columns, test_examples)
     return ScoredTable(
         path=path,
@@ -178,6 +181,7 @@ def _scored(
                 columns.target,
                 columns.hyperparameters,
                 test_examples=test_examples,
+                architectures=columns.architectures,
                 scores=names,
                 progress=progress,
                 random_measures=floors,

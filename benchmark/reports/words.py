@@ -83,14 +83,25 @@ def heading(rows: Sequence[Any], access: str) -> str:
 
 
 def remarks(record: Record) -> list[str]:
-    """What a reader of a score must know: flags, a run without a sandbox, a later one that failed, whose code it is."""
-    failed = record.failed_since
+    """What a reader of a score must know.
+
+    Flags, that it is nearly a function of the architecture, a run without a sandbox, a later one that failed, and whose
+    code it is.
+    """
+    failed, floor = record.failed_since, record.floor(record.headline)
     return [
         *record.flags,
+        *([f"{said}, noise floor {number(floor['p95'])}"] if (said := architecture(record)) and floor else []),
         *(["unprotected: it ran without a sandbox"] if record.unprotected else []),
         *([f"a later run failed ({failed.status}, {failed.time:%Y-%m-%d})"] if failed else []),
         *([f"{record.source}, code {short_code(record) or 'unknown'}"] if record.source else []),
     ]
+
+
+def architecture(record: Record) -> str | None:
+    """Words for a prediction that is nearly a function of the architecture; None for any other."""
+    share = record.architecture_share
+    return None if share is None else f"architecture {percent(share, 0)}"
 
 
 def other_scores(records: Sequence[Record]) -> list[str]:

@@ -39,8 +39,8 @@ class Granulated:
 
     Attributes:
         value: Psi, in [-1, 1]; 0 for a constant prediction.
-        psi: per hyperparameter, in [-1, 1]; None for a one-valued one.
-        cells: per hyperparameter, the number of cells that psi is the mean of; 0 for a one-valued one.
+        psi: per hyperparameter, in [-1, 1]; None for a one-valued one, and for one that is left out.
+        cells: per hyperparameter, the number of cells that psi is the mean of; 0 where psi is None.
     """
 
     value: float
@@ -48,13 +48,16 @@ class Granulated:
     cells: tuple[int, ...]
 
 
-def granulated_tau(predictions: np.ndarray, target: np.ndarray, hyperparameters: np.ndarray) -> list[Granulated]:
+def granulated_tau(
+    predictions: np.ndarray, target: np.ndarray, hyperparameters: np.ndarray, axes: np.ndarray | None = None
+) -> list[Granulated]:
     """psi and Psi of every method.
 
     Args:
         predictions: [E, n].
         target: [n].
         hyperparameters: [n, K], equal rows for runs that differ only in their seed.
+        axes: the varied columns that Psi is the mean over; None for all.
 
     Raises:
         ScoreError: wrong shapes, NaN or infinity, fewer than 2 models, or a target without variation, before or after
@@ -66,7 +69,7 @@ def granulated_tau(predictions: np.ndarray, target: np.ndarray, hyperparameters:
     predictions, target = _averaged(predictions, target, runs)
     psi = np.zeros((len(predictions), codes.shape[1]))
     cells = np.zeros(codes.shape[1], dtype=int)
-    axes = varied(codes)
+    axes = varied(codes) if axes is None else axes
     for axis in axes:
         first, second, sizes = _cells(configurations, axis)
         cells[axis] = len(sizes)
@@ -84,7 +87,11 @@ def granulated_tau(predictions: np.ndarray, target: np.ndarray, hyperparameters:
 
 
 def bootstrap_granulated(
-    predictions: np.ndarray, target: np.ndarray, hyperparameters: np.ndarray, weights: np.ndarray
+    predictions: np.ndarray,
+    target: np.ndarray,
+    hyperparameters: np.ndarray,
+    weights: np.ndarray,
+    axes: np.ndarray | None = None,
 ) -> np.ndarray:
     """Psi of every method in every draw: float64 [E, D].
 
@@ -96,7 +103,7 @@ def bootstrap_granulated(
     they held the true Psi in 97 to 98 % of repeats.
 
     Args:
-        predictions, target, hyperparameters: as in ``granulated_tau``.
+        predictions, target, hyperparameters, axes: as in ``granulated_tau``.
         weights: [n, D], how often each model is in each draw, equal for the runs of a configuration, from
             ``bootstrap.resample``.
 
@@ -108,7 +115,7 @@ def bootstrap_granulated(
     configurations, runs = configurations_of(codes)
     drawn = configuration_weights(weights, runs)
     predictions, target = _averaged(predictions, target, runs)
-    axes = varied(codes)
+    axes = varied(codes) if axes is None else axes
     values = np.zeros((len(predictions), drawn.shape[1]))
     for axis in axes:
         first, second, sizes = _cells(configurations, axis)

@@ -94,9 +94,11 @@ def scorecard(
     hyperparameters: np.ndarray | None = None,
     clusters: np.ndarray | None = None,
     test_examples: int | None = None,
+    architectures: np.ndarray | None = None,
     scores: Sequence[str] | None = None,
     draws: int = DRAWS,
     random_measures: int = RANDOM_MEASURES,
+    random_by: np.ndarray | None = None,
     seed: int = 0,
     progress: Callable[[str, int], object] = lambda name, done: None,
 ) -> dict[str, Score]:
@@ -118,9 +120,11 @@ def scorecard(
         clusters: [n] labels of the configurations that are resampled together; None for the rows of
             ``hyperparameters``, or for one model each where these are not given or all equal.
         test_examples: how many examples the target was measured on; None leaves robust undefined.
+        architectures: [n] labels; without them tau-within and psi-within are undefined.
         scores: names from ``SCORES``; None for all.
         draws: number of bootstrap draws, at most 200 of which are used for more than 20,000 models.
         random_measures: number of random measures behind the noise floors, likewise; 0 for no floors.
+        random_by: [n] labels of models that share a value of every random measure; None for the configurations.
         progress: called with the name of a score and the number of methods that were finished since the last call; 0
             when a score begins.
 
@@ -146,8 +150,8 @@ def scorecard(
     if clusters is None:
         clusters = labels(codes) if len(varied(codes)) else np.arange(n)
     weights = resample(n, clusters, draws, seed)
-    models = Models(target, hyperparameters, codes, clusters, weights, test_examples, seed)
-    noise = floors.random_measures(n, random_measures, seed)
+    models = Models(target, hyperparameters, codes, clusters, weights, test_examples, architectures, seed)
+    noise = floors.random_measures(clusters if random_by is None else random_by, random_measures, seed)
     return {name: _score(SCORES[name], models, predictions, noise, progress) for name in names}
 
 

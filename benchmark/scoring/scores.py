@@ -26,6 +26,7 @@ from benchmark.scoring.regression import (
     squared_correlation,
 )
 from benchmark.scoring.robust import bootstrap_robust, robust_sign_error
+from benchmark.scoring.within import architecture_share, axes_within, tau_within
 
 # K and pgdl visit all pairs of models in every draw; beyond this many models they use fewer draws.
 MANY_MODELS = 500
@@ -35,6 +36,7 @@ FEWER_DRAWS = 200
 NEEDS = {
     "hyperparameters": "no hyperparameters were given",
     "test_examples": "no number of test examples was given",
+    "architectures": "no architectures were given",
 }
 
 
@@ -48,7 +50,8 @@ class Models:
         codes: int64 [n, K], the hyperparameters numbered per column; [n, 0] where they were not given.
         clusters: [n] labels of the configurations.
         weights: uint8 [n, draws], how often each model is in each bootstrap draw.
-        test_examples: how many examples the target was measured on.
+        test_examples: how many examples the target was measured on; None where it was not given.
+        architectures: [n] labels; None where they were not given.
         seed: of the folds.
     """
 
@@ -58,6 +61,7 @@ class Models:
     clusters: np.ndarray
     weights: np.ndarray
     test_examples: int | None
+    architectures: np.ndarray | None
     seed: int
 
     def missing(self, needs: Sequence[str]) -> str | None:
@@ -106,6 +110,7 @@ class ScoreDefinition:
         on_target_scale: defined only for predictions on the target's own scale, which complexity measures are not on.
         tie_ceiling: ties in the target limit the score, see ``kendall.tie_ceiling``.
         conditioned: a minimum over sets of hyperparameters; the detail "hyperparameters" names the minimizing set.
+        within_architecture: what a function of the architecture says does not count.
         by: what it is computed with, which outputs name.
         of_fitted: why it is undefined for methods that are fitted to the target.
         beside: a part of the detail that tables show beside the value.
@@ -122,6 +127,7 @@ class ScoreDefinition:
     on_target_scale: bool = False
     tie_ceiling: bool = False
     conditioned: bool = False
+    within_architecture: bool = False
     by: str | None = None
     of_fitted: str | None = None
     beside: DetailColumn | None = None
@@ -130,8 +136,12 @@ class ScoreDefinition:
 
 
 def _tau(models: Models, rows: np.ndarray, predictions: np.ndarray) -> Evaluation:
-    """Detail: prediction_ties, flags."""
-    return _taus(predictions, models.target, rows, models)
+    """Detail: prediction_ties, flags, and architecture_share where architectures were given."""
+    taus = _taus(predictions, models.target, rows, models)
+    if models.architectures is not None:
+        for (_, detail), prediction in zip(taus.points, predictions, strict=True):
+            detail["architecture_share"] = architecture_share(prediction[rows], models.architectures[rows])
+    return taus
 
 
 def _taus(predictions: np.ndarray, target: np.ndarray, rows: np.ndarray, models: Models) -> Evaluation:
@@ -160,6 +170,39 @@ def _psi(models: Models, rows: np.ndarray, predictions: np.ndarray) -> Evaluatio
 
 def _psi_chance(models: Models, noise: np.ndarray) -> list[float]:
     return [score.value for score in granulated_tau(noise, models.target, models.codes)]
+
+
+def _tau_within(models: Models, rows: np.ndarray, predictions: np.ndarray) -> Evaluation:
+    """Without detail."""
+    assert models.architectures is not None  # one of its needs
+    given = predictions[:, rows], models.target[rows], models.architectures[rows]
+    values = tau_within(*given)[:, 0].tolist()
+    draws = tau_within(*given, models.weights[rows])
+    return Evaluation([(value, {}) for value in values], [0 - value for value in values], draws)
+
+
+def _tau_within_chance(models: Models, noise: np.ndarray) -> np.ndarray:
+    assert models.architectures is not None  # one of its needs
+    return tau_within(noise, models.target, models.architectures)[:, 0]
+
+
+def _psi_within(models: Models, rows: np.ndarray, predictions: np.ndarray) -> Evaluation:
+    """Detail: psi and cells, one of each per hyperparameter."""
+    assert models.architectures is not None  # one of its needs
+    given = predictions[:, rows], models.target[rows], models.codes[rows]
+    axes = axes_within(models.codes[rows], models.architectures[rows])
+    scores = granulated_tau(*given, axes)
+    return Evaluation(
+        [(score.value, {"psi": score.psi, "cells": score.cells}) for score in scores],
+        [0 - score.value for score in scores],
+        bootstrap_granulated(*given, models.weights[rows], axes),
+    )
+
+
+def _psi_within_chance(models: Models, noise: np.ndarray) -> list[float]:
+    assert models.architectures is not None  # one of its needs
+    axes = axes_within(models.codes, models.architectures)
+    return [score.value for score in granulated_tau(noise, models.target, models.codes, axes)]
 
 
 def _k(models: Models, rows: np.ndarray, predictions: np.ndarray) -> Evaluation:
@@ -279,6 +322,24 @@ def _mae_chance(models: Models, noise: np.ndarray) -> list[float]:
 _ROWS = (
     ScoreDefinition("tau", "tau", _tau, _tau_chance, tie_ceiling=True, across=True),
     ScoreDefinition("psi", "Psi", _psi, _psi_chance, ("hyperparameters",), across=True),
+    ScoreDefinition(
+        "tau-within",
+        "tau within architecture",
+        _tau_within,
+        _tau_within_chance,
+        ("architectures",),
+        within_architecture=True,
+        across=True,
+    ),
+    ScoreDefinition(
+        "psi-within",
+        "Psi within architecture",
+        _psi_within,
+        _psi_within_chance,
+        ("hyperparameters", "architectures"),
+        within_architecture=True,
+        across=True,
+    ),
     ScoreDefinition("k", "K", _k, _k_chance, ("hyperparameters",), conditioned=True, across=True),
     ScoreDefinition("pgdl", "PGDL", _pgdl, _pgdl_chance, ("hyperparameters",), conditioned=True),
     ScoreDefinition(
@@ -298,6 +359,7 @@ _ROWS = (
         ("hyperparameters",),
         by=gaussian_process.WORDS,
         of_fitted="methods that are fitted to the target would score above 0 with the hyperparameters alone",
+        within_architecture=True,
         across=True,
     ),
     ScoreDefinition(

@@ -120,6 +120,7 @@ GOLDEN = {
     "gradient-noise-final": 0.125,
     "negative-training-loss": -0.25,
     "training-accuracy": 0.75,
+    "inverse-train-size": 1 / 3,
 }
 
 
@@ -229,6 +230,7 @@ RESCALING_INVARIANT = {
     "gradient-noise-final": True,
     "negative-training-loss": True,
     "training-accuracy": True,
+    "inverse-train-size": True,
     "random": False,
 }
 

@@ -159,6 +159,15 @@ def test_a_full_disk_leaves_nothing_half_written(record, predictions, tmp_path, 
         ({"created": "0001-01-01T00:00:00+23:00"}, "ISO 8601"),
         ({"flags": [3]}, "something else than text"),
         ({"reference": {"noise_floors": {"tau": 5}}}, "reference holds 5, expected finite numbers median, p95"),
+        ({"reference": {"architecture_floors": [1]}}, r"reference holds \[1\], expected finite numbers median, p95"),
+        (
+            {"scores": {"tau": {"value": 0.1, "low": 0, "high": 1, "detail": {"architecture_share": "all"}}}},
+            "the detail of score tau is {'architecture_share': 'all'}, expected an object, with",
+        ),
+        (
+            {"scores": {"tau": {"value": 0.1, "low": 0, "high": 1, "detail": 3}}},
+            "the detail of score tau is 3, expected an object",
+        ),
         ({"reference": {"tie_ceiling": 1.0}}, "expected finite numbers tie_ceiling, tie_fraction"),
         ({"scores": {"tau": 0.5}}, "score tau is 0.5"),
         ({"scores": {"tau": {"value": float("nan"), "low": 0, "high": 1}}}, "it holds NaN, which is not JSON"),
@@ -321,6 +330,26 @@ def test_every_committed_record_is_read():
     records = read_records(RESULTS)
     assert records
     assert all(record.schema == SCHEMA for record in records)
+
+
+@pytest.mark.parametrize(
+    ("share", "tau", "robust"), [(None, 0.1, 0.4), (0.79, 0.1, 0.4), (0.8, 0.5, 0.2), (1.0, 0.5, 0.2)]
+)
+def test_what_is_nearly_a_function_of_the_architecture_is_compared_with_such_functions(record, share, tau, robust):
+    floors = {"tau": {"median": 0, "p95": 0.1}, "robust": {"median": 0.5, "p95": 0.4}, "k": {"median": 0, "p95": 0.02}}
+    of_architectures = {
+        "tau": {"median": 0, "p95": 0.5},
+        "robust": {"median": 0.5, "p95": 0.2},
+        "k": {"median": 0, "p95": 0.01},
+    }
+    record = replace(
+        record,
+        scores={"tau": {"value": 0.3, "low": 0, "high": 1, "detail": {"architecture_share": share}}},
+        reference={"noise_floors": floors, "architecture_floors": of_architectures},
+    )
+    assert (record.floor("tau")["p95"], record.floor("robust")["p95"]) == (tau, robust)
+    assert record.floor("k")["p95"] == 0.02  # random functions of the configuration reach further there
+    assert record.floor("psi") is None
 
 
 @pytest.mark.parametrize("status", STATUSES)

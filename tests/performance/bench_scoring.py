@@ -57,7 +57,7 @@ def cases():
             "noise floor of tau, n = 1,500",
             None,
             5,
-            lambda: NoiseFloor.of([kendall_tau(m, board_target).value for m in random_measures(1_500)]),
+            lambda: NoiseFloor.of([kendall_tau(m, board_target).value for m in random_measures(np.arange(1_500))]),
         ),
         (
             "2,000 draws, 1 method, n = 300",

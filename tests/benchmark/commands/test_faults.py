@@ -127,7 +127,7 @@ def test_a_full_temporary_folder_ends_a_run_and_keeps_its_records(small_zoo: Zoo
     """The weights of the zoo, copied for a user's method, do not fit; the task before needs no copy."""
     disk, results = small_disk("100k"), tmp_path / "results"
     (tmp_path / "mine.py").write_text("def mine(context):\n    return context.weights.sum(1)\n")
-    run = f"run complexity oracle-0.02 {tmp_path}/mine.py:mine --zoo {small_zoo.root} --results {results}"
+    run = f"run complexity oracle-0.5-sd {tmp_path}/mine.py:mine --zoo {small_zoo.root} --results {results}"
     done = subprocess.run(
         [*GENGAP.split(), *run.split()],
         capture_output=True,
@@ -151,7 +151,7 @@ def test_full_results_end_a_run_and_keep_its_records(small_zoo: Zoo, temporary: 
         (results.parent / "large").write_bytes(bytes(64 * 1024))
     code, said = limited(
         "-c 0",
-        f"run complexity oracle-0.02 oracle-0.05 norms output --zoo {small_zoo.root} --results {results}",
+        f"run complexity oracle-0.5-sd oracle-1-sd norms output --zoo {small_zoo.root} --results {results}",
         temporary,
     )
     assert (code, said.startswith("gengap: error: "), str(results) in said) == (2, True, True), said

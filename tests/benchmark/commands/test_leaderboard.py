@@ -14,7 +14,7 @@ from zoo_builder.store.zoo import Zoo
 def test_a_leaderboard_is_printed_written_and_checked(gengap, small_zoo: Zoo, tmp_path: Path) -> None:
     results, zoo = tmp_path / "results", small_zoo.root
     task = replace(find_task("generalization-gap", small_zoo.name), scores=("tau",))
-    evaluate(task, find_methods(["weight-norm", "oracle-0.02"], task), small_zoo, results)
+    evaluate(task, find_methods(["weight-norm", "oracle-0.5-sd"], task), small_zoo, results)
     text = gengap("leaderboard", results)[1]
     assert "## small/generalization-gap" in text
     board, page = tmp_path / "LEADERBOARD.md", tmp_path / "page.html"
@@ -28,7 +28,7 @@ def test_a_leaderboard_is_printed_written_and_checked(gengap, small_zoo: Zoo, tm
     assert f"{board} does not match the records: run `gengap leaderboard {results} --markdown {board}`" in err
     assert "](" not in text, "no link leads anywhere from a terminal"
     records = json.loads(gengap("leaderboard", results, "--json")[1])
-    assert {record["method"] for record in records} == {"weight-norm", "oracle-0.02"}
+    assert {record["method"] for record in records} == {"weight-norm", "oracle-0.5-sd"}
 
 
 def test_foreign_and_damaged_files_take_one_line_each_and_no_board(gengap, small, tmp_path: Path) -> None:

@@ -103,11 +103,11 @@ def test_a_signal_ends_a_run_and_its_processes_and_keeps_its_records(
     started, temporary: Path, tmp_path: Path, small_zoo: Zoo, sleeper: str, number: int
 ) -> None:
     results = tmp_path / "results"
-    run = ("run", "complexity", "oracle-0.02", sleeper, "--zoo", small_zoo.root, "--results", results)
-    with started("  oracle-0.02", *run) as process:
+    run = ("run", "complexity", "oracle-0.5-sd", sleeper, "--zoo", small_zoo.root, "--results", results)
+    with started("  oracle-0.5-sd", *run) as process:
         assert list(temporary.glob("gengap-*"))
         stopped(process, number, temporary)
-    assert [record.method for record in read_records(results)] == ["oracle-0.02"]
+    assert [record.method for record in read_records(results)] == ["oracle-0.5-sd"]
     assert not list(results.rglob("*.tmp"))
 
 
@@ -121,11 +121,11 @@ def test_a_run_clears_the_folder_of_one_that_was_killed(
         process.wait()
     left = set(temporary.glob("gengap-*"))
     assert left
-    with started("  oracle-0.02", "run", "complexity", "oracle-0.02", sleeper, *run) as process:
+    with started("  oracle-0.5-sd", "run", "complexity", "oracle-0.5-sd", sleeper, *run) as process:
         wait_until(lambda: list(temporary.glob("gengap-*/*/view.json")), "no view was written")
         living = set(temporary.glob("gengap-*"))
         assert not left & living
-        with started("  oracle-0.05", "run", "complexity", "oracle-0.05", *run) as other:
+        with started("  oracle-1-sd", "run", "complexity", "oracle-1-sd", *run) as other:
             other.communicate(timeout=300)
         assert living & set(temporary.iterdir())
         stopped(process, signal.SIGTERM, temporary)
@@ -231,9 +231,9 @@ def test_a_build_whose_progress_nobody_can_read_ends_well(tmp_path: Path, stream
 
 
 def test_records_that_are_printed_to_a_closed_stream_are_kept(tmp_path: Path, small_zoo: Zoo) -> None:
-    done = shell(f"gengap run complexity oracle-0.02 --zoo {small_zoo.root} --results {tmp_path} >&-")
+    done = shell(f"gengap run complexity oracle-0.5-sd --zoo {small_zoo.root} --results {tmp_path} >&-")
     assert (done.returncode, done.stderr.decode().endswith(CLOSED)) == (2, True)
-    assert [record.method for record in read_records(tmp_path)] == ["oracle-0.02"]
+    assert [record.method for record in read_records(tmp_path)] == ["oracle-0.5-sd"]
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def mine(tmp_path: Path):
 
 
 def test_every_method_gets_a_line_and_a_record(run, tmp_path: Path) -> None:
-    code, out, err = run("generalization-gap", "weight-norm", "oracle-0.02")
+    code, out, err = run("generalization-gap", "weight-norm", "oracle-0.5-sd")
     assert (code, out) == (0, f"records are in {tmp_path / 'results'}\n")
     assert "small/generalization-gap: 2 methods\n" in err
     assert re.search(r"  weight-norm +[\d.]+ s  tau +-?[.\d]+ \[", err)

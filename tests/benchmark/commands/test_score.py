@@ -46,8 +46,8 @@ def test_a_terminal_sees_progress_and_nobody_else(table, write_table, capsys, mo
 
 def test_all_scores(grid, write_table, score):
     options = ["--target", "gap", "--prediction", "measure.*", "--hyperparameters", "hp.*", "--seed", "seed"]
-    path = write_table(grid)
-    report = score(path, *options, "--scores", ",".join(SCORES), "--test-examples", 10_000, "--json")
+    options += ["--architecture", "hp.width", "--test-examples", 10_000]
+    report = score(write_table(grid), *options, "--scores", ",".join(SCORES), "--json")
     assert (report["configurations"], report["test_examples"]) == (12, 10_000)
     assert list(report["scores"]) == list(SCORES)
     for name, found in report["scores"].items():
@@ -63,6 +63,9 @@ def test_all_scores(grid, write_table, score):
     assert report["rows"][1]["scores"]["robust"]["place"] == "behind"
     assert good["robust"]["ranks"] == [1, 1]
     assert set(good["psi"]["psi"]) == {"hp.width", "hp.optimizer", "hp.dropout"}
+    assert good["psi-within"]["psi"]["hp.width"] is None
+    assert good["psi-within"]["psi"]["hp.dropout"] == good["psi"]["psi"]["hp.dropout"]
+    assert 0 < good["tau"]["architecture_share"] < 1
     assert set(good["k"]["hyperparameters"]) <= set(good["psi"]["psi"])
     assert {"adjusted_r2", "fold_r2"} <= set(good["r2"])
     assert good["mae"]["flipped"] is None
@@ -138,5 +141,5 @@ def test_the_competition_table(gengap_tables, score, tmp_path):
 def test_the_help_names_every_score(capsys):
     with pytest.raises(SystemExit):
         cli.main(["score", "--help"])
-    words = re.split(r"[^a-z0-9]+", capsys.readouterr().out)
+    words = re.split(r"[^a-z0-9-]+", re.sub(r"-\n +", "-", capsys.readouterr().out))
     assert set(SCORES) <= set(words)

@@ -17,7 +17,7 @@ from zoo_builder.store.zoo import Zoo
     [
         ("complexity", "hyperparameters", True),
         ("test-accuracy", "hyperparameters", False),
-        ("test-accuracy", "oracle-0.02", True),
+        ("test-accuracy", "oracle-0.5-sd", True),
         ("complexity", "random", False),
     ],
 )
@@ -26,13 +26,13 @@ def test_oracles_and_fitted_controls_without_training_models_read_the_targets(ta
 
 
 def test_a_model_has_the_same_noise_on_every_task(small_zoo: Zoo) -> None:
-    oracle = builtin_methods()["oracle-0.02"]
+    oracle = builtin_methods()["oracle-0.5-sd"]
     noise = []
     for name in ("complexity", "generalization-gap"):
         models = ScoredModels.of(find_task(name, small_zoo.name), small_zoo)
         answer = answer_of_control(oracle, models)
         assert (answer.status, answer.peak_memory_mib) == ("ok", None)
-        noise.append(pd.Series(answer.values - models.target, index=models.rows["model_id"]))
+        noise.append(pd.Series((answer.values - models.target) / models.target.std(), index=models.rows["model_id"]))
     np.testing.assert_allclose(noise[0].loc[noise[1].index], noise[1], atol=1e-12)
 
 

@@ -126,7 +126,7 @@ def run_all(
     patch.setattr(os, "sysconf", lambda name: pages if name == "SC_PHYS_PAGES" else sysconf(name))
     shutil.copytree(small_zoo.root, base / "zoo")
     zoo = Zoo.open(base / "zoo")
-    oracle = find_methods(["oracle-0.02"], task)
+    oracle = find_methods(["oracle-0.5-sd"], task)
     (other,) = evaluate(task, oracle, zoo, base / "other")
     evaluate(task, oracle, zoo, base / "results")
     arena.target = other.predictions()["target"].to_numpy()

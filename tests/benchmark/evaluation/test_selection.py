@@ -52,7 +52,7 @@ def test_all_is_the_methods_of_the_tasks_kinds_and_every_control_it_takes() -> N
         (UNLABELED, "average-confidence", None),
         (ACCURACY, "margin-signature", "its access level is 'train-data', and the task's is 'weights'"),
         (ACCURACY, "hyperparameters", None),
-        (ACCURACY, "oracle-0.02", None),
+        (ACCURACY, "oracle-0.5-sd", None),
     ],
 )
 def test_what_a_task_refuses(task, method: str, words: str | None) -> None:
@@ -67,7 +67,7 @@ def test_what_a_task_refuses(task, method: str, words: str | None) -> None:
     ("reference", "words"),
     [
         ("nfn-mp", r"unknown method 'nfn-mp' \(did you mean 'nfn-np'\?\)"),
-        ("oracle-0.2", r"unknown method 'oracle-0.2' \(did you mean 'oracle-0.02'\?\)"),
+        ("oracle-0.5", r"unknown method 'oracle-0.5' \(did you mean 'oracle-0.5-sd'\?\)"),
         ("nroms", r"unknown method 'nroms' \(did you mean 'norms'\?\)"),
         ("mine.py", r"mine.py is a file: add the name of the class or function in it, as mine.py:Name"),
     ],

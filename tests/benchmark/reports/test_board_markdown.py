@@ -48,6 +48,26 @@ def test_scores_beside_tau_stand_with_floors_and_undefined_ones_with_reasons(sma
     assert "95 % of random measures do not reach 0.345" in render_html([task])
 
 
+def test_methods_that_are_nearly_functions_of_the_architecture_are_marked(small, tmp_path):
+    target = np.linspace(0, 1, 12)
+    small(tmp_path, {"x": target, "y": -target}, target, [f"{i}" for i in range(12)])
+    floors = {"tau": {"median": 0.0, "p95": 0.4}}
+    reference = {"noise_floors": floors, "architecture_floors": {"tau": {"median": 0.0, "p95": 0.57}}}
+    records = [replace(record, reference=reference) for record in read_records(tmp_path)]
+    (plain,) = populations(records)
+    for text in (render_markdown([plain]), render_html([plain])):
+        assert "0.570" not in text
+    records[0].scores["tau"]["detail"] = {"architecture_share": 0.934}
+    (task,) = populations(records)
+    text = render_markdown([task])
+    assert "A random function of the architecture has 95 % 0.570" in text
+    assert [line.count("architecture 93 %, noise floor 0.570") for line in text.splitlines() if " x " in line] == [1]
+    assert [line.count("architecture 93 %, noise floor 0.570") for line in text.splitlines() if " y " in line] == [0]
+    page = render_html([task])
+    assert page.count("architecture 93 %</span>") == 1
+    assert "of random functions of the architecture: 0.570" in page
+
+
 def test_intervals_without_their_score_and_floors_of_other_models_are_explained(small, tmp_path):
     target = np.linspace(0, 1, 40)
     (task,) = small(tmp_path / "whole", {"x": target}, target, [f"{i}" for i in range(40)])

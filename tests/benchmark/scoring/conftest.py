@@ -21,6 +21,7 @@ class Zoo:
         grid = np.array(list(product([1, 2, 4], [0.0, 0.5], [0, 1])))
         self.hyperparameters = np.repeat(grid, 4, axis=0)
         self.clusters = np.repeat(np.arange(12), 4)
+        self.architectures = self.hyperparameters[:, 0]
         self.target = 0.2 + self.hyperparameters @ [0.1, 0.2, 0.3] / 3 + 0.05 * rng.standard_normal(48)
         self.predictions = self.target + np.array([[0.05], [0.2], [0.5]]) * rng.standard_normal((3, 48))
 
@@ -28,6 +29,7 @@ class Zoo:
         options = {
             "hyperparameters": self.hyperparameters,
             "test_examples": EXAMPLES,
+            "architectures": self.architectures,
             "draws": 30,
             "random_measures": 20,
             **options,

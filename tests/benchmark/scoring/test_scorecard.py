@@ -55,7 +55,7 @@ def test_without_a_grid_the_others_stay(zoo):
     sampled = np.random.default_rng(1).random((48, 2))
     card = zoo.scorecard(hyperparameters=sampled)
     for name, score in card.items():
-        if name in ("psi", "k", "pgdl", "robust"):
+        if name in ("psi", "psi-within", "k", "pgdl", "robust"):
             assert score.undefined.startswith("no grid; no two configurations differ in hyperparameter 0 alone")
             assert score.floor is None
             assert score.draws.shape == (3, 30)
@@ -69,7 +69,9 @@ def test_without_a_grid_the_others_stay(zoo):
 def test_what_was_not_given_is_the_reason(zoo):
     card = zoo.scorecard(hyperparameters=None, test_examples=None)
     reasons = {name: score.undefined for name, score in card.items() if score.undefined}
-    assert reasons == dict.fromkeys(["psi", "k", "pgdl", "robust", "partial"], "no hyperparameters were given")
+    assert reasons == dict.fromkeys(
+        ["psi", "psi-within", "k", "pgdl", "robust", "partial"], "no hyperparameters were given"
+    )
     card = zoo.scorecard(test_examples=None)
     reasons = {name: score.undefined for name, score in card.items() if score.undefined}
     assert reasons == {"robust": "no number of test examples was given"}
@@ -96,7 +98,7 @@ def test_no_methods(zoo):
 @pytest.mark.parametrize(
     ("predictions", "target", "options", "words"),
     [
-        (np.zeros((1, 3)), [1, 2, 3], {"scores": ["taub"]}, "no score 'taub'; the scores are tau, psi, k, pgdl"),
+        (np.zeros((1, 3)), [1, 2, 3], {"scores": ["taub"]}, "no score 'taub'; the scores are tau, psi, tau-within"),
         (np.zeros((1, 2)), [1, 2], {}, "2 models; a score needs at least 3"),
         (np.zeros((1, 3)), [1, 1, 1], {}, "target is 1.0 for all 3 models"),
         (np.zeros((1, 3)), [1, 2, math.nan], {}, "target: 1 of 3 values are NaN"),
@@ -145,7 +147,7 @@ def test_vast_populations_use_fewer_draws_and_show_each_method(monkeypatch):
     vast = scorecard.scorecard(*given, scores=["tau"], progress=lambda name, done: seen.append((name, done)))["tau"]
     np.testing.assert_array_equal(vast.draws, usual.draws[:, :200])
     assert [entry.value for entry in vast.entries] == [entry.value for entry in usual.entries]
-    noise = random_measures(30)[:200]
+    noise = random_measures(np.arange(30))[:200]
     assert vast.floor == NoiseFloor.of([kendall_tau(measure, target).value for measure in noise])
     assert seen == [("tau", 0), ("tau", 1), ("tau", 1), ("tau", 1)]
 

@@ -17,6 +17,7 @@ from benchmark.scoring.regression import bootstrap_mae, bootstrap_r2, linear_fit
 from benchmark.scoring.robust import bootstrap_robust, robust_sign_error
 from benchmark.scoring.scorecard import scorecard
 from benchmark.scoring.scores import NEEDS, SCORES
+from benchmark.scoring.within import architecture_share, tau_within
 
 
 def test_every_score_is_that_of_its_own_function(zoo, card):
@@ -28,6 +29,14 @@ def test_every_score_is_that_of_its_own_function(zoo, card):
     expected = {
         "tau": ([kendall_tau(p, zoo.target).value for p in zoo.predictions], bootstrap_tau(*sampling)),
         "psi": ([s.value for s in granulated_tau(*table)], bootstrap_granulated(*table, weights)),
+        "tau-within": (
+            tau_within(zoo.predictions, zoo.target, zoo.architectures)[:, 0],
+            tau_within(zoo.predictions, zoo.target, zoo.architectures, weights),
+        ),
+        "psi-within": (
+            [s.value for s in granulated_tau(*table, np.array([1, 2]))],
+            bootstrap_granulated(*table, weights, np.array([1, 2])),
+        ),
         "k": ([s.value for s in conditional_mi(*table)], bootstrap_conditional_mi(*table, weights)),
         "pgdl": ([s.value for s in pgdl_score(*table)], bootstrap_pgdl(*table, weights)),
         "robust": ([s.mean for s in robust], means),
@@ -47,12 +56,13 @@ def test_every_score_is_that_of_its_own_function(zoo, card):
             assert (entry.value, entry.low, entry.high) == (value, interval(draw).low, interval(draw).high)
             assert (entry.coverage, entry.undefined) == (1, None)
     assert score.undefined is None
-    details = [score.entries[0].detail for score in card.values()]
-    assert details[1]["psi"] == granulated_tau(*table)[0].psi
-    assert details[2]["hyperparameters"] == conditional_mi(*table)[0].hyperparameters
-    assert details[3]["hyperparameters"] == pgdl_score(*table)[0].hyperparameters
-    assert (details[4]["p90"], details[4]["maximum"]) == (robust[0].p90, robust[0].maximum)
-    assert details[4]["p90_high"] == interval(percentiles[0]).high
+    details = {name: score.entries[0].detail for name, score in card.items()}
+    assert details["tau"]["architecture_share"] == architecture_share(zoo.predictions[0], zoo.architectures)
+    assert details["psi"]["psi"] == granulated_tau(*table)[0].psi
+    assert details["k"]["hyperparameters"] == conditional_mi(*table)[0].hyperparameters
+    assert details["pgdl"]["hyperparameters"] == pgdl_score(*table)[0].hyperparameters
+    assert (details["robust"]["p90"], details["robust"]["maximum"]) == (robust[0].p90, robust[0].maximum)
+    assert details["robust"]["p90_high"] == interval(percentiles[0]).high
 
 
 def test_the_flip_is_the_score_of_the_negated_prediction(zoo, card):
@@ -67,7 +77,7 @@ def test_the_flip_is_the_score_of_the_negated_prediction(zoo, card):
 
 
 def test_floors(zoo, card):
-    noise = random_measures(48, measures=20)
+    noise = random_measures(zoo.clusters, measures=20)
     assert card["tau"].floor == NoiseFloor.of([kendall_tau(measure, zoo.target).value for measure in noise])
     assert card["k"].floor == NoiseFloor.of(
         [score.value for score in conditional_mi(noise, zoo.target, zoo.hyperparameters)]
@@ -108,14 +118,14 @@ def test_the_competition_table(gengap_tables):
     assert wcv.low is not None
     assert wcv.high is not None
     assert wcv.low < official["WCV"] < wcv.high
-    assert {name for name, score in card.items() if score.undefined} == {"robust"}
+    assert {name for name, score in card.items() if score.undefined} == {"robust", "tau-within", "psi-within"}
     assert card["robust"].undefined.startswith("none of 336 pairs of configurations has an effective sample size")
 
 
 def test_the_noise_floor_of_r2_is_on_all_models():
     rng = np.random.default_rng(8)
     target = rng.random(60)
-    noise = random_measures(60, 500, 0)
+    noise = random_measures(np.arange(60), 500)
     truth = np.percentile([np.corrcoef(measure, target)[0, 1] ** 2 for measure in noise], [50, 95])
     floor = scorecard(rng.random((1, 60)), target, scores=["r2"])["r2"].floor
     np.testing.assert_allclose([floor.median, floor.p95], truth)
@@ -144,7 +154,7 @@ def test_percentages_leave_undefined_what_needs_fractions(zoo):
         if name in ("robust", "mae"):
             assert score.undefined.endswith("are not accuracies or gaps as fractions; divide percentages by 100")
             assert score.floor is None
-        elif name != "partial":
+        elif name not in ("partial", "tau-within", "psi-within"):
             assert score.undefined is None
 
 
