@@ -1,7 +1,7 @@
 """The code in README.md, CONTRIBUTING.md, docs/ and docstrings runs."""
 
 import doctest
-import importlib
+import importlib.util
 import re
 from pathlib import Path
 
@@ -92,12 +92,22 @@ def test_the_task(zoo):
     assert np.array_equal(task.target.values(zoo.final), zoo.final["test_accuracy"])
 
 
-@pytest.mark.parametrize(("page", "examples"), [("scores.md", 20), ("measures.md", 3)])
+@pytest.mark.parametrize(("page", "examples"), [("scores.md", 22), ("measures.md", 3)])
 def test_the_examples_of_a_page(page, examples):
     """Everything after `>>>`; the prose of docs/scores.md rounds the same numbers."""
     result = doctest.testfile(str(ROOT / "docs" / page), module_relative=False)
     assert result.failed == 0
     assert result.attempted >= examples
+
+
+def test_the_comparison_says_what_the_records_hold():
+    spec = importlib.util.spec_from_file_location("comparison", ROOT / "results" / "comparison.py")
+    page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(page)
+    assert (ROOT / "results" / "COMPARISON.md").read_text() == page.render(), "run `python results/comparison.py`"
+    with pytest.raises(ValueError, match="the records no longer say: the sky is blue"):
+        page.claim(False, "the sky is blue")
+    assert doctest.testmod(page).failed == 0
 
 
 WITH_EXAMPLES = [
