@@ -84,7 +84,7 @@ def test_psi_within_leaves_out_hyperparameters_that_change_the_architecture():
     (score,) = granulated_tau(measure[None], target, codes)
     assert within.value == score.psi[1] == card["psi"].entries[0].detail["psi"][1]
     assert within.detail["psi"] == (None, score.psi[1], None)
-    assert within.flipped == -within.value
+    assert (within.value, within.flipped) == (score.psi[1], -np.float64(score.psi[1]))
     np.testing.assert_array_equal(axes_within(codes, width), [1])
 
 
