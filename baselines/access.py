@@ -1,26 +1,14 @@
-"""Access levels: what each lets a method read, and the ``View`` that enforces it."""
+"""``View``: what an access level lets a method read, enforced."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from baselines.fields import FIELDS, Missing, SourceData, TargetData, TrainData
+from baselines.levels import ACCESS
 from zoo_builder.errors import InputError, nearest, one_of
-
-if TYPE_CHECKING:  # torch takes seconds to import, and leaderboards read no view
-    import pandas as pd
-
-    from baselines.fields import SourceData, TargetData, TrainData
-    from zoo_builder.networks.stack import Stack
-
-# Access level -> the fields of a View that it may read (the table in the design; `size` is free to all).
-ACCESS: dict[str, frozenset[str]] = {
-    "hyperparameters": frozenset({"hyperparameters", "configurations"}),
-    "weights": frozenset({"stacks", "initial"}),
-    "train-data": frozenset({"stacks", "initial", "train"}),
-    "trajectory": frozenset({"stacks", "initial", "hyperparameters", "configurations", "train", "statistics"}),
-    "unlabeled-data": frozenset({"stacks", "initial", "configurations", "train", "targets", "source"}),
-}
+from zoo_builder.networks.stack import Stack
 
 
 class AccessError(AttributeError):
@@ -29,13 +17,6 @@ class AccessError(AttributeError):
 
 class NotApplicable(Exception):
     """A method is undefined for a whole zoo. The message is the reason, which the record shows."""
-
-
-@dataclass(frozen=True)
-class Missing:
-    """In place of a field that a zoo does not have. Reading it from a view raises NotApplicable with the reason."""
-
-    reason: str
 
 
 class View:
@@ -55,14 +36,14 @@ class View:
         statistics: one row per model, columns from ``zoo_builder.training.results.STATISTICS``.
     """
 
-    stacks: "list[Stack]"
-    initial: "list[Stack]"
-    hyperparameters: "pd.DataFrame"
+    stacks: list[Stack]
+    initial: list[Stack]
+    hyperparameters: pd.DataFrame
     configurations: np.ndarray
-    train: "TrainData"
-    statistics: "pd.DataFrame"
-    targets: "dict[str, TargetData]"
-    source: "SourceData"
+    train: TrainData
+    statistics: pd.DataFrame
+    targets: dict[str, TargetData]
+    source: SourceData
 
     def __init__(self, access: str, size: int, **content: Any) -> None:
         """``content`` holds the level's fields by name; one that is left out counts as missing.
@@ -106,8 +87,6 @@ class View:
         Raises:
             InputError: a row is given twice, or is not one of 0 .. n-1.
         """
-        from baselines.fields import FIELDS
-
         rows = np.asarray(rows, dtype=np.int64)
         if len(np.unique(rows)) < len(rows) or not np.isin(rows, np.arange(self.size)).all():
             raise InputError(
@@ -121,4 +100,4 @@ class View:
         return View(self.access, len(rows), **content)
 
 
-_NAMES = tuple(View.__annotations__)
+_NAMES = tuple(field.name for field in FIELDS)

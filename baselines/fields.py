@@ -1,7 +1,6 @@
 """The fields of a view: how each is made from a zoo, reduced to some of the models, and stored in a folder.
 
-A new field is a class here, listed in ``FIELDS``, whose name is in ``baselines.access.ACCESS`` and in the
-annotations of ``View``.
+A new field is a class here, listed in ``FIELDS``, and a name in ``baselines.levels.ACCESS``.
 """
 
 import json
@@ -19,7 +18,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from baselines.access import Missing
 from zoo_builder.datasets.dataset import Dataset
 from zoo_builder.networks.architecture import Architecture
 from zoo_builder.networks.stack import Stack
@@ -74,6 +72,13 @@ class SourceData:
     images: Tensor
     labels: Tensor
     logits: np.ndarray
+
+
+@dataclass(frozen=True)
+class Missing:
+    """In place of a field that a zoo does not have. Reading it from a view raises NotApplicable with the reason."""
+
+    reason: str
 
 
 class Field(Protocol):

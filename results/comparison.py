@@ -130,26 +130,16 @@ class Zoo:
         defined = self.measures(lambda method: math.isfinite(self.score(method, score)))
         return sorted(defined, key=lambda method: -self.score(method, score))[:many]
 
-    def values(self, method: str, scaled: bool = False) -> np.ndarray:
-        """Values v in the order of ``target``; ``scaled``: v / m, which has the order of the published sqrt(v / m)."""
-        values = self.predictions(method).loc[self.target.index, "prediction"].to_numpy()
-        return values * self.values("inverse-train-size") if scaled else values
-
-    def scaled(self, method: str) -> float:
-        """tau of a measure that is divided by the number of training images."""
-        return _tau(self.values(method, scaled=True), self.target.to_numpy())
+    def values(self, method: str) -> np.ndarray:
+        """Predictions in the order of ``target``."""
+        return self.predictions(method).loc[self.target.index, "prediction"].to_numpy()
 
     def tau_between(self, first: str, second: str) -> float:
         return _tau(self.values(first), self.values(second))
 
-    def given(self, method: str, other: str, scaled: bool = False) -> float:
-        """Kendall's partial coefficient of a method and the target, given another method."""
-        return _partial(self.values(method, scaled), self.target.to_numpy(), [self.values(other)])
-
-    def given_both(self, method: str) -> float:
-        """That of a method divided by m, given training accuracy and m."""
-        others = [self.values("training-accuracy"), self.values("inverse-train-size")]
-        return _partial(self.values(method, scaled=True), self.target.to_numpy(), others)
+    def given(self, method: str, *others: str) -> float:
+        """Kendall's partial coefficient of a method and the target, given other methods."""
+        return _partial(self.values(method), self.target.to_numpy(), list(map(self.values, others)))
 
     def better_half(self, method: str) -> np.ndarray:
         values = self.values(method)

@@ -54,7 +54,7 @@ def modules() -> dict[str, Path]:
 # Each row may import the rows before it, and a module its own row.
 LAYERS = {
     "zoo_builder": (
-        ("errors", "files", "limits", "lock", "streams", "strict_toml", "tables", "temporary", "text"),
+        ("errors", "files", "limits", "lock", "processes", "streams", "strict_toml", "tables", "temporary", "text"),
         ("networks",),
         ("recipes", "datasets"),
         ("training",),
@@ -63,6 +63,7 @@ LAYERS = {
         ("building",),
     ),
     "baselines": (
+        ("levels",),
         ("access", "fields", "methods"),
         ("measures", "weight_space", "predictors", "estimators"),
     ),
@@ -191,6 +192,11 @@ for module in modules:
 
 def test_scoring_loads_nothing_heavy():
     assert loaded_by([module_name(file) for file in sources("benchmark/scoring")]) == {}
+
+
+def test_boards_load_no_torch():
+    """It takes seconds, and boards read tables alone."""
+    assert "torch" not in loaded_by(["benchmark.reports.board_markdown"])["benchmark.reports.board_markdown"]
 
 
 def test_package_imports_are_light():

@@ -24,6 +24,7 @@ def families() -> "dict[str, tuple[Measure, ...]]":
         output,
         pac_bayes,
         path,
+        per_image,
         representation,
         sharpness,
         spectral,
@@ -47,6 +48,7 @@ def families() -> "dict[str, tuple[Measure, ...]]":
         mixup,
         augmentation,
         jacobian,
+        per_image,
         controls,
     )
     return {module.__name__.rpartition(".")[2].replace("_", "-"): module.MEASURES for module in modules}

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from baselines.access import ACCESS, View
+from baselines.access import View
+from baselines.levels import ACCESS
 from baselines.measures.context import MeasureContext
 from baselines.measures.measure import Measure
 from baselines.methods import NotApplicable, Prediction

@@ -40,11 +40,12 @@ def add(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from benchmark.evaluation.measuring import measure, select
+    from benchmark.evaluation.measuring import measure, redundant, select
     from zoo_builder.engines.torch_engine import resolve_device
     from zoo_builder.store.zoo import Zoo
 
-    zoo, chosen = Zoo.open(options.zoo), select(options.measures)
+    zoo = Zoo.open(options.zoo)
+    chosen = select(options.measures, redundant(zoo))
     with tqdm(unit=" values", dynamic_ncols=True) as bar:
         table = measure(
             zoo,

@@ -119,7 +119,7 @@ def run_methods(
         InputError: every method is refused, or the task, the zoo or its data cannot be used.
     """
     from benchmark.evaluation.evaluate import evaluate
-    from benchmark.evaluation.measuring import not_stored
+    from benchmark.evaluation.measuring import not_stored, redundant
     from benchmark.evaluation.selection import WrongTask, find_methods
     from benchmark.records import read_records
     from benchmark.tasks import MEASURE, TASKS, find_task
@@ -127,7 +127,8 @@ def run_methods(
     tasks = list(TASKS) if task_name == "all" else [find_task(task_name, zoo.name)]
     refused: list[InputError] = []
     slow = not_stored(zoo) if "all" in references and any(MEASURE in task.kinds for task in tasks) else []
-    find = partial(find_methods, references, refused=refused.append, note=note, left_out=slow, workers=workers)
+    left_out = {*slow, *redundant(zoo)}
+    find = partial(find_methods, references, refused=refused.append, note=note, left_out=left_out, workers=workers)
     chosen = [(task, find(task=task, trust=trust, timeout=timeout)) for task in tasks]
     if not any(found for _, found in chosen):
         raise refused[0]

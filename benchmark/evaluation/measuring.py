@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from pandas.api.types import is_numeric_dtype
 
-from baselines.access import ACCESS
+from baselines.levels import ACCESS
 from baselines.measures import families, measures
 from baselines.measures.compute import FAILED, MeasureResult, one_by_one
 from baselines.measures.measure import COSTS, Measure
@@ -59,13 +59,18 @@ def named_groups() -> dict[str, tuple[Measure, ...]]:
     return families() | {"fast": tuple(measure for measure in measures() if measure.cost in FAST)}
 
 
-def select(names: Iterable[str]) -> list[Measure]:
+def select(names: Iterable[str], left_out: Collection[str] = ()) -> list[Measure]:
     """The measures that ``names`` stand for: measures, families, "fast" or "all".
+
+    Args:
+        left_out: names of measures that "fast" and "all" do not include.
 
     Raises:
         InputError: a name is none of these.
     """
     known = {measure.name: (measure,) for measure in measures()} | named_groups() | {"all": measures()}
+    for group in ("fast", "all"):
+        known[group] = tuple(measure for measure in known[group] if measure.name not in left_out)
     chosen: dict[str, Measure] = {}
     for name in names:
         if ":" in name or name.endswith(".py"):
@@ -167,8 +172,15 @@ def read(zoo: Zoo, chosen: Sequence[Measure] | None = None) -> pd.DataFrame:
 
 def not_stored(zoo: Zoo) -> list[str]:
     """Names of the measures that need more than one pass over the training images and are not stored for this zoo."""
-    slow = [measure for measure in measures() if measure.cost not in FAST]
+    slow = [measure for measure in measures() if measure.cost not in FAST and measure.name not in redundant(zoo)]
     return [measure.name for measure in _without_values(slow, read(zoo), len(zoo.final))]
+
+
+def redundant(zoo: Zoo) -> list[str]:
+    """Names of the measures per image, if all models were trained on as many images: other measures order them so."""
+    fractions = zoo.final.get("train_fraction")
+    varies = fractions is not None and fractions.nunique() > 1
+    return [] if varies else [measure.name for measure in families()["per-image"]]
 
 
 def _path(zoo: Zoo, number: int) -> Path:

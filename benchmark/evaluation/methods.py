@@ -10,8 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from baselines.access import ACCESS
 from baselines.estimators import estimators
+from baselines.levels import ACCESS
 from baselines.measures import measures
 from baselines.measures.measure import Measure
 from baselines.methods import Estimator, Predictor

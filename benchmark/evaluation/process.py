@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from baselines.access import ACCESS
+from baselines.levels import ACCESS
 from benchmark.evaluation import frames, sandbox
 from benchmark.evaluation.answers import Answer
 from benchmark.evaluation.methods import LONGEST_TEXT, Method, checked_name

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
-from baselines.access import ACCESS
+from baselines.levels import ACCESS
 from benchmark.evaluation import measuring, sandbox
 from benchmark.evaluation.known_names import unknown
 from benchmark.evaluation.methods import Method, builtin_methods
@@ -45,7 +45,7 @@ def find_methods(
             has the name of another. If it does not raise, the method is left out.
         note: called with a line about the measures of a family, or of "fast", that the task does not take. If it takes
             none of them, each is refused.
-        left_out: names of built-in methods that "all" does not include.
+        left_out: names of built-in methods that "fast" and "all" do not include.
         workers: how many processes load users' files at a time.
         trust: load users' files without a box.
         timeout: seconds that loading one file may take, at most ``DESCRIBE_SECONDS``.
@@ -57,9 +57,9 @@ def find_methods(
     usual = [method for method in known.values() if method.control or method.kind in task.kinds]
     names: dict[str, list[str]] = {}
     for name, group in measuring.named_groups().items():
-        names[name] = [measure.name for measure in group]
+        names[name] = [measure.name for measure in group if name != "fast" or measure.name not in left_out]
         taken = [measure for measure in names[name] if not refusal(task, known[measure])]
-        if name in references and 0 < len(taken) < len(group):
+        if name in references and 0 < len(taken) < len(names[name]):
             others = [measure for measure in names[name] if measure not in taken]
             note(f"left out of {name}, because {task.name} does not take them: {', '.join(others)}")
             names[name] = taken

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from baselines.access import ACCESS, Missing, View
-from baselines.fields import FIELDS, Field, Networks
+from baselines.access import View
+from baselines.fields import FIELDS, Field, Missing, Networks
+from baselines.levels import ACCESS
 from zoo_builder.datasets.dataset import Dataset
 from zoo_builder.errors import one_of
 from zoo_builder.store.zoo import Zoo

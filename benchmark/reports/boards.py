@@ -18,7 +18,7 @@ from itertools import groupby
 import numpy as np
 import pandas as pd
 
-from baselines.access import ACCESS
+from baselines.levels import ACCESS
 from benchmark.records import Record
 from benchmark.reports.verified import verified_predictions
 from benchmark.scoring.bootstrap import DRAWS, resample

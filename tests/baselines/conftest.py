@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
-from baselines.access import ACCESS, Missing, View
-from baselines.fields import SourceData, TargetData, TrainData
+from baselines.access import View
+from baselines.fields import Missing, SourceData, TargetData, TrainData
+from baselines.levels import ACCESS
 from zoo_builder import files
 from zoo_builder.building.build import build
 from zoo_builder.networks.architecture import Architecture

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.access import ACCESS, AccessError, Missing, NotApplicable, View
-from baselines.fields import FIELDS
+from baselines.access import AccessError, NotApplicable, View
+from baselines.fields import FIELDS, Missing
+from baselines.levels import ACCESS
 from zoo_builder.errors import InputError
 
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from baselines.access import ACCESS, Missing
-from baselines.fields import FIELDS, Stacks
+from baselines.fields import FIELDS, Missing, Stacks
+from baselines.levels import ACCESS
 from zoo_builder.networks.architecture import Architecture
 
 LEVEL_OF = {name: level for level, names in ACCESS.items() for name in names}

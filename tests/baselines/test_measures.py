@@ -124,6 +124,14 @@ GOLDEN = {
 }
 
 
+# Three training images.
+GOLDEN |= {
+    f"{name}-per-image": (value - np.log(3)) / 2 if name.startswith("log-") else np.sqrt(value / 3)
+    for name, value in GOLDEN.items()
+    if f"{name}-per-image" in ALL
+}
+
+
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_values_of_a_diagonal_network(name):
     result = compute(diagonal_view(), [ALL[name]])[name]
@@ -232,6 +240,11 @@ RESCALING_INVARIANT = {
     "training-accuracy": True,
     "inverse-train-size": True,
     "random": False,
+}
+
+
+RESCALING_INVARIANT |= {
+    f"{name}-per-image": unchanged for name, unchanged in RESCALING_INVARIANT.items() if f"{name}-per-image" in ALL
 }
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from baselines.access import ACCESS
+from baselines.levels import ACCESS
 from benchmark.scoring.scores import SCORES
 from benchmark.tasks import GAP, KINDS, TASKS, TEST_ACCURACY, find_task
 from zoo_builder.errors import InputError

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
-from baselines.access import ACCESS, View
+from baselines.access import View
 from baselines.estimators import estimators
 from baselines.fields import TargetData, TrainData
+from baselines.levels import ACCESS
 from baselines.measures import measures
 from baselines.measures.compute import compute
 from baselines.measures.measure import Measure

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from baselines.access import Missing, View
+from baselines.access import View
 from baselines.estimators import estimators
+from baselines.fields import Missing
 from baselines.methods import NotApplicable
 from zoo_builder.errors import InputError
 

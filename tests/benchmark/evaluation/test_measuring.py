@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from baselines.measures import measures
 from baselines.measures.compute import compute
 from baselines.measures.measure import Measure
 from benchmark.evaluation import measuring
-from benchmark.evaluation.measuring import FAST, measure, not_stored, read, select
+from benchmark.evaluation.measuring import FAST, measure, not_stored, read, redundant, select
 from benchmark.evaluation.views import make_view
 from zoo_builder.errors import InputError
 from zoo_builder.files import sha256
@@ -160,6 +161,25 @@ def test_names_are_measures_families_fast_and_all():
     assert [m.name for m in select(["weight-norm", "norms"])].count("weight-norm") == 1
     with pytest.raises(InputError, match=r"unknown measure 'wieght-norm' \(did you mean 'weight-norm'\?\): give all"):
         select(["wieght-norm"])
+
+
+@pytest.mark.parametrize(
+    ("final", "left_out"),
+    [
+        (pd.DataFrame({"train_fraction": [0.5, 1.0]}), False),
+        (pd.DataFrame({"train_fraction": [0.5, 0.5]}), True),
+        (pd.DataFrame({"width": [4, 8]}), True),  # an imported zoo that does not say
+    ],
+)
+def test_where_all_models_have_as_many_images_measures_per_image_are_left_out(final, left_out):
+    names = redundant(SimpleNamespace(final=final))
+    per_image = [row.name for row in measures() if row.name.endswith("-per-image")]
+    assert names == (per_image if left_out else [])
+    for group in ("fast", "all"):
+        chosen = {row.name for row in select([group], names)}
+        assert chosen.isdisjoint(per_image) == left_out
+        assert "param-norm" in chosen
+    assert [row.name for row in select(["param-norm-per-image"], names)] == ["param-norm-per-image"]
 
 
 def test_a_damaged_table_is_named(zoo):

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
-from baselines.access import ACCESS, AccessError, NotApplicable, View
+from baselines.access import AccessError, NotApplicable, View
 from baselines.fields import FIELDS
+from baselines.levels import ACCESS
 from benchmark.evaluation.views import load_view, make_view, write_view
 from zoo_builder.errors import InputError
 from zoo_builder.store.zoo import Zoo
