@@ -104,6 +104,16 @@ def seconds(value: str) -> float:
     return number
 
 
+def refuse_unwritable(flag: str, file: Path | None) -> None:
+    """InputError where the page that ``flag`` names cannot be written: the work before it may take minutes."""
+    if file is None:
+        return
+    if not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
+        raise InputError(f"{flag} {file}: {file.parent} is not a writable folder; make it first")
+    if file.is_dir():
+        raise InputError(f"{flag} {file} is a folder, expected the name of a file")
+
+
 def cores() -> int:
     return len(os.sched_getaffinity(0))
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.commands.common import add_command, as_json, cores, note, say
+from benchmark.commands.common import add_command, as_json, cores, note, refuse_unwritable, say
 from zoo_builder.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,11 +33,16 @@ def _run(options: argparse.Namespace) -> int:
     from benchmark.records import read_records
 
     if not options.results.is_dir():
-        raise InputError(f"there is no results folder {options.results}: make one with `gengap run TASK --zoo DIR`")
+        why = f"{options.results} is a file" if options.results.exists() else f"there is no folder {options.results}"
+        raise InputError(f"{why}, expected a folder of records: make one with `gengap run TASK --zoo DIR`")
     if options.across and (options.html or options.json):
         raise InputError("--across makes a table in Markdown: omit --html and --json")
     if options.zoo and not options.html:
         raise InputError("--zoo plots a zoo in a page: add --html FILE, or omit --zoo")
+    refuse_unwritable("--html", options.html)
+    refuse_unwritable("--markdown", options.markdown)
+    if options.check and not options.check.is_file():
+        raise InputError(f"--check {options.check}: there is no such file; `--markdown {options.check}` writes it")
     records = _told_apart(read_records(options.results, note))
     if not records:
         raise InputError(
@@ -56,13 +61,11 @@ def _run(options: argparse.Namespace) -> int:
     not_read = [record for task in found for record in task.unscored if record.status == NOT_READ]
     for record in not_read:
         note(f"left out: the score of {record.method} on {record.task}: {record.reason}")
-    if options.check:
-        current = options.check.read_text(encoding="utf-8") if options.check.is_file() else None
-        if current != text:
-            across = f" --across {options.across}" if options.across else ""
-            again = f"gengap leaderboard {options.results}{across} --markdown {options.check}"
-            note(f"{options.check} does not match the records: run `{again}`")
-            return 1
+    if options.check and options.check.read_text(encoding="utf-8") != text:
+        across = f" --across {options.across}" if options.across else ""
+        again = f"gengap leaderboard {options.results}{across} --markdown {options.check}"
+        note(f"{options.check} does not match the records: run `{again}`")
+        return 1
     if options.html:
         from benchmark.reports.report import write_html
         from zoo_builder.store.zoo import Zoo  # imports torch, which takes seconds

@@ -1,13 +1,11 @@
 """`gengap score`: scores a table of predictions made elsewhere."""
 
 import argparse
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-from benchmark.commands.common import add_command, as_json, note, say
-from zoo_builder.errors import InputError
+from benchmark.commands.common import add_command, as_json, note, refuse_unwritable, say
 
 
 def add(commands: Any) -> None:
@@ -54,13 +52,7 @@ def _run(options: argparse.Namespace) -> int:
     from benchmark.reports.table_json import to_json
     from benchmark.reports.table_text import format_text
 
-    if options.html:
-        # Scores may take minutes, so the page's folder is checked first.
-        folder = options.html.parent
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise InputError(f"--html {options.html}: {folder} is not a writable folder; make it first")
-        if options.html.is_dir():
-            raise InputError(f"--html {options.html} is a folder, expected the name of a file")
+    refuse_unwritable("--html", options.html)
     scored = score_table(
         options.table,
         options.target,

@@ -29,6 +29,8 @@ def read_table(path: Path) -> tuple[pd.DataFrame, list[str]]:
     suffix = path.suffix.lower()
     if suffix not in readers:
         raise InputError(f"{path}: a table is a .csv or a .parquet file; convert it to one of these")
+    if not path.is_file():
+        raise InputError(f"there is no file {path}, expected a table: check its path")
     try:
         table, notes = readers[suffix](path)
     except InputError:

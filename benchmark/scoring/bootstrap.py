@@ -198,7 +198,9 @@ def tied_pairs(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     if not len(tied):
         return np.zeros(weights.shape[1])
     rows = tied[np.argsort(level[tied], kind="stable")]
-    return np.concatenate([_tied_in_groups(drawn, sizes[sizes > 1]) for drawn in _chunks(weights, rows)])
+    # Few models are tied as a rule, so that many draws make a chunk of the usual size.
+    chunks = _chunks(weights, rows, max(CHUNK, CHUNK**3 // len(rows)))
+    return np.concatenate([_tied_in_groups(drawn, sizes[sizes > 1]) for drawn in chunks])
 
 
 def _pairs(weights: np.ndarray) -> np.ndarray:

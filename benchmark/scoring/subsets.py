@@ -23,7 +23,8 @@ from benchmark.scoring.scorecard import MINIMUM_DRAWN, MINIMUM_MODELS
 
 # With more models left out, the pairs of a subset are counted again: that takes about as long then.
 MOST_LEFT_OUT = 256
-# Models, and draws, that are multiplied at a time: BLAS does so in the calling thread, see ``bootstrap.CHUNK``.
+# Models that are multiplied at a time, with as many draws as BLAS multiplies in the calling thread, see
+# ``bootstrap.CHUNK``.
 BLOCK = 64
 
 
@@ -98,16 +99,16 @@ class TauOnSubsets:
         signs = np.ascontiguousarray(signs.reshape(-1, blocks, BLOCK).swapaxes(0, 1))
         weights = self._weights[left_out].astype(np.float64)
         total = np.zeros(weights.shape[1])
-        for some in _slices(len(left_out)):
-            for draws in _slices(len(total)):
+        for some in _slices(len(left_out), BLOCK):
+            for draws in _slices(len(total), BLOCK**2 // min(BLOCK, len(left_out))):
                 # Whole numbers below 2^24, which float32 holds.
                 partners = (signs[:, some] @ self._blocks[:, :, draws]).sum(axis=0)
                 total[draws] += np.einsum("xd,xd->d", weights[some, draws], partners)
         return total
 
 
-def _slices(length: int) -> list[slice]:
-    return [slice(start, start + BLOCK) for start in range(0, length, BLOCK)]
+def _slices(length: int, step: int) -> list[slice]:
+    return [slice(start, start + step) for start in range(0, length, step)]
 
 
 def _signs(values: np.ndarray, rows: np.ndarray) -> np.ndarray:

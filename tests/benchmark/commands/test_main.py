@@ -62,11 +62,16 @@ WRONG = {
     "measure {tmp}": "is not a zoo",
     "measures mine.py:mine": "mine.py:mine is not a built-in measure: `gengap run complexity mine.py:mine --zoo DIR`",
     "signatures {tmp}": "is not a zoo",
-    "leaderboard {tmp}/nowhere": "there is no results folder {tmp}/nowhere: make one with `gengap run TASK --zoo DIR`",
+    "leaderboard {tmp}/nowhere": "there is no folder {tmp}/nowhere, expected a folder of records: make one with",
+    "leaderboard LICENSE": "LICENSE is a file, expected a folder of records",
+    "leaderboard {tmp} --html {tmp}/no/page.html": "--html {tmp}/no/page.html: {tmp}/no is not a writable folder; make",
+    "leaderboard {tmp} --markdown {tmp}/no/page.md": "--markdown {tmp}/no/page.md: {tmp}/no is not a writable folder",
+    "leaderboard {tmp} --markdown {tmp}": "--markdown {tmp} is a folder, expected the name of a file",
+    "leaderboard {tmp} --check {tmp}/no.md": "--check {tmp}/no.md: there is no such file; `--markdown {tmp}",
     "leaderboard {tmp} --across complexity --html {tmp}/page": "--across makes a table in Markdown: omit --html and",
     "leaderboard {tmp}": "there are no records in {tmp}: name another folder, or write some with `gengap run",
     "leaderboard {tmp} --zoo {tmp}": "--zoo plots a zoo in a page: add --html FILE, or omit --zoo",
-    "score {tmp}/no.csv --target a --prediction b": "no.csv",
+    "score {tmp}/no.csv --target a --prediction b": "there is no file {tmp}/no.csv, expected a table: check its path",
 }
 
 

@@ -85,8 +85,8 @@ def test_a_word_late_in_a_long_column_leaves_the_others_as_they_are(read):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("missing.csv", None, "cannot be read as csv"),
-        ("missing.parquet", None, "cannot be read as parquet"),
+        ("missing.csv", None, "there is no file .*missing.csv, expected a table"),
+        ("missing.parquet", None, "there is no file .*missing.parquet"),
         ("table.xlsx", b"", "a table is a .csv or a .parquet file"),
         ("empty.csv", b"", "cannot be read as csv"),
         ("binary.csv", b"a,b\n\xff\xfe,2\n", "cannot be read as csv"),
