@@ -118,6 +118,7 @@ def run_methods(
     Raises:
         InputError: every method is refused, or the task, the zoo or its data cannot be used.
     """
+    from baselines.measures import families
     from benchmark.evaluation.evaluate import evaluate
     from benchmark.evaluation.measuring import not_stored, redundant
     from benchmark.evaluation.selection import WrongTask, find_methods
@@ -127,7 +128,8 @@ def run_methods(
     tasks = list(TASKS) if task_name == "all" else [find_task(task_name, zoo.name)]
     refused: list[InputError] = []
     slow = not_stored(zoo) if "all" in references and any(MEASURE in task.kinds for task in tasks) else []
-    left_out = {*slow, *redundant(zoo)}
+    per_image = [measure.name for measure in families()["per-image"]]
+    left_out = {*slow, *per_image}
     find = partial(find_methods, references, refused=refused.append, note=note, left_out=left_out, workers=workers)
     chosen = [(task, find(task=task, trust=trust, timeout=timeout)) for task in tasks]
     if not any(found for _, found in chosen):
@@ -144,6 +146,8 @@ def run_methods(
         note("the other methods run")
     if slow:
         note(f"left out: {len(slow)} slow measures; `gengap measure {zoo.root} --measures all` computes them")
+    if not redundant(zoo) and any(name in references for name in ("all", "fast")):
+        note("left out: measures per training image, whose number varies here; per-image adds them")
     if trust and any(not method.builtin for _, found in chosen for method in found):
         note("your methods run without a sandbox, because of --trust; boards show them as unprotected")
     if own := [method for _, found in chosen for method in found if not method.builtin]:

@@ -80,6 +80,8 @@ def test_fast_measures_run_and_those_that_do_not_fit_are_named(run, monkeypatch:
     code, out, err = run("generalization-gap", "fast", "--json")
     assert (code, len(json.loads(out)) > 1) == (0, True)
     assert "left out of fast, because generalization-gap does not take them: steps-to-cross-entropy, " in err
+    assert "left out: measures per training image, whose number varies here; per-image adds them" in err
+    assert "-per-image" not in out
     assert "error" not in err
 
 
