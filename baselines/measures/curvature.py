@@ -26,7 +26,7 @@ from baselines.measures.training_loss import (
     remark_on_chance,
     repeats_of,
 )
-from zoo_builder.networks.architecture import Architecture
+from zoo_builder.networks.architecture import Activation, Architecture
 from zoo_builder.networks.stack import cross_entropy, flat
 
 LANCZOS_CHUNK, LANCZOS_STEPS, LANCZOS_TOLERANCE = 128, 40, 0.02
@@ -100,7 +100,14 @@ def _gradient(architecture: Architecture, weights: Tensor, images: Tensor, label
 
 
 def hessian_trace(context: MeasureContext) -> Tensor:
-    """The trace of the Hessian of L, by Hutchinson's estimator with Rademacher probes: E v^T H v."""
+    """The trace of the Hessian of L.
+
+    By Hutchinson's estimator with Rademacher probes, E v^T H v. Where the outputs are piecewise linear in each single
+    weight, as in ReLU networks, the second derivatives of the outputs add nothing to the diagonal of the Hessian: its
+    trace is that of the Fisher information, whose estimate serves both.
+    """
+    if _is_piecewise_linear(context.folded_architecture):
+        return _with_remarks(context, context.once(_fisher))
 
     def products(architecture: Architecture, weights: Tensor, images: Tensor, labels: Tensor, probes: list[Tensor]):
         gradient, at = _gradient(architecture, weights, images, labels)
@@ -108,7 +115,13 @@ def hessian_trace(context: MeasureContext) -> Tensor:
             signs = probe[: weights.shape[1]].expand_as(weights)
             yield (torch.autograd.grad(gradient, at, signs, retain_graph=True)[0] * signs).sum(1)
 
-    return _estimated(context, products)
+    return _with_remarks(context, _estimated(context, products))
+
+
+def _is_piecewise_linear(architecture: Architecture) -> bool:
+    """Whether the outputs are so in each single weight: a path through the layers holds each weight once."""
+    kinds = {layer.kind for layer in architecture.layers if isinstance(layer, Activation)}
+    return kinds <= {"relu", "leaky-relu"}
 
 
 def fisher_trace(context: MeasureContext) -> Tensor:
@@ -119,7 +132,10 @@ def fisher_trace(context: MeasureContext) -> Tensor:
     diag(p) - p p^T = R R^T with R = diag(sqrt(p)) - p sqrt(p)^T. For random signs v, one set for each image, the
     expectation of ||sum over images of J^T R v||^2 is the sum of the traces, which takes one backward pass in total.
     """
+    return _with_remarks(context, context.once(_fisher))
 
+
+def _fisher(context: MeasureContext) -> tuple[Tensor, Tensor]:
     def cotangent(logits: Tensor, labels: Tensor, signs: Tensor) -> Tensor:
         share = logits.softmax(-1)
         signed = share.sqrt() * signs
@@ -139,7 +155,7 @@ def empirical_fisher_trace(context: MeasureContext) -> Tensor:
         errors = logits.softmax(-1)
         return (errors - torch.nn.functional.one_hot(labels, errors.shape[-1])) * signs[..., :1]
 
-    return _estimated(context, _squared_gradients(cotangent))
+    return _with_remarks(context, _estimated(context, _squared_gradients(cotangent)))
 
 
 def _squared_gradients(cotangent: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[..., Iterator[Tensor]]:
@@ -156,8 +172,14 @@ def _squared_gradients(cotangent: Callable[[Tensor, Tensor, Tensor], Tensor]) ->
     return squares
 
 
-def _estimated(context: MeasureContext, estimates: Callable[..., Iterator[Tensor]]) -> Tensor:
-    """The mean over images of an estimate from chunks of images and random signs, float64 [M].
+def _with_remarks(context: MeasureContext, estimate: tuple[Tensor, Tensor]) -> Tensor:
+    means, errors = estimate
+    remark_on_chance(context, means, errors)
+    return means
+
+
+def _estimated(context: MeasureContext, estimates: Callable[..., Iterator[Tensor]]) -> tuple[Tensor, Tensor]:
+    """The mean over images of an estimate from chunks of images and random signs, and its error: float64 [M] each.
 
     Args:
         estimates: estimates(architecture, weights [m, P], images, labels, probes) yields one estimate [m] per probe.
@@ -179,8 +201,7 @@ def _estimated(context: MeasureContext, estimates: Callable[..., Iterator[Tensor
                 for number, values in enumerate(found):
                     totals[number, chunk] += share * values.double()
         means[group.members], errors[group.members] = mean_and_error(totals)
-    remark_on_chance(context, means, errors)
-    return means
+    return means, errors
 
 
 _PROBED = f"at least {PROBES} random probes; {SAMPLE}"
@@ -199,8 +220,9 @@ MEASURES = (
         function=hessian_trace,
         access="train-data",
         cost="multi-pass",
-        formula=f"trace of the Hessian of the training loss; norms folded; {_PROBED}",
+        formula=f"trace of the Hessian of the training loss (of ReLU networks: fisher-trace); norms folded; {_PROBED}",
         citation="estimator of Hutchinson 1990; Yao et al. 2020, arXiv:1912.07145",
+        version=2,
     ),
     Measure(
         name="fisher-trace",

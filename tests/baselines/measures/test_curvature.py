@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from baselines.measures import curvature
 from baselines.measures.compute import compute
 from zoo_builder.datasets.dataset import scaled
-from zoo_builder.networks.architecture import Architecture, Linear
+from zoo_builder.networks.architecture import Activation, Architecture, Conv, Linear, MaxPool, Residual
 from zoo_builder.training.settings import training_subset
 
 ALL = {measure.name: measure for measure in curvature.MEASURES}
@@ -63,6 +63,7 @@ def test_an_iteration_that_is_cut_short_leaves_a_remark(unsaturated_view, monkey
 
 def test_the_error_of_the_hessian_trace_has_its_theoretical_variance(unsaturated_view, monkeypatch, hessian):
     """The variance of v^T H v is twice the sum of the squared off-diagonal entries of H."""
+    monkeypatch.setattr(curvature, "_is_piecewise_linear", lambda architecture: False)
     monkeypatch.setattr(curvature, "PROBES", 200)
     monkeypatch.setattr(curvature, "PROBE_CHUNK", 40)
     exact_ones = torch.stack([hessian(unsaturated_view, row) for row in range(6)])
@@ -71,6 +72,27 @@ def test_the_error_of_the_hessian_trace_has_its_theoretical_variance(unsaturated
     scores = (torch.from_numpy(run("hessian-trace", unsaturated_view).values) - diagonals.sum(1)) / variances.sqrt()
     assert scores.abs().max() < 4
     assert 0.3 < scores.square().mean().sqrt() < 2
+
+
+@pytest.fixture
+def residual_network():
+    kinds = (Conv(3), Activation("leaky-relu"), Conv(3), Residual(2), Activation("relu"), MaxPool(2), Linear(3))
+    return Architecture((1, 6, 6), kinds)
+
+
+def test_of_relu_networks_the_traces_of_hessian_and_fisher_are_one_number(
+    relu_network, tanh_network, residual_network, draw_stack, make_view, hessian, exact
+):
+    for network, equal in ((relu_network, True), (residual_network, True), (tanh_network, False)):
+        view = make_view([draw_stack(network, 2)])
+        logits, flat, _ = exact(view, 0)
+        scores = torch.autograd.functional.jacobian(lambda at, f=logits: f(at).log_softmax(1), flat, vectorize=True)
+        fisher = (logits(flat).softmax(1) * scores.square().sum(2)).sum(1).mean().item()
+        trace = hessian(view, 0).diagonal().sum().item()
+        assert (trace == pytest.approx(fisher, rel=1e-9)) == equal
+        estimates = compute(view, [ALL["hessian-trace"], ALL["fisher-trace"]])
+        same = np.array_equal(estimates["hessian-trace"].values, estimates["fisher-trace"].values)
+        assert same == equal
 
 
 @pytest.mark.parametrize("name", ["fisher-trace", "empirical-fisher-trace"])
