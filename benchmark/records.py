@@ -83,7 +83,7 @@ class Record:
         undefined: {"psi": reason, ...}, the scores that are undefined for the method.
         reference: {"tie_ceiling", "tie_fraction", "reliability": {"halves", "ceiling", "noise_share" (early records
             lack it)}, "noise_floors": {"tau": {"median", "p95"}, ...}, "architecture_floors": the same for random
-            functions of the architecture (not where there is one, and not in early records)} of the task.
+            functions of the architecture (absent where all models have one, and in early records)} of the task.
         path: the file it was read from or written to; not part of the format.
         label: where a folder holds several methods of one name, the one of this code; not part of the format.
         failed_since: the latest run of the method, if that failed; not part of the format.
@@ -182,8 +182,8 @@ class Record:
                 f"{path} holds predictions of type {numbers.iloc[0]} and targets of type {numbers.iloc[1]}, expected "
                 f"numbers and a target in every row; run the method again"
             )
-        if not frame["model_id"].is_unique:
-            raise InputError(f"{path} holds a model twice; run the method again")
+        if frame["model_id"].hasnans or not frame["model_id"].is_unique:
+            raise InputError(f"{path} holds a model twice, or a row without a model; run the method again")
         return frame
 
     def to_json(self) -> dict:

@@ -74,6 +74,11 @@ class Zoo:
         recipe = load_recipe(self.name)
         return grid.runs(recipe).set_index("model_id").loc[self.target.index, list(recipe.grid)]
 
+    def extremes(self, methods: list[str]) -> tuple[float, float]:
+        """The smallest and the largest tau of some methods."""
+        values = [self.score(method) for method in methods]
+        return min(values), max(values)
+
     def spread(self, axis: str) -> float:
         """The largest minus the smallest mean target over the values of a hyperparameter."""
         return float(np.ptp(self.target.groupby(self.axes[axis]).mean()))
@@ -126,8 +131,11 @@ class Zoo:
         norms = [measure.name for family in ("norms", "spectral", "path") for measure in families()[family]]
         return max((name for name in norms if name in self.measures()), key=lambda name: self.score(name, "psi"))
 
-    def largest(self, score: str, many: int) -> list[str]:
-        defined = self.measures(lambda method: math.isfinite(self.score(method, score)))
+    def largest(self, score: str, many: int, undivided: bool = False) -> list[str]:
+        """The measures with the largest scores; ``undivided``: none of those per image."""
+        defined = self.measures(
+            lambda method: math.isfinite(self.score(method, score)) and not (undivided and "-per-image" in method)
+        )
         return sorted(defined, key=lambda method: -self.score(method, score))[:many]
 
     def values(self, method: str) -> np.ndarray:
@@ -163,6 +171,8 @@ def _partial(first: np.ndarray, second: np.ndarray, others: list[np.ndarray]) ->
 
     Source: Kendall, "Partial rank correlation", Biometrika 32 (1942).
     """
+    known = ~np.isnan(np.stack([first, second, *others])).any(axis=0)
+    first, second, others = first[known], second[known], [other[known] for other in others]
     if not others:
         return _tau(first, second)
     *rest, other = others

@@ -14,7 +14,7 @@ from baselines.measures import counts, magnitude_aware, norms, output, pac_bayes
 from baselines.measures.context import MeasureContext
 from baselines.measures.measure import MEASURE_ACCESS, Measure
 
-# Not of that study, or no norm but its root.
+# The roots of param-norm and frob-distance.
 LEFT_OUT = {"weight-norm", "distance-from-initialization"}
 OUTPUT = {"inverse-margin"}
 

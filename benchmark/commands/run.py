@@ -146,7 +146,8 @@ def run_methods(
         note("the other methods run")
     if slow:
         note(f"left out: {len(slow)} slow measures; `gengap measure {zoo.root} --measures all` computes them")
-    if not redundant(zoo) and any(name in references for name in ("all", "fast")):
+    measures_run = any(MEASURE in task.kinds for task in tasks) and any(name in references for name in ("all", "fast"))
+    if measures_run and "per-image" not in references and not redundant(zoo):
         note("left out: measures per training image, whose number varies here; per-image adds them")
     if trust and any(not method.builtin for _, found in chosen for method in found):
         note("your methods run without a sandbox, because of --trust; boards show them as unprotected")

@@ -173,7 +173,7 @@ def read(zoo: Zoo, chosen: Sequence[Measure] | None = None) -> pd.DataFrame:
 def not_stored(zoo: Zoo) -> list[str]:
     """Names of the measures that need more than one pass over the training images and are not stored for this zoo.
 
-    Those per image are not among them: they are computed with the others.
+    Those per image are not among them: "all" leaves them out.
     """
     slow = [measure for measure in measures() if measure.cost not in FAST and measure not in families()["per-image"]]
     return [measure.name for measure in _without_values(slow, read(zoo), len(zoo.final))]

@@ -72,8 +72,8 @@ def _facts(population: Population) -> str:
     floor = head.reference.get("architecture_floors", {}).get(head.headline)
     if floor and any(record.architecture_share for record in population.scored):
         facts.append(
-            f"A random function of the architecture has 95 % {number(floor['p95'])}; notes such as *architecture 90 %* "
-            "say how much of the variance of a method's ranks lies between architectures, if it is most."
+            f"95 % of random functions of the architecture stay below {number(floor['p95'])}; notes such as "
+            "*architecture 90 %* say how much of the variance of a method's ranks lies between architectures."
         )
     if SCORES[head.headline].tie_ceiling and (ceiling := head.reference.get("tie_ceiling")) is not None:
         share = head.reference["tie_fraction"]

@@ -193,7 +193,7 @@ def _predictions(scored: list[Record]) -> tuple[list[tuple[Record, pd.DataFrame]
 
 def _models(frame: pd.DataFrame) -> str:
     """A hash of the models of a table of predictions and of their targets, whatever their order."""
-    names = frame["model_id"].to_numpy(str)
+    names = frame["model_id"].to_numpy()
     order = np.argsort(names)
     said = "\n".join(names[order]).encode() + frame["target"].to_numpy(np.float64)[order].tobytes()
     return hashlib.sha256(said).hexdigest()

@@ -116,7 +116,7 @@ def scorecard(
         predictions: [E, n], NaN where a method is undefined, oriented like the target.
         target: [n]. As fractions for ``robust`` and ``mae``; ``mae`` needs predictions on the target's own scale.
         hyperparameters: [n, K], values of any kind, equal rows for runs that differ only in their seed. Without them
-            psi, K, pgdl, robust and partial are undefined.
+            psi, psi-within, K, pgdl, robust and partial are undefined.
         clusters: [n] labels of the configurations that are resampled together; None for the rows of
             ``hyperparameters``, or for one model each where these are not given or all equal.
         test_examples: how many examples the target was measured on; None leaves robust undefined.

@@ -71,17 +71,21 @@ def axes_within(codes: np.ndarray, architectures: np.ndarray) -> np.ndarray:
 
 
 def architecture_share(prediction: np.ndarray, architectures: np.ndarray) -> float:
-    """How much of the variance of the ranks of a prediction [n] lies between architectures: eta squared, in [0, 1].
+    """How much of the variance of the ranks of a prediction [n] lies between G architectures, in [0, 1].
 
-    1 for a function of the architecture; 0 for a constant prediction. Tied predictions share their mean rank.
+    Eta squared, less what chance adds (its expectation for a random prediction is (G - 1) / (n - 1)): the adjusted
+    1 - (1 - eta^2) (n - 1) / (n - G), at least 0. It is 1 for a function of the architecture, and 0 for a constant
+    prediction and where each model has its own architecture. Tied predictions share their mean rank.
     """
     _, level, counts = np.unique(prediction, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[level]
-    if len(counts) == 1:
+    names, groups = np.unique(architectures, return_inverse=True)
+    n = len(ranks)
+    if len(counts) == 1 or len(names) == n:
         return 0.0
-    groups = np.unique(architectures, return_inverse=True)[1]
     means = np.bincount(groups, ranks) / np.bincount(groups)
-    return float(means[groups].var() / ranks.var())
+    unexplained = 1 - means[groups].var() / ranks.var()
+    return max(0.0, 1 - float(unexplained) * (n - 1) / (n - len(names)))
 
 
 def groups_of(architectures: np.ndarray, n: int) -> np.ndarray:

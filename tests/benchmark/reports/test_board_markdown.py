@@ -60,7 +60,7 @@ def test_methods_that_are_nearly_functions_of_the_architecture_are_marked(small,
     records[0].scores["tau"]["detail"] = {"architecture_share": 0.934}
     (task,) = populations(records)
     text = render_markdown([task])
-    assert "A random function of the architecture has 95 % 0.570" in text
+    assert "95 % of random functions of the architecture stay below 0.570" in text
     assert [line.count("architecture 93 %, noise floor 0.570") for line in text.splitlines() if " x " in line] == [1]
     assert [line.count("architecture 93 %, noise floor 0.570") for line in text.splitlines() if " y " in line] == [0]
     page = render_html([task])

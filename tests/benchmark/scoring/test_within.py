@@ -65,13 +65,22 @@ def test_is_tau_where_every_architecture_has_the_same_models():
 
 def test_the_share_of_the_architecture():
     architectures = np.array(["a", "a", "b", "b"])
-    # Ranks 1, 2, 3, 4 have variance 1.25, and the means 1.5 and 3.5 have variance 1.
-    assert architecture_share(np.array([-5, 0, 7, 1e9]), architectures) == pytest.approx(0.8)
+    # Ranks 1, 2, 3, 4 have variance 1.25, and the means 1.5 and 3.5 have variance 1: 1 - .2 (4 - 1) / (4 - 2).
+    assert architecture_share(np.array([-5, 0, 7, 1e9]), architectures) == pytest.approx(0.7)
     # Ranks 1.5, 3.5, 1.5, 3.5: both means are 2.5.
     assert architecture_share(np.array([0, 1, 0, 1]), architectures) == 0
     assert architecture_share(np.array([3, 3, 1, 1]), architectures) == 1
     assert architecture_share(np.ones(4), architectures) == 0
     assert architecture_share(np.arange(4), np.zeros(4)) == 0
+    assert architecture_share(np.arange(4), np.arange(4)) == 0
+
+
+def test_a_random_measure_of_many_architectures_is_no_function_of_them():
+    """Without the adjustment its share would be 59 / 79 on average."""
+    rng = np.random.default_rng(4)
+    shares = [architecture_share(rng.random(80), np.arange(80) % 60) for _ in range(300)]
+    assert np.mean(shares) < 0.2
+    assert np.mean(np.array(shares) > 0.8) < 0.01
 
 
 def test_psi_within_leaves_out_hyperparameters_that_change_the_architecture():
