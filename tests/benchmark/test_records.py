@@ -280,6 +280,10 @@ def test_predictions_that_are_lost_or_cut_are_named(record, predictions, tmp_pat
     predictions.head(2).to_parquet(parquet, index=False)
     with pytest.raises(InputError, match="it has 2 rows, expected 3"):
         Record.load(path).predictions()
+    for ids in (["a", "b", "b"], ["a", None, "b"]):
+        predictions.assign(model_id=ids).to_parquet(parquet, index=False)
+        with pytest.raises(InputError, match="holds a model twice, or a row without a model; run the method again"):
+            Record.load(path).predictions()
     parquet.write_bytes(b"PAR1")
     with pytest.raises(InputError, match=parquet.name):
         Record.load(path).predictions()
