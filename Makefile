@@ -12,7 +12,7 @@ ZOOS ?= ../zoos
 .PHONY: help demo test test-slow check bench zoos
 
 help:
-	@echo "make demo       train a small zoo, run every method on it, write a leaderboard (under 3 minutes)"
+	@echo "make demo       train a small zoo, run every method on it, write a leaderboard (3 to 4 minutes)"
 	@echo "make test       run the tests, without the slow ones and those of attacks, faults and kills (8 minutes at most)"
 	@echo "make test-slow  run only the slow tests"
 	@echo "make check      run what CI runs: formatting, lint, types, leaderboards against their records, tests;"

@@ -15,7 +15,7 @@ FILES = ("zoo", "results", "LEADERBOARD.md", "report.html")
 
 
 def add(commands: Any) -> None:
-    help = "train a zoo on digits, run every method on it, and write a leaderboard and a report, in 3 minutes"
+    help = "train a zoo on digits, run every method on it, and write a leaderboard and a report, in 3 to 4 minutes"
     parser = add_command(commands, "demo", _run, help)
     parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="the folder (default: demo)")
     add_workers(parser, "processes that train")
