@@ -34,6 +34,7 @@ class Zoo:
     def __init__(self, name: str, records: list[Record]) -> None:
         self.name = name
         self.records = {record.method: record for record in records if record.task == f"{name}/complexity"}
+        self._read: dict[str, pd.DataFrame] = {}
 
     def score(self, method: str, name: str = "tau") -> float:
         """NaN where it is undefined."""
@@ -43,10 +44,9 @@ class Zoo:
         return self.records[method].scores[name]["detail"][part]
 
     def predictions(self, method: str) -> pd.DataFrame:
-        return self._frame(method).set_index("model_id")
-
-    def _frame(self, method: str) -> pd.DataFrame:
-        return self.records[method].predictions()
+        if method not in self._read:
+            self._read[method] = self.records[method].predictions().set_index("model_id")
+        return self._read[method]
 
     @cached_property
     def head(self) -> Record:
@@ -87,19 +87,19 @@ class Zoo:
         """The largest sign error of each measure, on the environments among some of the models, bool [n]."""
         rows = np.ones(len(self.target), dtype=bool) if rows is None else rows
         methods = self.measures(lambda method: self.records[method].coverage == 1)
-        predictions = np.stack([self.predictions(method).loc[self.target.index, "prediction"] for method in methods])
+        predictions = np.stack([self.values(method) for method in methods])
         table = self.axes[rows].to_numpy(object)
         errors = robust_sign_error(predictions[:, rows], self.target.to_numpy()[rows], table, TEST_EXAMPLES)
         return {method: error.maximum for method, error in zip(methods, errors, strict=True)}
 
     def environments(self) -> dict[str, int]:
         """How many of the kept environments are steps in each hyperparameter."""
-        found = {}
-        for axis in self.axes:
-            values = codes_of(self.axes.to_numpy(object), len(self.axes))[:, list(self.axes).index(axis)]
-            fixed = sum(self._kept(values == value) for value in np.unique(values))
-            found[axis] = self._kept(np.ones(len(values), dtype=bool)) - fixed
-        return found
+        kept = self._kept(np.ones(len(self.axes), dtype=bool))
+        codes = codes_of(self.axes.to_numpy(object), len(self.axes))
+        return {
+            axis: kept - sum(self._kept(values == value) for value in np.unique(values))
+            for axis, values in zip(self.axes, codes.T, strict=True)
+        }
 
     def _kept(self, rows: np.ndarray) -> int:
         (error,) = robust_sign_error(

@@ -157,19 +157,19 @@ def _tau_chance(models: Models, noise: np.ndarray) -> list[float]:
     return [kendall_tau(measure, models.target).value for measure in noise]
 
 
-def _psi(models: Models, rows: np.ndarray, predictions: np.ndarray) -> Evaluation:
+def _psi(models: Models, rows: np.ndarray, predictions: np.ndarray, axes: np.ndarray | None = None) -> Evaluation:
     """Detail: psi and cells, one of each per hyperparameter."""
     given = predictions[:, rows], models.target[rows], models.codes[rows]
-    scores = granulated_tau(*given)
+    scores = granulated_tau(*given, axes)
     return Evaluation(
         [(score.value, {"psi": score.psi, "cells": score.cells}) for score in scores],
         [0 - score.value for score in scores],
-        bootstrap_granulated(*given, models.weights[rows]),
+        bootstrap_granulated(*given, models.weights[rows], axes),
     )
 
 
-def _psi_chance(models: Models, noise: np.ndarray) -> list[float]:
-    return [score.value for score in granulated_tau(noise, models.target, models.codes)]
+def _psi_chance(models: Models, noise: np.ndarray, axes: np.ndarray | None = None) -> list[float]:
+    return [score.value for score in granulated_tau(noise, models.target, models.codes, axes)]
 
 
 def _tau_within(models: Models, rows: np.ndarray, predictions: np.ndarray) -> Evaluation:
@@ -189,20 +189,12 @@ def _tau_within_chance(models: Models, noise: np.ndarray) -> np.ndarray:
 def _psi_within(models: Models, rows: np.ndarray, predictions: np.ndarray) -> Evaluation:
     """Detail: psi and cells, one of each per hyperparameter."""
     assert models.architectures is not None  # one of its needs
-    given = predictions[:, rows], models.target[rows], models.codes[rows]
-    axes = axes_within(models.codes[rows], models.architectures[rows])
-    scores = granulated_tau(*given, axes)
-    return Evaluation(
-        [(score.value, {"psi": score.psi, "cells": score.cells}) for score in scores],
-        [0 - score.value for score in scores],
-        bootstrap_granulated(*given, models.weights[rows], axes),
-    )
+    return _psi(models, rows, predictions, axes_within(models.codes[rows], models.architectures[rows]))
 
 
 def _psi_within_chance(models: Models, noise: np.ndarray) -> list[float]:
     assert models.architectures is not None  # one of its needs
-    axes = axes_within(models.codes, models.architectures)
-    return [score.value for score in granulated_tau(noise, models.target, models.codes, axes)]
+    return _psi_chance(models, noise, axes_within(models.codes, models.architectures))
 
 
 def _k(models: Models, rows: np.ndarray, predictions: np.ndarray) -> Evaluation:
