@@ -49,7 +49,9 @@ RECORD_NAME = re.compile(r".*--\d{8}T\d{6}\.\d{6}Z\.json", re.DOTALL)
 # Keys of every record, which no other program's files have.
 _TELLTALE = {"schema", "task_version", "weights_hash", "split_hash"}
 _RESTORE = "restore the file, or run its method again"
-PREDICTION_COLUMNS = ["model_id", "configuration", "prediction", "reason", "target"]
+PREDICTION_COLUMNS = ["model_id", "configuration", "prediction", "error", "reason", "target"]
+# Records had no errors before.
+EARLIER_COLUMNS = [name for name in PREDICTION_COLUMNS if name != "error"]
 
 
 class NoRecord(InputError):
@@ -76,7 +78,7 @@ class Record:
         status: one of ``STATUSES``; all but "ok" have a reason.
         log: the end of the output of a failed method.
         models: number of test models; coverage: the share of them with a prediction.
-        flags: remarks on the prediction, such as "constant".
+        flags: remarks on the prediction, such as "constant", or how many values lie at a bound of a search.
         headline: the score that orders the board, a name of ``benchmark.scoring.scores.SCORES``.
         scores: {"tau": {"value", "low", "high", "flipped", "detail"}, ...} with 95 % intervals, see
             ``benchmark.scoring.scorecard.Entry``; empty if there is nothing to score.
@@ -159,9 +161,10 @@ class Record:
         return self.protection == UNPROTECTED
 
     def predictions(self) -> "pd.DataFrame":
-        """One row per test model: model_id, configuration, prediction (float64, NaN where undefined), reason, target.
+        """One row per test model, with the columns ``PREDICTION_COLUMNS``.
 
-        The prediction is oriented like the target.
+        The prediction is float64, oriented like the target, NaN where it is undefined; error its standard error, NaN
+        where it has none; reason says why it is NaN, or is a remark on it.
 
         Raises:
             InputError: the file is missing or does not match the record.
@@ -176,10 +179,10 @@ class Record:
                 f"{path}, the predictions of {self.path.name}, cannot be read: {one_line(str(error), 500)}; run the "
                 f"method again"
             ) from error
-        numbers = frame.dtypes[["prediction", "target"]]
+        numbers = frame.dtypes[["prediction", "target", "error"]]
         if any(kind.kind != "f" for kind in numbers) or not np.isfinite(frame["target"]).all():
             raise InputError(
-                f"{path} holds predictions of type {numbers.iloc[0]} and targets of type {numbers.iloc[1]}, expected "
+                f"{path} holds predictions, targets and errors of types {', '.join(map(str, numbers))}, expected "
                 f"numbers and a target in every row; run the method again"
             )
         if frame["model_id"].hasnans or not frame["model_id"].is_unique:
@@ -385,14 +388,14 @@ def _read_predictions(path: Path, models: int) -> "pd.DataFrame":
     from zoo_builder import tables
 
     schema = tables.schema_of(path)
-    if schema.names != PREDICTION_COLUMNS:
+    if schema.names not in (PREDICTION_COLUMNS, EARLIER_COLUMNS):
         raise ValueError(f"it has the columns {', '.join(schema.names)}, expected {', '.join(PREDICTION_COLUMNS)}")
     if nested := [name for name in schema.names if schema.field(name).type.num_fields]:
         raise ValueError(f"its column {nested[0]} is of type {schema.field(nested[0]).type}")
     table = tables.read(path, most_rows=min(models, MOST_MODELS))
     if len(table) != models:
         raise ValueError(f"it has {len(table):,} rows, expected {models:,}")
-    texts = [name for name in PREDICTION_COLUMNS if name not in ("prediction", "target")]
+    texts = [name for name in schema.names if name not in ("prediction", "error", "target")]
     for name in texts:
         kind = table[name].type
         if pa.types.is_dictionary(kind):
@@ -401,7 +404,8 @@ def _read_predictions(path: Path, models: int) -> "pd.DataFrame":
                     raise ValueError(f"a {name} has more than {LONGEST_CELL:,} bytes")
         elif not pa.types.is_null(kind):
             raise ValueError(f"its column {name} is of type {kind}, expected text")
-    return tables.decoded(table).to_pandas(use_threads=False)
+    frame = tables.decoded(table).to_pandas(use_threads=False)
+    return frame if "error" in frame else frame.assign(error=np.nan)[PREDICTION_COLUMNS]
 
 
 def _of_schema_1(content: dict) -> dict:

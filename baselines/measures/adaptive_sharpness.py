@@ -18,7 +18,6 @@ from baselines.measures.training_loss import (
     draws_for,
     logits_at,
     mean_and_error,
-    remark_on_chance,
     repeats_of,
 )
 from zoo_builder.networks.architecture import Architecture
@@ -77,14 +76,14 @@ def _ascent(architecture: Architecture, weights: Tensor, images: Tensor, labels:
 def adaptive_sharpness_average(context: MeasureContext) -> Tensor:
     """E L(w + u) - L(w) for normal u with standard deviation rho |w_i|."""
     mean, error = context.once(_average)[0]
-    remark_on_chance(context, mean, error)
+    context.standard_error(error)
     return mean
 
 
 def adaptive_sharpness_average_normalized(context: MeasureContext) -> Tensor:
     """``adaptive_sharpness_average`` with normalized logits: scaling the logits changes nothing."""
     mean, error = context.once(_average)[1]
-    remark_on_chance(context, mean, error)
+    context.standard_error(error)
     return mean
 
 

@@ -30,11 +30,13 @@ class MeasureResult(Prediction):
 
     Attributes:
         remarks: {row: a remark on its value}.
+        errors: float64 [n], standard errors of the values; None for a measure without random draws.
         seconds: processor time of the measure and of everything it read, as if no other measure had been computed.
         log: the errors of the measure itself, with tracebacks; "" where there were none.
     """
 
     remarks: dict[int, str] = field(default_factory=dict)
+    errors: np.ndarray | None = None
     seconds: float = 0.0
     log: str = ""
 
@@ -57,15 +59,19 @@ def compute(view: View, measures: Iterable[Measure], **settings: Any) -> dict[st
     remarks: dict[str, dict[int, str]] = {measure.name: {} for measure in measures}
     seconds = dict.fromkeys(values, 0.0)
     logs = dict.fromkeys(values, "")
+    errors: dict[str, np.ndarray] = {}
     for measure, rows, result in one_by_one(view, measures, **settings):
         values[measure.name][rows] = result.values
         for found, notes in ((reasons, result.reasons), (remarks, result.remarks)):
             found[measure.name].update({int(rows[model]): text for model, text in notes.items()})
         seconds[measure.name] += result.seconds
+        if result.errors is not None:
+            errors.setdefault(measure.name, np.full(view.size, np.nan))[rows] = result.errors
         if result.log not in logs[measure.name]:  # the same error in every stack is logged once
             logs[measure.name] += result.log
     return {
-        name: MeasureResult(values[name], reasons[name], remarks[name], seconds[name], logs[name]) for name in values
+        name: MeasureResult(values[name], reasons[name], remarks[name], errors.get(name), seconds[name], logs[name])
+        for name in values
     }
 
 
@@ -120,7 +126,7 @@ def _finite(stack: Stack) -> np.ndarray:
 def _evaluate(measure: Measure, context: MeasureContext) -> MeasureResult:
     """One measure of the models of one stack."""
     values, log = np.full(len(context), np.nan), ""
-    context.reasons, context.remarks = {}, {}
+    context.reasons, context.remarks, context.errors = {}, {}, None
     borrowed, start = context.borrowed, process_time()
     models = range(len(context))
     try:
@@ -145,7 +151,8 @@ def _evaluate(measure: Measure, context: MeasureContext) -> MeasureResult:
         log += f"{measure.name}: {context.reasons[unexplained[0]]}, for {len(unexplained)} of {len(context)} models\n"
     values[list(context.reasons)] = np.nan
     remarks = {model: text for model, text in context.remarks.items() if model not in context.reasons}
-    return MeasureResult(values, context.reasons, remarks, seconds, log)
+    errors = None if context.errors is None else np.where(np.isnan(values), np.nan, context.errors.numpy())
+    return MeasureResult(values, context.reasons, remarks, errors, seconds, log)
 
 
 def _numbers(returned: Any, count: int) -> np.ndarray:

@@ -67,6 +67,7 @@ class MeasureContext:
         engine: computes forward and backward passes.
         reasons: {model: why the measure is undefined for it}, filled by ``undefined``.
         remarks: {model: a remark on its value}, filled by ``remark``.
+        errors: standard errors of the values, float64 [M], see ``standard_error``; None for a measure without draws.
         borrowed: processor time, in seconds, that earlier readers spent on the values that were read so far.
     """
 
@@ -78,6 +79,7 @@ class MeasureContext:
         self.engine = engine or TorchEngine()
         self.reasons: dict[int, str] = {}
         self.remarks: dict[int, str] = {}
+        self.errors: Tensor | None = None
         self.borrowed = 0.0
 
     def __len__(self) -> int:
@@ -140,6 +142,17 @@ class MeasureContext:
             ValueError: another kind of mask, or an empty remark.
         """
         self._note(self.remarks, mask, text)
+
+    def standard_error(self, errors: Tensor) -> None:
+        """Declares the standard errors of the measure's values, float64 [M], where these are means over random draws.
+
+        Raises:
+            ValueError: another shape, or a negative error.
+        """
+        errors = torch.as_tensor(errors).double()
+        if errors.shape != (len(self),) or (errors < 0).any():
+            raise ValueError(f"standard errors of shape {list(errors.shape)}, expected [{len(self)}] numbers from 0 on")
+        self.errors = errors
 
     def _note(self, notes: dict[int, str], mask: Tensor, text: str) -> None:
         mask = torch.as_tensor(mask)

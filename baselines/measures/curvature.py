@@ -6,7 +6,7 @@ is arbitrary, and so is the curvature. Random draws come from fixed seeds and ar
 architecture, so that models are compared on equal terms.
 
 Means over images are estimated with separate probes for each chunk of images: one probe for all images would cost as
-much, and the errors of separate probes average out. A value with a standard error above 20 % has a remark.
+much, and the errors of separate probes average out. The values have standard errors.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +23,6 @@ from baselines.measures.training_loss import (
     draws_for,
     logits_at,
     mean_and_error,
-    remark_on_chance,
     repeats_of,
 )
 from zoo_builder.networks.architecture import Activation, Architecture
@@ -107,7 +106,7 @@ def hessian_trace(context: MeasureContext) -> Tensor:
     trace is that of the Fisher information, whose estimate serves both.
     """
     if _is_piecewise_linear(context.folded_architecture):
-        return _with_remarks(context, context.once(_fisher))
+        return _with_error(context, context.once(_fisher))
 
     def products(architecture: Architecture, weights: Tensor, images: Tensor, labels: Tensor, probes: list[Tensor]):
         gradient, at = _gradient(architecture, weights, images, labels)
@@ -115,7 +114,7 @@ def hessian_trace(context: MeasureContext) -> Tensor:
             signs = probe[: weights.shape[1]].expand_as(weights)
             yield (torch.autograd.grad(gradient, at, signs, retain_graph=True)[0] * signs).sum(1)
 
-    return _with_remarks(context, _estimated(context, products))
+    return _with_error(context, _estimated(context, products))
 
 
 def _is_piecewise_linear(architecture: Architecture) -> bool:
@@ -132,7 +131,7 @@ def fisher_trace(context: MeasureContext) -> Tensor:
     diag(p) - p p^T = R R^T with R = diag(sqrt(p)) - p sqrt(p)^T. For random signs v, one set for each image, the
     expectation of ||sum over images of J^T R v||^2 is the sum of the traces, which takes one backward pass in total.
     """
-    return _with_remarks(context, context.once(_fisher))
+    return _with_error(context, context.once(_fisher))
 
 
 def _fisher(context: MeasureContext) -> tuple[Tensor, Tensor]:
@@ -155,7 +154,7 @@ def empirical_fisher_trace(context: MeasureContext) -> Tensor:
         errors = logits.softmax(-1)
         return (errors - torch.nn.functional.one_hot(labels, errors.shape[-1])) * signs[..., :1]
 
-    return _with_remarks(context, _estimated(context, _squared_gradients(cotangent)))
+    return _with_error(context, _estimated(context, _squared_gradients(cotangent)))
 
 
 def _squared_gradients(cotangent: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[..., Iterator[Tensor]]:
@@ -172,9 +171,9 @@ def _squared_gradients(cotangent: Callable[[Tensor, Tensor, Tensor], Tensor]) ->
     return squares
 
 
-def _with_remarks(context: MeasureContext, estimate: tuple[Tensor, Tensor]) -> Tensor:
+def _with_error(context: MeasureContext, estimate: tuple[Tensor, Tensor]) -> Tensor:
     means, errors = estimate
-    remark_on_chance(context, means, errors)
+    context.standard_error(errors)
     return means
 
 

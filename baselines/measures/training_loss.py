@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from baselines.measures.context import MeasureContext
 from zoo_builder.networks.architecture import Architecture
 from zoo_builder.networks.stack import forward, named
 from zoo_builder.streams import torch_stream
@@ -20,10 +19,6 @@ def repeats_of(draws: int, images: int, images_of_a_draw: int) -> int:
 def mean_and_error(estimates: Tensor) -> tuple[Tensor, Tensor]:
     """The mean of independent estimates [repeats, ...] and its standard error, each [...]."""
     return estimates.mean(0), estimates.std(0) / len(estimates) ** 0.5
-
-
-def remark_on_chance(context: MeasureContext, means: Tensor, errors: Tensor) -> None:
-    context.remark(errors > 0.2 * means.abs(), "the standard error of the estimate is above 20 % of the value")
 
 
 def logits_at(architecture: Architecture, weights: Tensor, images: Tensor) -> Tensor:

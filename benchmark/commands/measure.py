@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EPILOG = """\
-Values are stored in DIR/measures/part-*.parquet, one row per model and measure: value, status, reason, seconds.
+Values are stored in DIR/measures/part-*.parquet, one row per model and measure: value, error, status, reason, seconds.
 `gengap run complexity` scores stored values without computing them again. Runs are resumable: rerun the command.
 
   gengap measure zoos/digits                            all that need at most one pass: minutes

@@ -17,7 +17,8 @@ class Answer:
         log: the end of what a failed method printed.
         seconds, peak_memory_mib: what the answer took; the memory is None where no process was started.
         values: float64 [test models]; None where there is nothing to score.
-        reasons: why a value is NaN, or None, one per test model.
+        reasons: why a value is NaN, a remark on it, or None, one per test model.
+        errors: float64 [test models], standard errors of the values; None where they are not known.
     """
 
     method: Method
@@ -28,3 +29,4 @@ class Answer:
     peak_memory_mib: float | None = None
     values: np.ndarray | None = None
     reasons: list[str | None] | None = None
+    errors: np.ndarray | None = None

@@ -7,6 +7,9 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from baselines.measures.measure import MEASURE_ACCESS
 from benchmark.evaluation import measuring, sandbox
 from benchmark.evaluation.answers import Answer
@@ -118,13 +121,14 @@ def _stored(methods: Sequence[Method], models: ScoredModels) -> list[Answer]:
         if not model_ids.isin(rows.index).all():
             continue
         rows = rows.loc[model_ids]
-        undefined = zip(rows["status"] == "undefined", rows["reason"], strict=True)
+        errors = rows["error"].to_numpy(float)
         answers.append(
             Answer(
                 method=method,
                 seconds=float(rows["seconds"].sum()),
                 values=rows["value"].to_numpy(float),
-                reasons=[reason if is_undefined else None for is_undefined, reason in undefined],
+                reasons=[None if pd.isna(reason) else reason for reason in rows["reason"]],
+                errors=None if np.isnan(errors).all() else errors,
             )
         )
     return answers

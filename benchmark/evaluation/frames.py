@@ -1,4 +1,4 @@
-"""What a worker sends its parent: a byte when a user's code starts, one line of JSON, and float64 values.
+"""What a worker sends its parent: a byte when a user's code starts, one line of JSON, and float64 arrays.
 
 The parent believes none of it unchecked: a method can write to the same pipe whatever it likes.
 """
@@ -25,7 +25,7 @@ class BrokenAnswer(ValueError):
 
 def largest(methods: int, models: int) -> int:
     """Bytes that an answer of ``methods`` methods for ``models`` models may have, with a reason for every value."""
-    return methods * (_LINE_BYTES + models * (_VALUE.itemsize + REASON_CHARACTERS))
+    return methods * (_LINE_BYTES + models * (2 * _VALUE.itemsize + REASON_CHARACTERS))
 
 
 def encode(outcomes: Sequence[dict[str, Any]], values: Sequence[np.ndarray] = ()) -> bytes:
@@ -33,7 +33,8 @@ def encode(outcomes: Sequence[dict[str, Any]], values: Sequence[np.ndarray] = ()
 
     Args:
         outcomes: one for each method.
-        values: float64 [models] for each outcome that is "ok".
+        values: float64 [models] for each outcome that is "ok", and behind it the errors of its values where "errors" is
+            true.
     """
     line = json.dumps([_bounded(outcome) for outcome in outcomes]).encode()
     return b"\n".join([line, b"".join(np.asarray(array, _VALUE).tobytes() for array in values)])
@@ -70,28 +71,32 @@ def decode_outcomes(content: bytes, methods: int) -> tuple[list[dict[str, Any]],
 
 
 def decode(content: bytes, methods: int, models: int) -> list[tuple[dict[str, Any], np.ndarray | None]]:
-    """The checked outcome of each method, with "status", "reason", "log" and "reasons", and its values where "ok".
+    """The checked outcome of each method, and its values where it is "ok".
 
     Returns:
-        Values are float64 [models], finite or NaN with a reason; "reasons" has a text or None for each.
+        Outcomes have "status", "reason", "log", "seconds", "reasons" and "errors". Values are float64 [models], finite
+        or NaN with a reason; "reasons" has a text or None for each; "errors" is None or float64 [models], NaN or from 0
+        on.
 
     Raises:
         BrokenAnswer: the content has another form, or values that no method may give.
     """
     outcomes, values = decode_outcomes(content, methods)
     outcomes = [checked_outcome(outcome) for outcome in outcomes]
-    answering = sum(outcome["status"] == "ok" for outcome in outcomes)
-    size = models * _VALUE.itemsize
-    if len(values) != answering * size:
-        raise BrokenAnswer(f"its answer has {len(values)} bytes of values, expected {answering * size}")
-    found, start = [], 0
+    answering = [outcome for outcome in outcomes if outcome["status"] == "ok"]
+    arrays = len(answering) + sum(outcome["errors"] for outcome in answering)
+    if len(values) != arrays * models * _VALUE.itemsize:
+        expected = arrays * models * _VALUE.itemsize
+        raise BrokenAnswer(f"its answer has {len(values)} bytes of values, expected {expected}")
+    rows = iter(np.frombuffer(values, _VALUE).astype(np.float64).reshape(arrays, models))
+    found = []
     for outcome in outcomes:
-        array = None
+        array = errors = None
         if outcome["status"] == "ok":
-            array = np.frombuffer(values, _VALUE, models, start).astype(np.float64)
-            start += size
+            array = next(rows)
+            errors = _checked_errors(next(rows)) if outcome["errors"] else None
             outcome |= {"reasons": _reasons(outcome["reasons"], array)}
-        found.append((outcome, array))
+        found.append((outcome | {"errors": errors}, array))
     return found
 
 
@@ -102,11 +107,13 @@ def checked_outcome(outcome: dict[str, Any]) -> dict[str, Any]:
         BrokenAnswer: a part is missing or has another type.
     """
     status, reason, log = (outcome.get(name) for name in ("status", "reason", "log"))
-    seconds, reasons = outcome.get("seconds"), outcome.get("reasons", {})
+    seconds, reasons, errors = outcome.get("seconds"), outcome.get("reasons", {}), outcome.get("errors", False)
     if status not in OUTCOMES:
         raise BrokenAnswer(f"its answer has the status {str(status)[:40]!r}")
     if not isinstance(reason, str | None) or not isinstance(log, str | None) or not isinstance(reasons, dict):
         raise BrokenAnswer("its answer has a reason or a log that is no text")
+    if not isinstance(errors, bool):
+        raise BrokenAnswer("its answer does not say whether it has errors")
     if status != "ok" and not reason:
         raise BrokenAnswer(f"its answer is {status!r} without a reason")
     return {
@@ -115,18 +122,26 @@ def checked_outcome(outcome: dict[str, Any]) -> dict[str, Any]:
         "log": visible(log)[-LOG_CHARACTERS:] if log else None,
         "seconds": seconds,
         "reasons": reasons,
+        "errors": errors,
     }
+
+
+def _checked_errors(errors: np.ndarray) -> np.ndarray:
+    if (errors < 0).any() or np.isinf(errors).any():
+        raise BrokenAnswer("its answer has errors that are negative or infinite")
+    return errors
 
 
 def _reasons(reasons: dict[str, Any], values: np.ndarray) -> list[str | None]:
     if np.isinf(values).any():
         raise BrokenAnswer("its answer has infinite values")
     found: list[str | None] = [None] * len(values)
-    for row in np.flatnonzero(np.isnan(values)).tolist():
+    for row, undefined in enumerate(np.isnan(values).tolist()):
         reason = reasons.get(str(row))
-        if not isinstance(reason, str) or not reason.strip():
+        if isinstance(reason, str) and reason.strip():
+            found[row] = visible(reason)[:REASON_CHARACTERS]
+        elif undefined:
             raise BrokenAnswer(f"its answer is NaN for model {row} without a reason")
-        found[row] = visible(reason)[:REASON_CHARACTERS]
     return found
 
 

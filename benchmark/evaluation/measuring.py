@@ -6,6 +6,7 @@ A row is one measure of one model:
     version    of the measure's definition; rows of another version are computed again
     weights    sha256 of the file with the part's weights; rows of other weights are computed again
     value      float64; NaN if the status is "undefined" or "failed"
+    error      float64, the standard error of a value that is a mean over random draws; NaN for other values
     status     "ok", "qualified" (the value holds, with a remark), "undefined" or "failed"
     reason     of every status but "ok"
     seconds    processor time of the value with all shared computations, as if it had been computed by itself
@@ -43,7 +44,7 @@ from zoo_builder.training.settings import subset_size
 if TYPE_CHECKING:
     from zoo_builder.datasets.dataset import Dataset
 
-COLUMNS = ("model_id", "measure", "version", "weights", "value", "status", "reason", "seconds")
+COLUMNS = ("model_id", "measure", "version", "weights", "value", "error", "status", "reason", "seconds")
 STATUSES = ("ok", "qualified", "undefined", "failed")
 # Rows of a model in a stored table: more than there will ever be measures.
 _MOST = 10_000
@@ -205,12 +206,14 @@ def _read_part(zoo: Zoo, number: int) -> pd.DataFrame:
     path = _path(zoo, number)
     if not path.is_file():
         return pd.DataFrame(
-            {name: pd.Series(dtype=float if name in ("value", "seconds") else object) for name in COLUMNS}
+            {name: pd.Series(dtype=float if name in ("value", "error", "seconds") else object) for name in COLUMNS}
         )
     try:
         part = zoo.parts[number]
         stored = tables.read(files.inside(zoo.root, f"measures/{part.name}.parquet"), COLUMNS, _MOST * part.runs)
         table = tables.decoded(stored).to_pandas()
+        if "error" not in table:  # of an earlier version
+            table["error"] = np.nan
         if fault := _fault(table):
             raise ValueError(fault)
     except (OSError, ValueError) as error:
@@ -224,11 +227,13 @@ def _fault(table: pd.DataFrame) -> str | None:
     """Why a stored table, of anybody's zoo, is not one that ``_measure_part`` writes; None if it is."""
     if missing := [name for name in COLUMNS if name not in table]:
         return f"it has no column {', '.join(missing)}"
-    numbers = ("version", "value", "seconds")
+    numbers = ("version", "value", "error", "seconds")
     if wrong := [name for name in numbers if len(table) and not is_numeric_dtype(table[name])]:
         return f"column {wrong[0]} holds no numbers"
     if table.duplicated(["model_id", "measure"]).any():
         return "it has two values of one measure and model"
+    if ((table["error"] < 0) | np.isinf(table["error"])).any():
+        return "it has an error that is negative or infinite"
     unclear = table["status"].isin(["undefined", "failed"]) & table["reason"].isna()
     if not table["status"].isin(STATUSES).all() or (unclear | ((table["status"] == "ok") & ~_finite(table))).any():
         return "it has a value without a status that fits it"
@@ -311,6 +316,7 @@ def _rows(runs: pd.DataFrame, measure: Measure, result: MeasureResult) -> pd.Dat
             "measure": measure.name,
             "version": measure.version,
             "value": result.values,
+            "error": np.nan if result.errors is None else result.errors,
             "status": status,
             "reason": pd.Series(reasons, dtype=object).to_numpy(),
             "seconds": result.seconds / len(runs),

@@ -108,6 +108,7 @@ def answers_of(
                 peak_memory_mib=ended.peak_memory_mib,
                 values=values,
                 reasons=None if values is None else outcome["reasons"],
+                errors=None if values is None else outcome["errors"],
             )
         )
     return answers

@@ -1,7 +1,9 @@
 """From answers to records: scores, what was scored, and the environment."""
 
+import contextlib
 import platform
 import subprocess
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,16 +15,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmark import scoring
 from benchmark.evaluation.answers import Answer
 from benchmark.evaluation.scored_models import SEED, ScoredModels
 from benchmark.records import Record
 from benchmark.scoring.gaussian_process import WORDS
 from benchmark.scoring.grid import with_names
+from benchmark.scoring.precision import tau_to_exact
 from benchmark.scoring.scorecard import METHOD_CHUNK, Entry
 from benchmark.scoring.scores import SCORES
 from zoo_builder import files
 from zoo_builder.errors import InputError
 from zoo_builder.store.zoo import Zoo
+from zoo_builder.text import one_line
+
+# Different remarks of one method that a record states, and their length.
+MOST_REMARKS, LONGEST_REMARK = 3, 150
 
 
 def records_of(
@@ -84,6 +92,7 @@ def _predictions(answer: Answer, models: ScoredModels) -> pd.DataFrame | None:
             "model_id": models.rows["model_id"].to_numpy(),
             "configuration": models.rows["configuration"].to_numpy(),
             "prediction": answer.values,
+            "error": np.nan if answer.errors is None else answer.errors,
             "reason": pd.Series(answer.reasons, dtype=object).to_numpy(),
             "target": models.target,
         }
@@ -97,12 +106,12 @@ def _record(answer: Answer, entries: dict[str, Entry], models: ScoredModels, pro
     headline = entries.get(task.headline)
     if headline and headline.undefined is not None:
         status = "not applicable"
-        reason = next((why for why in answer.reasons or [] if why), headline.undefined)
+        reason = next(iter(_texts(answer, defined=False)), headline.undefined)
     elif headline:
         scores, undefined = _stored_scores(entries, list(models.hyperparameters))
         if method.kind.fitted:
             undefined |= {name: why for name in task.scores if (why := SCORES[name].of_fitted)}
-        flags = list(headline.detail.get("flags", []))
+        flags = [*headline.detail.get("flags", []), *_remarks(answer)]
     return Record(
         task=f"{zoo.name}/{task.name}",
         task_version=task.version,
@@ -138,6 +147,32 @@ def _record(answer: Answer, entries: dict[str, Entry], models: ScoredModels, pro
         undefined=undefined,
         reference=models.reference,
     )
+
+
+def _remarks(answer: Answer) -> list[str]:
+    """The method's remarks on its values, the most frequent first, and what their errors do to their order."""
+    texts = Counter(_texts(answer, defined=True))
+    common, values = texts.most_common(MOST_REMARKS), answer.values
+    found = [
+        f"{one_line(text, LONGEST_REMARK)} ({times:,} of {len(answer.reasons or ()):,} values)"
+        for text, times in common
+    ]
+    if others := texts.total() - sum(times for _, times in common):
+        found.append(f"other remarks ({others:,} value{'s' * (others > 1)})")
+    if values is not None and answer.errors is not None:
+        with contextlib.suppress(scoring.ScoreError):  # no two values differ
+            defined = np.isfinite(values)
+            tau = tau_to_exact(values[defined], np.nan_to_num(answer.errors[defined]))
+            found.append(f"random draws: tau {tau:.2f} to values without error")
+    return found
+
+
+def _texts(answer: Answer, defined: bool) -> list[str]:
+    """The remarks on values that are ``defined``, or the reasons of those that are not."""
+    if answer.values is None or answer.reasons is None:
+        return []
+    there = np.isfinite(answer.values) == defined
+    return [text for text, wanted in zip(answer.reasons, there, strict=True) if wanted and text]
 
 
 def _stored_scores(entries: dict[str, Entry], axes: list[str]) -> tuple[dict, dict]:

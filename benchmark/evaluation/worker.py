@@ -98,7 +98,7 @@ def run(job: dict[str, Any]) -> bytes:
 
 
 def run_measures(measures: list, view: Any) -> tuple[list[dict], list]:
-    """The outcome of each measure, and the values of those that are "ok"."""
+    """The outcome of each measure, and the values of those that are "ok", with their errors."""
     import numpy as np
 
     from baselines.measures.compute import compute
@@ -112,11 +112,12 @@ def run_measures(measures: list, view: Any) -> tuple[list[dict], list]:
                 "reason": next(iter(result.reasons.values()), None) if failed else None,
                 "log": result.log or None,
                 "seconds": result.seconds,
-                "reasons": {} if failed else result.reasons,
+                "reasons": {} if failed else result.remarks | result.reasons,
+                "errors": not failed and result.errors is not None,
             }
         )
         if not failed:
-            values.append(result.values)
+            values += [array for array in (result.values, result.errors) if array is not None]
     return outcomes, values
 
 

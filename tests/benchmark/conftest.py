@@ -123,6 +123,7 @@ def small(blank):
                     "model_id": [f"{i:04x}" for i in range(len(target))],
                     "configuration": configuration,
                     "prediction": prediction,
+                    "error": np.nan,
                     "reason": None,
                     "target": target,
                 }

@@ -13,7 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmark.records import SCHEMA, STATUSES, NoRecord, Record, after_earlier, read_records, require_writable, write
+from benchmark.records import (
+    PREDICTION_COLUMNS,
+    SCHEMA,
+    STATUSES,
+    NoRecord,
+    Record,
+    after_earlier,
+    read_records,
+    require_writable,
+    write,
+)
 from zoo_builder.errors import InputError
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -39,6 +49,7 @@ def predictions():
             "model_id": ["00", "01", "02"],
             "configuration": ["a", "a", "b"],
             "prediction": [0.5, np.nan, 0.7],
+            "error": [0.01, np.nan, 0.0],
             "reason": [None, "no margin", None],
             "target": [0.4, 0.5, 0.6],
         }
@@ -61,6 +72,14 @@ def test_a_record_comes_back_as_it_was_written(record, predictions, tmp_path):
     pd.testing.assert_frame_equal(frame.drop(columns="reason"), predictions.drop(columns="reason"), check_dtype=False)
     assert frame["prediction"].dtype == np.float64
     assert frame["reason"].isna().tolist() == [True, False, True]
+
+
+def test_predictions_of_an_earlier_record_have_no_errors(record, predictions, tmp_path):
+    path = write(record, predictions, tmp_path)
+    predictions.drop(columns="error").to_parquet(path.with_suffix(".parquet"), index=False)
+    frame = Record.load(path).predictions()
+    assert list(frame) == PREDICTION_COLUMNS
+    assert frame["error"].isna().all()
 
 
 def test_a_later_run_supersedes_and_the_earlier_file_stays(record, predictions, tmp_path):
@@ -419,7 +438,7 @@ def test_a_bomb_is_refused_in_one_line(record, predictions, tmp_path, bomb):
     else:
         same = pa.DictionaryArray.from_arrays(pa.array(np.zeros(models, dtype=np.int32)), pa.array(["x"]))
         zeros = pa.array(np.zeros(models))
-        pq.write_table(pa.table(dict(zip(predictions, (same, same, zeros, same, zeros), strict=True))), path)
+        pq.write_table(pa.table(dict(zip(predictions, (same, same, zeros, zeros, same, zeros), strict=True))), path)
         assert path.stat().st_size < 3_000_000
     (read,) = read_records(tmp_path)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -98,7 +98,13 @@ def test_scores_read_what_was_measured(zoo: Zoo, tmp_path: Path, quick) -> None:
         assert record.coverage == before.coverage
         assert (record.peak_memory_mib, before.peak_memory_mib is None) == (None, False)
         np.testing.assert_allclose(record.predictions()["prediction"], before.predictions()["prediction"], rtol=1e-4)
-        assert record.predictions()["reason"].equals(before.predictions()["reason"])
+        for column in ("reason", "error"):
+            assert record.predictions()[column].equals(before.predictions()[column])
+        assert record.flags == before.flags
+    remarked, traced = find_methods(["path-norm", "fisher-trace"], task), select(["fisher-trace"])
+    assert measure(zoo, traced)["error"].gt(0).all()
+    for record in evaluate(task, remarked, zoo, tmp_path / "again"):
+        assert ("random draws: tau" in "".join(record.flags)) == (record.method == "fisher-trace")
 
 
 # What users' methods do, and the status and words of the reason in their records.
@@ -242,7 +248,10 @@ def test_a_users_measure_is_one_function(small_zoo: Zoo, tmp_path: Path, quick, 
     code = '''
     def mine(context):
         """Sum of squares of all weights."""
-        return sum(value.flatten(1).square().sum(1) for value in context.parameters.values())
+        values = sum(value.flatten(1).square().sum(1) for value in context.parameters.values())
+        context.remark(values > 0, "it is positive")
+        context.standard_error(values / 1000)
+        return values
     '''
     record = evaluate_one(small_zoo, quick("generalization-gap"), write_method(tmp_path, code), "mine")
     assert (record.status, record.kind, record.formula) == ("ok", "measure", "Sum of squares of all weights.")
@@ -250,3 +259,6 @@ def test_a_users_measure_is_one_function(small_zoo: Zoo, tmp_path: Path, quick, 
     network = small_zoo.module(row["model_id"])
     truth = sum(value.square().sum().item() for value in network.parameters())
     assert row["prediction"] == pytest.approx(truth, rel=1e-5)
+    assert row["error"] == pytest.approx(truth / 1000, rel=1e-5)
+    assert row["reason"] == "it is positive"
+    assert record.flags[0] == f"it is positive ({record.models} of {record.models} values)"

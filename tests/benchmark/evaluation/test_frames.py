@@ -28,6 +28,15 @@ def test_an_answer_is_read_as_it_was_sent() -> None:
     assert len(content) <= frames.largest(3, 3)
 
 
+def test_errors_and_remarks_come_with_their_values() -> None:
+    with_errors = OK | {"reasons": {0: "at the bound", 1: "thin"}, "errors": True}
+    content = frames.READY + encode([OK, with_errors, OK], [[1.0, 2], [3, NAN], [0.1, NAN], [4, 5]])
+    (first, values), (second, others), (third, last) = decode(content, 3, 2)
+    assert (first["errors"], third["errors"], second["reasons"]) == (None, None, ["at the bound", "thin"])
+    np.testing.assert_array_equal([values, others, second["errors"], last], [[1, 2], [3, NAN], [0.1, NAN], [4, 5]])
+    assert len(content) <= frames.largest(3, 2)
+
+
 def frame(outcome: object, values: bytes = b"") -> bytes:
     return frames.READY + json.dumps([outcome]).encode() + b"\n" + values
 
@@ -62,6 +71,10 @@ TWO = np.zeros(2).tobytes()
         (frame({"status": "failed", "reason": "x"}, TWO), "its answer has 16 bytes of values, expected 0"),
         (frame({"status": "ok"}, np.array([INF, 0]).tobytes()), "its answer has infinite values"),
         (frame({"status": "ok"}, np.array([0, NAN]).tobytes()), "its answer is NaN for model 1 without a reason"),
+        (frame({"status": "ok", "errors": "yes"}, TWO), "its answer does not say whether it has errors"),
+        (frame({"status": "ok", "errors": True}, TWO), "its answer has 16 bytes of values, expected 32"),
+        (frame({"status": "ok", "errors": True}, TWO + np.array([-1.0, 0]).tobytes()), "errors that are negative"),
+        (frame({"status": "ok", "errors": True}, TWO + np.array([INF, 0]).tobytes()), "negative or infinite"),
         (frame({"status": "ok", "reasons": {"1": 5}}, np.array([0, NAN]).tobytes()), "is NaN for model 1 without a"),
     ],
 )

@@ -195,6 +195,7 @@ def test_a_damaged_table_is_named(zoo):
     [
         (lambda table: table.drop(columns="weights"), "weights"),
         (lambda table: table.assign(value="high"), "column value holds no numbers"),
+        (lambda table: table.assign(error=-1.0), "an error that is negative or infinite"),
         (lambda table: table.assign(value=np.nan), "a value without a status that fits it"),
         (lambda table: table.assign(status="undefined"), "a value without a status that fits it"),
         (lambda table: table.assign(status="excellent"), "a value without a status that fits it"),
@@ -207,6 +208,17 @@ def test_a_table_of_others_with_other_content_is_refused(zoo, change, words):
     change(pd.read_parquet(path)).to_parquet(path, index=False)
     with pytest.raises(InputError, match=f"{path.name} cannot be read .*{words}.*: delete it"):
         read(zoo)
+
+
+def test_a_table_of_an_earlier_version_has_no_errors(zoo):
+    chosen = select(["fisher-trace"])
+    table = measure(zoo, chosen)
+    assert (table["error"] > 0).all()
+    for path in part_files(zoo):
+        pd.read_parquet(path).drop(columns="error").to_parquet(path, index=False)
+    again = measure(zoo, chosen)
+    assert again["error"].isna().all()
+    np.testing.assert_array_equal(again["value"], table["value"])
 
 
 def test_nothing_is_written_through_a_link(zoo, tmp_path):

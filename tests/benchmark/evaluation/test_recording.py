@@ -9,6 +9,7 @@ from benchmark.evaluation.recording import records_of
 from benchmark.evaluation.scored_models import ScoredModels
 from benchmark.records import Record
 from benchmark.scoring.kendall import kendall_tau
+from benchmark.scoring.precision import tau_to_exact
 from zoo_builder.store.zoo import Zoo
 
 
@@ -17,9 +18,9 @@ def models(small_zoo: Zoo, quick) -> ScoredModels:
     return ScoredModels.of(quick("complexity"), small_zoo)
 
 
-def answer(models: ScoredModels, values: np.ndarray, reasons: list | None = None) -> Answer:
-    method = builtin_methods()["path-norm"]
-    return Answer(method=method, seconds=1.23456, values=values, reasons=reasons or [None] * len(values))
+def answer(models: ScoredModels, values: np.ndarray, reasons: list | None = None, errors=None) -> Answer:
+    method, reasons = builtin_methods()["path-norm"], reasons or [None] * len(values)
+    return Answer(method=method, seconds=1.23456, values=values, reasons=reasons, errors=errors)
 
 
 def test_every_answer_gets_its_own_scores(models: ScoredModels) -> None:
@@ -65,6 +66,21 @@ def test_an_answer_for_hardly_a_model_is_not_applicable(models: ScoredModels) ->
     assert (record.status, record.reason, record.scores) == ("not applicable", "too thin", {})
     assert record.coverage == 1 / len(values)
     assert predictions["reason"].notna().sum() == len(values) - 1
+
+
+def test_remarks_and_errors_of_values_are_flags(models: ScoredModels) -> None:
+    n = len(models.target)
+    values, errors = np.arange(float(n)), np.full(n, 0.5)
+    values[0] = errors[0] = np.nan
+    reasons = ["undefined", *["at the bound"] * 5, "a\nb", "c", "d", *[None] * (n - 9)]
+    ((record, predictions),) = records_of([answer(models, values, reasons, errors)], models)
+    assert record.flags[:2] == [f"at the bound (5 of {n} values)", f"a b (1 of {n} values)"]
+    assert record.flags[3] == "other remarks (1 value)"
+    tau = tau_to_exact(values[1:], errors[1:])
+    assert 0.9 < tau < 0.999
+    assert record.flags[4:] == [f"random draws: tau {tau:.2f} to values without error"]
+    np.testing.assert_array_equal(predictions["error"], errors)
+    assert predictions["reason"].dropna().tolist() == reasons[:9]
 
 
 def test_a_record_names_what_was_scored(models: ScoredModels, small_zoo: Zoo) -> None:

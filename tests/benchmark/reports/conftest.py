@@ -75,6 +75,7 @@ def board_models(name: str, target: str) -> pd.DataFrame:
             "model_id": table["model_id"],
             "configuration": table["configuration"],
             "prediction": np.nan,
+            "error": np.nan,
             "reason": None,
             "target": values.round(3),
         }

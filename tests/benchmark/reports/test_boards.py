@@ -216,7 +216,8 @@ def test_methods_without_common_models_are_not_compared(small, tmp_path):
 def test_a_method_defined_nowhere_is_listed_below(blank, small, tmp_path):
     target = np.linspace(0, 1, 8)
     nowhere = replace(blank, method="nowhere", models=8, coverage=0.0, scores={})
-    frame = pd.DataFrame({"model_id": "x", "configuration": "y", "prediction": np.nan, "reason": "-", "target": target})
+    frame = pd.DataFrame({"model_id": "x", "configuration": "y", "reason": "-", "target": target})
+    frame[["prediction", "error"]] = np.nan
     write(nowhere, frame, tmp_path)
     (task,) = small(tmp_path, {"some": target}, target, [f"{i}" for i in range(8)])
     assert [record.method for record in task.unscored] == ["nowhere"]
