@@ -17,7 +17,14 @@ from torch import Tensor
 
 from baselines.measures.context import MeasureContext
 from baselines.measures.measure import Measure
-from baselines.measures.perturbations import EPSILON, largest_box, largest_noise, sample_term, tolerated_size
+from baselines.measures.perturbations import (
+    EPSILON,
+    Search,
+    at_tolerated_size,
+    largest_box,
+    largest_noise,
+    sample_term,
+)
 
 
 def pac_bayes_mag_init(context: MeasureContext) -> Tensor:
@@ -37,7 +44,7 @@ def pac_bayes_mag_mixed(context: MeasureContext) -> Tensor:
 
 def pac_bayes_mag_flatness(context: MeasureContext) -> Tensor:
     """1/sigma'^2."""
-    return tolerated_size(context, largest_noise, True).square().reciprocal()
+    return at_tolerated_size(context, largest_noise, lambda sigma: sigma.square().reciprocal(), aware=True)
 
 
 def sharpness_mag_init(context: MeasureContext) -> Tensor:
@@ -52,25 +59,27 @@ def sharpness_mag_orig(context: MeasureContext) -> Tensor:
 
 def sharpness_mag_flatness(context: MeasureContext) -> Tensor:
     """1/alpha'^2."""
-    return tolerated_size(context, largest_box, True).square().reciprocal()
+    return at_tolerated_size(context, largest_box, lambda alpha: alpha.square().reciprocal(), aware=True)
 
 
 def _noise_bound(context: MeasureContext, above: Tensor, below: Tensor | None = None) -> Tensor:
-    size = tolerated_size(context, largest_noise, True)
-    return _bound(context, above, above if below is None else below, size, 1)
+    return _bound(context, above, above if below is None else below, largest_noise, 1)
 
 
 def _box_bound(context: MeasureContext, displacement: Tensor) -> Tensor:
-    size = tolerated_size(context, largest_box, True)
-    return _bound(context, displacement, displacement, size, 4 * log(2 * context.folded_architecture.size))
+    return _bound(context, displacement, displacement, largest_box, 4 * log(2 * context.folded_architecture.size))
 
 
-def _bound(context: MeasureContext, above: Tensor, below: Tensor, size: Tensor, c: float) -> Tensor:
+def _bound(context: MeasureContext, above: Tensor, below: Tensor, search: Search, c: float) -> Tensor:
     """float64 [M] with d = ``above`` [M, omega] in the numerator and ``below`` in the denominator (see the top)."""
-    scale = size.square()[:, None]
-    prior = EPSILON**2 + (scale + c) * above.square().mean(1, keepdim=True)
-    half = (prior / (EPSILON**2 + scale * below.square())).log().sum(1) / 4
-    return half + sample_term(context, size)
+
+    def bound(size: Tensor) -> Tensor:
+        scale = size.square()[:, None]
+        prior = EPSILON**2 + (scale + c) * above.square().mean(1, keepdim=True)
+        half = (prior / (EPSILON**2 + scale * below.square())).log().sum(1) / 4
+        return half + sample_term(context, size)
+
+    return at_tolerated_size(context, search, bound, aware=True)
 
 
 MEASURES = (
@@ -82,6 +91,7 @@ MEASURES = (
         formula="1/4 sum_i ln((eps^2 + (sigma'^2 + 1) ||d||^2/omega)/(eps^2 + sigma'^2 d_i^2)) + ln(m/sigma') + 10, "
         "d = w - w0",
         citation="Jiang et al. 2019, arXiv:1912.02178, eq. 56",
+        version=2,
     ),
     Measure(
         name="pac-bayes-mag-orig",
@@ -90,6 +100,7 @@ MEASURES = (
         cost="search",
         formula="pac-bayes-mag-init with d = w",
         citation="Jiang et al. 2019, arXiv:1912.02178, eq. 57 with w throughout",
+        version=2,
     ),
     Measure(
         name="pac-bayes-mag-mixed",
@@ -98,6 +109,7 @@ MEASURES = (
         cost="search",
         formula="pac-bayes-mag-init with w for d in the numerator only",
         citation="Jiang et al. 2019, arXiv:1912.02178, eq. 57 in the code of Dziugaite et al. 2020, arXiv:2010.11924",
+        version=2,
     ),
     Measure(
         name="pac-bayes-mag-flatness",
@@ -106,6 +118,7 @@ MEASURES = (
         cost="search",
         formula="1/sigma'^2, noise of variance sigma'^2 w^2 + eps^2 costs .1 accuracy",
         citation="Jiang et al. 2019, arXiv:1912.02178, eq. 61",
+        version=2,
     ),
     Measure(
         name="sharpness-mag-init",

@@ -10,7 +10,7 @@ from torch import Tensor
 from baselines.measures.context import MeasureContext
 from baselines.measures.measure import Measure
 from baselines.measures.norms import distance_from_initialization, weight_norm
-from baselines.measures.perturbations import largest_noise, sample_term, tolerated_size
+from baselines.measures.perturbations import at_tolerated_size, largest_noise, sample_term
 
 
 def pac_bayes_init(context: MeasureContext) -> Tensor:
@@ -25,12 +25,14 @@ def pac_bayes_orig(context: MeasureContext) -> Tensor:
 
 def pac_bayes_flatness(context: MeasureContext) -> Tensor:
     """1/sigma^2."""
-    return tolerated_size(context, largest_noise).square().reciprocal()
+    return at_tolerated_size(context, largest_noise, lambda sigma: sigma.square().reciprocal())
 
 
 def _bound(context: MeasureContext, distance: Tensor) -> Tensor:
-    sigma = tolerated_size(context, largest_noise)
-    return distance.square() / (4 * sigma.square()) + sample_term(context, sigma)
+    def bound(sigma: Tensor) -> Tensor:
+        return distance.square() / (4 * sigma.square()) + sample_term(context, sigma)
+
+    return at_tolerated_size(context, largest_noise, bound)
 
 
 MEASURES = (
@@ -41,6 +43,7 @@ MEASURES = (
         cost="search",
         formula="||w - w0||^2/(4 sigma^2) + ln(m/sigma) + 10, noise sigma costs .1 accuracy",
         citation="Jiang et al. 2019, arXiv:1912.02178, eq. 48",
+        version=2,
     ),
     Measure(
         name="pac-bayes-orig",
@@ -49,6 +52,7 @@ MEASURES = (
         cost="search",
         formula="||w||^2/(4 sigma^2) + ln(m/sigma) + 10, noise sigma costs .1 accuracy",
         citation="Jiang et al. 2019, arXiv:1912.02178, eq. 49",
+        version=2,
     ),
     Measure(
         name="pac-bayes-flatness",
@@ -57,5 +61,6 @@ MEASURES = (
         cost="search",
         formula="1/sigma^2, noise sigma costs .1 accuracy",
         citation="Jiang et al. 2019, arXiv:1912.02178, eq. 53",
+        version=2,
     ),
 )

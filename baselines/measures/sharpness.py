@@ -13,7 +13,7 @@ from torch import Tensor
 from baselines.measures.context import MeasureContext
 from baselines.measures.measure import Measure
 from baselines.measures.norms import distance_from_initialization, weight_norm
-from baselines.measures.perturbations import largest_box, sample_term, tolerated_size
+from baselines.measures.perturbations import at_tolerated_size, largest_box, sample_term
 
 
 def sharpness_init(context: MeasureContext) -> Tensor:
@@ -28,14 +28,16 @@ def sharpness_orig(context: MeasureContext) -> Tensor:
 
 def sharpness_flatness(context: MeasureContext) -> Tensor:
     """1/alpha^2."""
-    return tolerated_size(context, largest_box).square().reciprocal()
+    return at_tolerated_size(context, largest_box, lambda alpha: alpha.square().reciprocal())
 
 
 def _bound(context: MeasureContext, distance: Tensor) -> Tensor:
-    alpha = tolerated_size(context, largest_box)
-    return distance.square() * log(2 * context.folded_architecture.size) / (4 * alpha.square()) + sample_term(
-        context, alpha
-    )
+    factor = log(2 * context.folded_architecture.size) / 4
+
+    def bound(alpha: Tensor) -> Tensor:
+        return factor * distance.square() / alpha.square() + sample_term(context, alpha)
+
+    return at_tolerated_size(context, largest_box, bound)
 
 
 MEASURES = (

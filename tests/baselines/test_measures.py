@@ -10,7 +10,7 @@ import torch
 
 from baselines.access import View
 from baselines.fields import TrainData
-from baselines.measures import adaptive_sharpness, curvature, measures
+from baselines.measures import adaptive_sharpness, curvature, measures, perturbations
 from baselines.measures.augmentation import COLOURED, PENALTIES
 from baselines.measures.compute import compute
 from baselines.weight_space.norms import without_norms
@@ -248,15 +248,8 @@ RESCALING_INVARIANT |= {
 }
 
 
-# Relative errors. A permutation assigns noise to other weights: 16 draws on up to 40 images leave this much open.
-DRAWN = {name: 0.5 for name in ALL if name.startswith("pac-bayes")}
-
-
-# Two draws without a remark, each with a standard error of up to 20 %.
-DRAWN |= {name: 1.0 for name in ALL if name.endswith("-trace") or name.startswith("adaptive-sharpness-average")}
-
-
-DRAWN["hessian-top-eigenvalue"] = 0.01  # from a random start
+# Relative errors of measures that draw at random, and do not say how precise they are.
+DRAWN = {"hessian-top-eigenvalue": 0.01}  # from a random start
 
 
 # Measures that are undefined where all images have one label, and those that are undefined on grey images.
@@ -278,6 +271,13 @@ def invariance_view(name: str, stack: Stack, initial: Stack, make_view) -> View:
     return make_view([stack], labels=labels, initial=[initial])
 
 
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    """Noise is searched with few draws, in a tenth of the time."""
+    monkeypatch.setattr(perturbations, "DRAWS", 32)
+    monkeypatch.setattr(perturbations, "MOST_DRAWS", 32)
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_hidden_permutation_changes_nothing(relu_network, draw_stack, make_view, name):
     relu_network = replace(relu_network, input_shape=(3, 6, 6)) if name in OF_COLOURS else relu_network
@@ -292,7 +292,11 @@ def test_hidden_permutation_changes_nothing(relu_network, draw_stack, make_view,
     remarked = sorted(before.remarks.keys() | after.remarks.keys()) if ALL[name].cost == "search" else []
     assert len(remarked) < 6
     rows = np.delete(np.arange(6), remarked)
-    np.testing.assert_allclose(after.values[rows], before.values[rows], rtol=DRAWN.get(name, 1e-5))
+    if before.errors is None or after.errors is None:
+        np.testing.assert_allclose(after.values[rows], before.values[rows], rtol=DRAWN.get(name, 1e-5))
+    else:  # a permutation assigns noise to other weights
+        errors = np.hypot(after.errors, before.errors)
+        assert (np.abs(after.values - before.values)[rows] < 6 * errors[rows]).all()
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -307,7 +311,9 @@ def test_rescaling_of_adjacent_relu_layers(relu_network, draw_stack, make_view, 
     assert defined.any()
     same = np.isclose(after.values, before.values, rtol=1e-5)
     if RESCALING_INVARIANT[name]:
-        assert same[defined].all()
+        # Rounding carries single images over the boundary in some of the draws of noise.
+        errors = 0 if before.errors is None else before.errors
+        assert (same | (np.abs(after.values - before.values) < errors))[defined].all()
     else:
         bounds = [model for found in (before, after) for model, text in found.remarks.items() if "bound" in text]
         defined[bounds] = False  # a bound does not change
