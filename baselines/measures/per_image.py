@@ -29,6 +29,8 @@ def per_image(measure: Measure) -> Measure:
         if log:
             return (values - images.log()) / 2
         context.undefined(values < 0, f"{measure.name} is negative")
+        if context.errors is not None:  # of the values, times the derivative of the root
+            context.standard_error(context.errors / (2 * (values * images).sqrt()))
         return (values / images).sqrt()
 
     return Measure(

@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from baselines.access import View
 from baselines.fields import TrainData
-from baselines.measures import magnitude_aware, pac_bayes, perturbations, sharpness
+from baselines.measures import magnitude_aware, pac_bayes, per_image, perturbations, sharpness
 from baselines.measures.compute import compute
 from baselines.measures.context import MeasureContext
 from baselines.methods import NotApplicable
@@ -108,8 +108,13 @@ def test_noise_of_linear_classifiers_is_as_precise_as_it_says(half_right, aware,
 def test_errors_of_measures_are_that_of_ln_sigma_times_the_derivative(half_right):
     context = MeasureContext(half_right)
     sigma, error = (each.numpy() for each in perturbations.largest_noise(context, False))
-    results = compute(half_right, MEASURES)
-    truth = {"flatness": 2 / sigma**2, "orig": context.weights.square().sum(1).numpy() / (2 * sigma**2) + 1}
+    root = per_image.per_image(pac_bayes.MEASURES[-1])
+    results = compute(half_right, [*MEASURES, root])
+    truth = {
+        "flatness": 2 / sigma**2,
+        "flatness-per-image": 1 / (sigma * 300**0.5),
+        "orig": context.weights.square().sum(1).numpy() / (2 * sigma**2) + 1,
+    }
     for name, derivative in truth.items():
         np.testing.assert_allclose(results[f"pac-bayes-{name}"].errors, derivative * error, rtol=1e-3)
     np.testing.assert_array_less(0, results["pac-bayes-mag-orig"].errors)
