@@ -14,6 +14,7 @@ from benchmark.commands import (
     measures,
     methods,
     process,
+    rescore,
     run,
     score,
     signatures,
@@ -40,7 +41,7 @@ your own method, in one Python file:
 `gengap COMMAND --help` explains each command; `gengap demo` runs a first round for you.
 """
 # In the order of the help.
-VERBS = (zoo, tasks, methods, measures, measure, signatures, run, leaderboard, score, demo)
+VERBS = (zoo, tasks, methods, measures, measure, signatures, run, rescore, leaderboard, score, demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -166,7 +166,7 @@ def run_methods(
             workers=workers,
             timeout=timeout,
             trust=trust,
-            done=lambda record: note(f"  {_outcome(record)}"),
+            done=lambda record: note(f"  {outcome(record)}"),
         )
     return records, messages
 
@@ -185,7 +185,7 @@ def _other_code(records: "list[Record]", own: "list[Method]") -> list[str]:
     return list(others.values())
 
 
-def _outcome(record: "Record") -> str:
+def outcome(record: "Record") -> str:
     from benchmark.reports.words import percent
 
     text = f"{record.method:<28} {record.seconds:7.1f} s  "
