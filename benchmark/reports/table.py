@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from benchmark.records import NEARLY
 from benchmark.reports.columns import Columns, read_columns
-from benchmark.reports.words import by_reason, caveats
+from benchmark.reports.words import by_reason, caveats, number, percent, shortened, title
 from benchmark.scoring.comparison import MINIMUM_COVERAGE
-from benchmark.scoring.floors import RANDOM_MEASURES
+from benchmark.scoring.floors import RANDOM_MEASURES, NoiseFloor
 from benchmark.scoring.grid import with_names
 from benchmark.scoring.kendall import tie_ceiling, tie_fraction
 from benchmark.scoring.ranking import PairedScores, Ranking, rank
 from benchmark.scoring.scorecard import Score, scorecard
 from benchmark.scoring.scores import SCORES
+from benchmark.scoring.within import architecture_share
 from zoo_builder.errors import InputError, nearest
 
 
@@ -31,6 +33,8 @@ class ScoredTable:
         constant: the predictions that have one value for all models.
         card, rankings: by score, in the requested order.
         order: the predictions by the first score, the best first and the unranked last.
+        nearly: {prediction: share of its ranks' variance that lies between architectures}, from ``NEARLY`` on.
+        architecture_floors: by score, of random functions of the architecture; none if ``nearly`` is empty.
         notes: see ``columns.Columns``.
     """
 
@@ -48,6 +52,8 @@ class ScoredTable:
     card: dict[str, Score]
     rankings: dict[str, Ranking]
     order: tuple[int, ...]
+    nearly: dict[int, float]
+    architecture_floors: dict[str, NoiseFloor]
     notes: tuple[str, ...]
 
     def reason(self, undefined: str | None) -> str | None:
@@ -76,9 +82,19 @@ class ScoredTable:
 
     @property
     def caveats(self) -> list[str]:
-        """See ``words.caveats``."""
+        """See ``words.caveats``; and what chance reaches for those that are nearly functions of the architecture."""
         scores = ((name, vars(entry)) for name, score in self.card.items() for entry in score.entries)
-        return caveats(self.coverage, scores)
+        sentences = caveats(self.coverage, scores)
+        if self.nearly:
+            names = shortened(self.predictions)[1]
+            shares = ", ".join(f"{names[e]} {percent(share, 0)}" for e, share in self.nearly.items())
+            sentences.append(
+                f"Nearly a function of the architecture (share of the variance of the ranks): {shares}. 95 % of random "
+                f"functions of the architecture are no better than "
+                + ", ".join(f"{title(name)} {number(floor.p95)}" for name, floor in self.architecture_floors.items())
+                + "."
+            )
+        return sentences
 
     def place(self, name: str, e: int) -> str:
         """ "best", "tie" (a statistical tie with the best), "behind" or "unranked" (low coverage or undefined)."""
@@ -131,7 +147,8 @@ def score_table(
     if test_examples is not None and test_examples < 1:
         raise InputError(f"test_examples is {test_examples}, expected a whole number of at least 1")
     columns = read_columns(path, target, predictions, hyperparameters, seed, architecture)
-    card, rankings = _scored(names, columns, test_examples)
+    nearly = _nearly(columns)
+    card, floors, rankings = _scored(names, columns, test_examples, bool(nearly))
     return ScoredTable(
         path=path,
         target=target,
@@ -147,6 +164,8 @@ def score_table(
         card=card,
         rankings=rankings,
         order=_order(card[names[0]], rankings[names[0]]),
+        nearly=nearly,
+        architecture_floors=floors,
         notes=columns.notes,
     )
 
@@ -164,17 +183,33 @@ def _scores(given: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def _nearly(columns: Columns) -> dict[int, float]:
+    """See ``ScoredTable.nearly``."""
+    if columns.architectures is None or len(set(columns.architectures)) == 1:
+        return {}
+    shares = {}
+    for e, values in enumerate(columns.predictions):
+        defined = ~np.isnan(values)
+        shares[e] = architecture_share(values[defined], columns.architectures[defined]) if defined.any() else 0.0
+    return {e: share for e, share in shares.items() if share >= NEARLY}
+
+
 def _scored(
-    names: list[str], columns: Columns, test_examples: int | None
-) -> tuple[dict[str, Score], dict[str, Ranking]]:
-    """The scores of the predictions and the rankings by each score, with a progress bar on a terminal."""
+    names: list[str], columns: Columns, test_examples: int | None, nearly: bool
+) -> tuple[dict[str, Score], dict[str, NoiseFloor], dict[str, Ranking]]:
+    """The scores of the predictions, the floors of random functions of the architecture, and the rankings by score.
+
+    Shows a progress bar on a terminal. The floors are computed where a prediction is ``nearly`` such a function.
+    """
     with tqdm(total=0, unit=" predictions", dynamic_ncols=True, leave=False, disable=None) as bar:
 
         def progress(name: str, done: int) -> None:
             bar.update(done)
             bar.set_description_str(SCORES[name].title)
 
-        def scorer(predictions: np.ndarray, names: Sequence[str], floors: int) -> dict[str, Score]:
+        def scorer(
+            predictions: np.ndarray, names: Sequence[str], floors: int, by: np.ndarray | None = None
+        ) -> dict[str, Score]:
             bar.total += len(names) * len(predictions)
             return scorecard(
                 predictions,
@@ -185,9 +220,15 @@ def _scored(
                 scores=names,
                 progress=progress,
                 random_measures=floors,
+                random_by=by,
             )
 
         card = scorer(columns.predictions, names, floors=RANDOM_MEASURES)
+        floors = {}
+        if nearly:
+            of_all = [name for name in names if not SCORES[name].within_architecture]
+            chance = scorer(columns.predictions[:0], of_all, RANDOM_MEASURES, columns.architectures)
+            floors = {name: score.floor for name, score in chance.items() if score.floor}
         rankings = {}
         for name, score in card.items():
 
@@ -197,7 +238,7 @@ def _scored(
             paired = PairedScores.of(columns.predictions, score, rescore)
             eligible = [e for e, entry in enumerate(score.entries) if entry.coverage >= MINIMUM_COVERAGE]
             rankings[name] = rank(paired, [entry.value for entry in score.entries], eligible)
-    return card, rankings
+    return card, floors, rankings
 
 
 def _order(score: Score, ranking: Ranking) -> tuple[int, ...]:

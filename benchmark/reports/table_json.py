@@ -30,6 +30,7 @@ def _score_json(scored: ScoredTable, name: str, score: Score) -> dict[str, Any]:
         "by": score.definition.by,
         "undefined": scored.undefined(name),
         "noise_floor": score.floor and vars(score.floor),
+        "architecture_floor": (floor := scored.architecture_floors.get(name)) and vars(floor),
         "best_two": [scored.predictions[e] for e in ranking.best_two or ()],
         "models_needed": ranking.models_needed,
     }

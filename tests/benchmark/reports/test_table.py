@@ -1,6 +1,9 @@
+import numpy as np
+import pandas as pd
 import pytest
 
 from benchmark.reports.table import score_table
+from benchmark.reports.table_json import to_json
 from benchmark.scoring import ScoreError
 from benchmark.scoring.bootstrap import bootstrap_tau, interval, resample
 from benchmark.scoring.kendall import kendall_tau
@@ -115,6 +118,29 @@ def test_bad_input(table, write_table, change, options, words):
     given = {"target": "gap", "predictions": ["measure.good"], **options}
     with pytest.raises(InputError, match=words):
         score_table(path, **given)
+
+
+def test_what_is_nearly_a_function_of_the_architecture_is_compared_with_such_functions(write_table):
+    """Three widths have few orders: random functions of the width reach further than other random measures."""
+    rng = np.random.default_rng(0)
+    width, rate = np.repeat([8, 16, 32], 20), np.tile(np.arange(20), 3)
+    frame = {"gap": 0.01 * width + 0.002 * rate, "hp.width": width, "hp.rate": rate}
+    frame |= {"measure.wide": width + 0.01 * rng.standard_normal(60), "measure.other": rng.standard_normal(60)}
+    path = write_table(pd.DataFrame(frame))
+    given = {"target": "gap", "predictions": ["measure.*"], "hyperparameters": ["hp.*"], "scores": "tau,tau-within"}
+    scored = score_table(path, architecture=["hp.width"], **given)
+    assert scored.nearly.keys() == {0}
+    assert scored.nearly[0] == pytest.approx(0.9, abs=0.05)
+    assert scored.card["tau"].floor is not None
+    assert scored.architecture_floors.keys() == {"tau"}
+    floor = scored.architecture_floors["tau"]
+    assert floor.p95 > 2 * scored.card["tau"].floor.p95
+    (sentence,) = (text for text in scored.caveats if text.startswith("Nearly a function of the architecture"))
+    assert f"wide {scored.nearly[0]:.0%}".replace("%", " %") in sentence
+    assert f"no better than tau {floor.p95:.3f}" in sentence
+    assert to_json(scored)["scores"]["tau"]["architecture_floor"] == vars(floor)
+    assert to_json(scored)["scores"]["tau-within"]["architecture_floor"] is None
+    assert (score_table(path, **given).nearly, score_table(path, **given).architecture_floors) == ({}, {})
 
 
 @pytest.mark.parametrize(
