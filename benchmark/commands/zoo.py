@@ -274,7 +274,7 @@ def _facts(zoo: "Zoo") -> dict[str, Any]:
         "architectures": {key: architecture.size for key, architecture in zoo.architectures.items()},
         "data": {
             name: data.get(name)
-            for name in ("name", "colour", "train_images", "test_images", "duplicates", "fingerprint")
+            for name in ("name", "colour", "size", "train_images", "test_images", "duplicates", "fingerprint")
         },
         "bytes": sum(part.bytes for part in zoo.parts),
         "training_seconds": round(sum(part.seconds for part in zoo.parts), 1),
@@ -311,7 +311,8 @@ def _data_rows(data: dict[str, Any]) -> list[tuple[str, str]]:
     """What is known of the data: of an imported zoo's, perhaps nothing."""
     if data["name"] is None:
         return [("data", "unknown")]
-    colour = f" ({data['colour']})" if data["colour"] else ""
+    form = [*([data["colour"]] if data["colour"] else []), *([f"size {data['size']}"] if data["size"] else [])]
+    colour = f" ({', '.join(form)})" if form else ""
     known = [(data["train_images"], "training images"), (data["test_images"], "test images")]
     sizes = [f"{size:,} {what}" for size, what in known if size is not None]
     rows = [("data", ", ".join([f"{data['name']}{colour}", *sizes]))]

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from zoo_builder.errors import InputError
 
+# Whose pixels are held as float64.
+_IMAGES_AT_A_TIME = 4096
+
 
 class LabeledImages(NamedTuple):
     """One split of a source: uint8 images [N, 1 or 3, H, W] and int64 labels [N]."""
@@ -34,7 +37,7 @@ class Splits(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A train and a test split in one colour. Neither is empty, and all images have one size.
+    """A train and a test split in one colour. Neither is empty, and all images have one height and one width.
 
     Attributes:
         name: the name given to ``load``.
@@ -43,6 +46,7 @@ class Dataset:
         train_images, test_images: uint8 [N, C, H, W].
         train_labels, test_labels: int64 [N], 0 .. len(classes) - 1.
         remarks: what a user must know, such as files that were left out; a line each.
+        size: the height and width that the images were shrunk to; None if they are as the source has them.
 
     Raises:
         InputError: images without labels, labels outside the classes, splits of different image sizes.
@@ -56,6 +60,7 @@ class Dataset:
     test_images: Tensor
     test_labels: Tensor
     remarks: tuple[str, ...] = ()
+    size: int | None = None
 
     def __post_init__(self) -> None:
         def refuse(problem: str) -> None:
@@ -111,6 +116,22 @@ def in_colour(images: Tensor, colour: str) -> Tensor:
     red, green, blue = images.split(1, dim=1)
     total = red.to(torch.int16).add_(green).add_(blue)
     return total.add_(1).div_(3, rounding_mode="floor").to(torch.uint8)
+
+
+def shrunk(images: Tensor, size: int) -> Tensor:
+    """uint8 [N, C, H, W] -> [N, C, size, size]: a pixel is the mean of those it covers, rounded, ties to even.
+
+    Where ``size`` does not divide H or W, a pixel is the mean of all that it covers in part, and neighbors share some.
+
+    Raises:
+        InputError: the images are smaller than that.
+    """
+    if size > min(images.shape[2:]):
+        height, width = images.shape[2:]
+        raise InputError(f"`size` is {size}, and the images have {height}x{width} pixels: they can only be shrunk")
+    # Sums of pixels are exact in float64, so that every machine rounds alike.
+    parts = [torch.nn.functional.adaptive_avg_pool2d(part.double(), size) for part in images.split(_IMAGES_AT_A_TIME)]
+    return torch.cat([part.round().to(torch.uint8) for part in parts])
 
 
 def scaled(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

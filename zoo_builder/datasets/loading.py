@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from zoo_builder.datasets import digits, folder, known, parquet, torchvision_sets
-from zoo_builder.datasets.dataset import Dataset, Splits, in_colour
+from zoo_builder.datasets.dataset import Dataset, Splits, in_colour, shrunk
 from zoo_builder.datasets.layout import TRAIN, few, split_folder, subfolders
 from zoo_builder.errors import InputError, nearest, one_of
 from zoo_builder.recipes.hyperparameters import COLOURS
@@ -13,7 +13,7 @@ from zoo_builder.recipes.hyperparameters import COLOURS
 NAMES = ("digits", *torchvision_sets.SETS)
 
 
-def load(name: str, root: str | Path | None = None, colour: str = "grey") -> Dataset:
+def load(name: str, root: str | Path | None = None, colour: str = "grey", size: int | None = None) -> Dataset:
     """Loads a data set into memory.
 
     Args:
@@ -23,18 +23,21 @@ def load(name: str, root: str | Path | None = None, colour: str = "grey") -> Dat
             in it and one level deeper, such as data/. With None, torchvision's sets are downloaded into
             $XDG_CACHE_HOME/gengap/data (~/.cache/gengap/data). Digits needs none.
         colour: "grey" (the mean of red, green and blue) or "rgb".
+        size: the height and width to shrink the images to, see ``dataset.shrunk``; None leaves them as they are.
 
     >>> len(load("digits").train_labels)
     1437
 
     Raises:
-        InputError: an unknown name or colour, a missing or broken file (named, with the row), or other images than
-            those of a well-known name.
+        InputError: an unknown name or colour, a missing or broken file (named, with the row), other images than those
+            of a well-known name, or images smaller than ``size``.
     """
     one_of("colour", colour, COLOURS)
     classes, train, test, remarks = _read(name, None if root is None else Path(root))
     images = [in_colour(split.images, colour) for split in (train, test)]
-    return Dataset(name, colour, classes, images[0], train.labels, images[1], test.labels, remarks)
+    if size is not None:
+        images = [shrunk(each, size) for each in images]
+    return Dataset(name, colour, classes, images[0], train.labels, images[1], test.labels, remarks, size)
 
 
 def _read(name: str, root: Path | None) -> Splits:

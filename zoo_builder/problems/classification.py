@@ -49,7 +49,7 @@ class Classification:
     @classmethod
     def load(cls, recipe: Recipe, data_root: str | Path | None = None) -> "Classification":
         """Loads the data set of ``recipe`` from ``data_root``; see ``datasets.loading.load``."""
-        return cls(load(recipe.data.name, data_root, recipe.data.colour))
+        return cls(load(recipe.data.name, data_root, recipe.data.colour, recipe.data.size))
 
     @property
     def data_name(self) -> str:
@@ -76,6 +76,7 @@ class Classification:
         return {
             "name": data.name,
             "colour": data.colour,
+            **({} if data.size is None else {"size": data.size}),
             "fingerprint": data.fingerprint,
             "classes": list(data.classes),
             "train_images": len(data.train_images),

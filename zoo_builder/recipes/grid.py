@@ -86,8 +86,9 @@ def described(family: str, run: Mapping[str, Any] | pd.Series, input_shape: Shap
 def _configurations(recipe: Recipe, table: pd.DataFrame) -> list[str]:
     # Values at their default are left out, so that a new hyperparameter in the vocabulary changes no existing id.
     defaults = {name: key.default for name, key in vocabulary(recipe.family, recipe.problem).items()}
+    data = [recipe.data.name, recipe.data.colour, *([] if recipe.data.size is None else [recipe.data.size])]
     ids = [
-        _hash([recipe.data.name, recipe.data.colour, recipe.family, {k: v for k, v in row.items() if v != defaults[k]}])
+        _hash([*data, recipe.family, {k: v for k, v in row.items() if v != defaults[k]}])
         for row in table.to_dict("records")
     ]
     first = {}

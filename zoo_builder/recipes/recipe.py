@@ -39,7 +39,11 @@ _TOP = (
     Key("seeds", int, "a whole number >= 1", positive, 1),
     Key("epochs", int, "a whole number >= 1", positive),
 )
-_DATA = (_NAMED, Key("colour", str, COLOURS, default="grey"))
+_DATA = (
+    _NAMED,
+    Key("colour", str, COLOURS, default="grey"),
+    Key("size", int, "a whole number >= 1", positive, None),
+)
 _ARCHITECTURE = (Key("family", str, tuple(FAMILIES)),)
 _STOP = (Key("cross_entropy", float, "a number > 0", positive),)
 
@@ -51,10 +55,11 @@ def vocabulary(family: str, problem: str = CLASSIFICATION) -> dict[str, Key]:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """The [data] section: a data set by name, and one of ``COLOURS``."""
+    """The [data] section: a data set by name, one of ``COLOURS``, and the height and width to shrink images to."""
 
     name: str
     colour: str
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """The recipe in the shape of its TOML file, with every default written out.
 
-        The default problem is left out, so that recipes keep the digests they had before recipes named a problem.
+        The default problem and size are left out, so that recipes keep the digests they had before there were others.
         """
         value = {
             "name": self.name,
@@ -128,6 +133,8 @@ class Recipe:
             "grid": {name: list(values) for name, values in self.grid.items()},
             "sample": {name: {axis.distribution: list(axis.values)} for name, axis in self.sample.items()},
         }
+        if self.data.size is not None:
+            value["data"]["size"] = self.data.size
         if self.problem != CLASSIFICATION:
             value["problem"] = self.problem
         if self.stop_cross_entropy is not None:

@@ -38,10 +38,11 @@ def _built(manifest: dict, networks: str) -> str:
         ((distribution, values),) = axis.items()
         axes.append(f"| {_cell(name)} | {distribution.replace('_', '-')} {_cell(', '.join(map(str, values)))} |")
     axes += [f"| {_cell(name)} | {_cell(value)} |" for name, value in recipe["fixed"].items()]
+    size = f", shrunk to {data['size']} x {data['size']} pixels" if "size" in data else ""
     stop = f" or to a training cross-entropy of {recipe['stop']['cross_entropy']}" if "stop" in recipe else ""
     return f"""{_literal(recipe["description"])}
 
-{networks} trained on {_code(data["name"])} ({data["colour"]},
+{networks} trained on {_code(data["name"])} ({data["colour"]}{size},
 {data["train_images"]:,} training and {data["test_images"]:,} test images; {data["duplicates"]} test images are also
 training images), up to {recipe["epochs"]} epochs{stop}. Family {_code(recipe["architecture"]["family"])}; built with
 gengap {manifest["versions"]["gengap"]}.

@@ -74,6 +74,7 @@ def _check_data(data: Any, built: bool) -> None:
         if built or key in data:
             _need(_is_text(data.get(key), length), f"data {key}", "a short text that can be printed")
     _need(data.get("location") is None or _is_text(data["location"], 4096), "data location", "the path of a folder")
+    _need(data.get("size") is None or _is_count(data["size"], 1), "data size", "a whole number from 1 on")
     for key in ("train_images", "test_images", "duplicates"):
         if built or data.get(key) is not None:
             _need(_is_count(data.get(key), 0), f"data {key}", "a whole number from 0 on")

@@ -237,7 +237,7 @@ class Zoo:
         known = self.manifest["data"]
         where = known.get("location") if root is None else root
         try:
-            data = load(known["name"], where, known.get("colour", "grey"))
+            data = load(known["name"], where, known.get("colour", "grey"), known.get("size"))
         except InputError as error:
             if root is not None or where is None:
                 raise

@@ -53,6 +53,20 @@ def test_the_manifest_describes_recipe_data_and_parts(zoo: Zoo, tiny) -> None:
     assert "10 networks" in card
 
 
+def test_a_zoo_of_shrunk_images_reads_them_shrunk(tmp_path: Path, tiny) -> None:
+    value = tiny(2, 1).to_json()
+    value["data"]["size"], value["fixed"]["padding"] = 4, 1
+    shrunk = build(Recipe.from_json(value), tmp_path / "zoo")
+    assert shrunk.manifest["data"]["size"] == 4
+    assert shrunk.data().train_images.shape[1:] == (1, 4, 4)
+    assert {architecture.input_shape for architecture in shrunk.architectures.values()} == {(1, 4, 4)}
+    assert "(grey, shrunk to 4 x 4 pixels," in (shrunk.root / "README.md").read_text()
+    value["data"]["size"] = 9
+    with pytest.raises(InputError, match="`size` is 9, and the images have 8x8 pixels"):
+        build(Recipe.from_json(value), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_larger_zoo_keeps_the_first_models(zoo: Zoo, small_parts: None, copied, files_of, tiny) -> None:
     larger = build(tiny(16), copied, device="cpu")
     assert larger.final["model_id"].tolist()[:10] == zoo.final["model_id"].tolist()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from zoo_builder.datasets.dataset import Dataset, in_colour, scaled
+from zoo_builder.datasets.dataset import Dataset, in_colour, scaled, shrunk
 from zoo_builder.errors import InputError
 
 
@@ -63,6 +63,25 @@ def test_a_dataset_refuses_parts_that_do_not_fit_together(changes, words, sample
     }
     with pytest.raises(InputError, match=f"'made'.*{words}"):
         dataset(**{**parts, **changes})
+
+
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 3), st.just(3), st.just(6), st.just(9))))
+def test_a_shrunk_pixel_is_the_mean_of_those_it_covers(images):
+    """Blocks of 2 x 3 pixels, summed as integers; a half rounds to the even neighbor."""
+    totals = images.reshape(*images.shape[:2], 3, 2, 3, 3).sum((3, 5), dtype=np.int64)
+    np.testing.assert_array_equal(shrunk(torch.from_numpy(images), 3).numpy(), np.rint(totals / 6))
+
+
+def test_pixels_that_are_covered_in_part_belong_to_both_neighbors():
+    images = torch.tensor([[[[0, 30, 60], [0, 30, 60], [90, 90, 90]]]], dtype=torch.uint8)
+    assert shrunk(images, 2).tolist() == [[[[15, 45], [52, 68]]]]
+    assert torch.equal(shrunk(images, 3), images)
+    assert torch.equal(shrunk(images.expand(5000, -1, -1, -1), 2), shrunk(images, 2).expand(5000, -1, -1, -1))
+
+
+def test_images_are_not_enlarged():
+    with pytest.raises(InputError, match="`size` is 9, and the images have 8x12 pixels: they can only be shrunk"):
+        shrunk(torch.zeros(2, 1, 8, 12, dtype=torch.uint8), 9)
 
 
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 3), st.just(3), st.integers(1, 4), st.integers(1, 4))))

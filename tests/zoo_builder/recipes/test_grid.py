@@ -160,6 +160,7 @@ def test_ids_hash_only_the_science():
     [
         {"data": {"name": "mnist"}},
         {"data": {"name": "digits", "colour": "rgb"}},
+        {"data": {"name": "digits", "size": 4}},
         {"fixed": REQUIRED | {"batch_size": 33}},
         {"fixed": REQUIRED | {"momentum": 0.9}},
         {"fixed": REQUIRED | {"activation": "tanh"}},

@@ -126,10 +126,18 @@ def test_json_keeps_the_stop_rule(tmp_path):
     assert recipe.digest != load_recipe(write(tmp_path)).digest
 
 
-def test_the_default_problem_is_not_written_out():
-    """Recipes keep the digests they had before recipes named a problem."""
+def test_the_size_of_images_survives_json(tmp_path):
+    recipe = load_recipe(write(tmp_path, ('name = "digits"', 'name = "digits"\nsize = 4')))
+    assert recipe.data == DataSpec("digits", "grey", 4)
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    assert recipe.digest != load_recipe(write(tmp_path)).digest
+
+
+def test_the_default_problem_and_size_are_not_written_out():
+    """Recipes keep the digests they had before recipes named a problem, or shrank images."""
     value = load_recipe("digits").to_json()
     assert "problem" not in value
+    assert "size" not in value["data"]
     assert Recipe.from_json(value | {"problem": "classification"}) == load_recipe("digits")
     with pytest.raises(InputError, match=r"unknown problem 'control'.*: use one of classification"):
         Recipe.from_json(value | {"problem": "control"})

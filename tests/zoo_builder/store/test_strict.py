@@ -83,6 +83,7 @@ BROKEN = [
     of(architectures=[]),
     lambda manifest: manifest["data"].update(train_images="many"),
     lambda manifest: manifest["data"].update(location=3),
+    lambda manifest: manifest["data"].update(size="small"),
 ]
 
 
