@@ -1,5 +1,6 @@
 """The command line as a whole: help, exit codes, one-line errors."""
 
+import os
 import subprocess
 import sys
 
@@ -15,7 +16,18 @@ COMMANDS = [
     *(["zoo", verb] for verb in ("build", "plan", "info", "verify")),
     *(
         [name]
-        for name in ("tasks", "methods", "measures", "measure", "signatures", "run", "leaderboard", "score", "demo")
+        for name in (
+            "tasks",
+            "methods",
+            "measures",
+            "measure",
+            "signatures",
+            "run",
+            "rescore",
+            "leaderboard",
+            "score",
+            "demo",
+        )
     ),
 ]
 
@@ -145,3 +157,14 @@ def test_output_that_finds_no_room_is_one_clear_error(arguments: list[str]) -> N
         result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     words = "gengap: error: the output cannot be written: no space left on the device; free some space\n"
     assert (result.returncode, result.stderr) == (2, words)
+
+
+def test_linear_algebra_has_one_thread_unless_the_user_says_otherwise() -> None:
+    code = """
+import benchmark.commands.main, threadpoolctl
+print([found["num_threads"] for found in threadpoolctl.threadpool_info()])"""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    for given, expected in (({}, "[1]\n"), ({"OPENBLAS_NUM_THREADS": "2"}, "[2]\n")):
+        command = [sys.executable, "-c", code]
+        ended = subprocess.run(command, env=environment | given, capture_output=True, text=True, check=True)
+        assert ended.stdout == expected
