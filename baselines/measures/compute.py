@@ -21,6 +21,7 @@ from zoo_builder.networks.stack import Stack
 from zoo_builder.training.engine import Engine
 
 FAILED = "the measure failed"  # prefix of the reason for an error in the measure itself
+UNKNOWN_ERROR = "its standard error is unknown"
 NOT_FINITE = "the model has weights that are not finite"
 
 
@@ -151,7 +152,11 @@ def _evaluate(measure: Measure, context: MeasureContext) -> MeasureResult:
         log += f"{measure.name}: {context.reasons[unexplained[0]]}, for {len(unexplained)} of {len(context)} models\n"
     values[list(context.reasons)] = np.nan
     remarks = {model: text for model, text in context.remarks.items() if model not in context.reasons}
-    errors = None if context.errors is None else np.where(np.isnan(values), np.nan, context.errors.numpy())
+    errors = None if context.errors is None else np.where(np.isfinite(values), context.errors.numpy(), np.nan)
+    if errors is not None:
+        errors[~np.isfinite(errors)] = np.nan
+        for model in np.flatnonzero(np.isfinite(values) & np.isnan(errors)).tolist():
+            remarks[model] = "; ".join([*([remarks[model]] if model in remarks else []), UNKNOWN_ERROR])
     return MeasureResult(values, context.reasons, remarks, errors, seconds, log)
 
 

@@ -136,30 +136,42 @@ class MeasureContext:
         self._note(self.reasons, mask, reason)
 
     def remark(self, mask: Tensor, text: str) -> None:
-        """Adds a remark to the values where ``mask`` (bool [M]) holds.
+        """Adds a remark to the values where ``mask`` (bool [M]) holds, after earlier ones.
 
         Raises:
             ValueError: another kind of mask, or an empty remark.
         """
-        self._note(self.remarks, mask, text)
+        added: dict[int, str] = {}
+        self._note(added, mask, text)
+        for model in added:
+            earlier = self.remarks[model].split("; ") if model in self.remarks else []
+            self.remarks[model] = "; ".join([*earlier, *([] if text in earlier else [text])])
 
     def standard_error(self, errors: Tensor) -> None:
         """Declares the standard errors of the measure's values, float64 [M], where these are means over random draws.
 
+        A later call replaces an earlier one. Errors that are NaN or infinite count as unknown.
+
         Raises:
-            ValueError: another shape, or a negative error.
+            ValueError: no numbers, another shape, or a negative error.
         """
-        errors = torch.as_tensor(errors).double()
-        if errors.shape != (len(self),) or (errors < 0).any():
-            raise ValueError(f"standard errors of shape {list(errors.shape)}, expected [{len(self)}] numbers from 0 on")
+        expected = f"expected a tensor of {len(self)} numbers from 0 on"
+        try:
+            errors = torch.as_tensor(errors).detach().cpu().double()
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(f"standard errors as {type(errors).__name__}, {expected}") from None
+        if errors.shape != (len(self),):
+            raise ValueError(f"standard errors of shape {list(errors.shape)}, {expected}")
+        if (errors < 0).any():
+            raise ValueError(f"a standard error of {float(errors.nan_to_num().min()):g}, {expected}")
         self.errors = errors
 
     def _note(self, notes: dict[int, str], mask: Tensor, text: str) -> None:
         mask = torch.as_tensor(mask)
         if mask.shape != (len(self),) or mask.dtype != torch.bool:
             raise ValueError(f"a mask of {mask.dtype} {list(mask.shape)}, expected torch.bool [{len(self)}]")
-        if not text:
-            raise ValueError("a mask without a text: give the reason why the values do not exist, or the remark")
+        if not text.strip():
+            raise ValueError("a mask without a text: say what is so where it holds")
         for model in torch.nonzero(mask).flatten().tolist():
             notes.setdefault(model, text)
 

@@ -10,7 +10,7 @@ from benchmark.commands.run import outcome
 EPILOG = """\
 A new version of gengap may define a score in another way, or add one. This command computes today's scores from the
 predictions that the records hold, in seconds or minutes; no method runs. It needs the zoo that was scored: the same
-weights. Earlier records stay in the folder as history.
+weights. Where a score changes, it writes a new record; earlier ones stay in the folder as history.
 
   gengap rescore zoos/digits
 """

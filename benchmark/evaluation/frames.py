@@ -126,10 +126,11 @@ def checked_outcome(outcome: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _checked_errors(errors: np.ndarray) -> np.ndarray:
+def _checked_errors(errors: np.ndarray) -> np.ndarray | None:
+    """None where none is known."""
     if (errors < 0).any() or np.isinf(errors).any():
         raise BrokenAnswer("its answer has errors that are negative or infinite")
-    return errors
+    return None if np.isnan(errors).all() else errors
 
 
 def _reasons(reasons: dict[str, Any], values: np.ndarray) -> list[str | None]:

@@ -142,7 +142,7 @@ def describe_in_process(
     for reference, outcome in zip(references, outcomes, strict=True):
         try:
             if outcome.get("status") == "ok":
-                found[reference] = _described(reference, outcome.get("method"), code)
+                found[reference] = _described(reference, outcome.get("method"), code, paths)
             else:
                 found[reference] = _cannot_be_loaded(reference, _explained(frames.checked_outcome(outcome), paths))
         except (InputError, frames.BrokenAnswer) as error:
@@ -165,7 +165,7 @@ def _run_code(
         return sandbox.run(content, protection, shown={**shown, "code": folder}, **limits), paths
 
 
-def _described(reference: str, description: Any, code: Code) -> Method:
+def _described(reference: str, description: Any, code: Code, paths: dict[str, str]) -> Method:
     """The method that a box described: what it says of itself is a name, an access level and texts, and no more.
 
     Raises:
@@ -183,7 +183,7 @@ def _described(reference: str, description: Any, code: Code) -> Method:
         name=checked_name(reference, description["name"]),
         kind=kind,
         access=description["access"],
-        citation=one_line(description["citation"], LONGEST_TEXT),
+        citation=one_line(_outside(description["citation"], paths), LONGEST_TEXT),
         formula=one_line(description["formula"], LONGEST_TEXT),
         control=False,
         code=code.digest,
@@ -194,13 +194,18 @@ def _cannot_be_loaded(reference: str, outcome: dict) -> InputError:
     return InputError(f"{reference} cannot be loaded: {one_line(outcome['reason'])}{set_in(outcome['log'])}")
 
 
+def _outside(text: str, paths: dict[str, str]) -> str:
+    """``text`` with files as they are outside the box."""
+    for inside, original in paths.items():
+        text = text.replace(inside, original)
+    return text
+
+
 def _explained(outcome: dict, paths: dict[str, str]) -> dict:
     """``outcome`` with files as they are outside the box; the reason says so if code wanted what no box has."""
     texts = {}
     for name in ("reason", "log"):
-        texts[name] = outcome[name]
-        for inside, original in paths.items() if texts[name] else ():
-            texts[name] = texts[name].replace(inside, original)
+        texts[name] = outcome[name] and _outside(outcome[name], paths)
     if outcome["status"] == "failed":
         for words, explanation in WANTED:
             if any(word in f"{texts['reason']}\n{texts['log']}" for word in words):

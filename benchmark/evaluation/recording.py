@@ -161,8 +161,8 @@ def _remarks(answer: Answer) -> list[str]:
         found.append(f"other remarks ({others:,} value{'s' * (others > 1)})")
     if values is not None and answer.errors is not None:
         with contextlib.suppress(scoring.ScoreError):  # no two values differ
-            defined = np.isfinite(values)
-            tau = tau_to_exact(values[defined], np.nan_to_num(answer.errors[defined]))
+            known = np.isfinite(values) & np.isfinite(answer.errors)
+            tau = tau_to_exact(values[known], answer.errors[known])
             found.append(f"random draws: tau {tau:.2f} to values without error")
     return found
 

@@ -1,6 +1,7 @@
 """Scores the predictions of records anew, without running their methods."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,65 +25,106 @@ def rescore(
     note: Callable[[str], object] = lambda line: None,
     done: Callable[[Record], object] = lambda record: None,
 ) -> list[Record]:
-    """Writes a new record of every method that has predictions for this zoo, with today's scores and references.
+    """Writes a new record where today's scores of a method's predictions for this zoo differ from those in its record.
 
-    Records of other weights, another split or another version of a task are left as they are, and so are those that a
-    failed run follows. What a run cost, its environment and its box stay those of the run.
+    Records without scores, of other weights, another split or another version of a task are left as they are, and so
+    are those that a failed run follows. What a run cost, its environment and its box stay those of the run, which
+    ``environment["run"]`` of the new record names.
 
     Args:
         results: the folder of the records.
-        note: called with a line about records that cannot be scored with this zoo.
+        note: called with a line about each task, and about records that cannot be scored with this zoo.
         done: called with every record as it is written.
 
     Returns:
         The new records.
 
     Raises:
-        InputError: there is nothing to score; the zoo cannot be read; predictions are lost, or are of other targets;
-            ``results`` cannot be written. Records that were written stay.
+        InputError: there is nothing to score; the zoo cannot be read; ``results`` cannot be written. Records that were
+            written stay.
     """
     refuse_other_type("zoo", zoo, Zoo, "Zoo.open(folder)")
     folder = Path(results)
+    if not folder.is_dir():
+        why = f"{folder} is a file" if folder.exists() else f"there is no folder {folder}"
+        raise InputError(f"{why}, expected a folder of records: name another as `results`")
     records = [record for record in read_records(folder, note) if record.zoo == zoo.name and record.scores]
-    if records:
-        require_writable(folder)
-    written = []
+    written, found = [], 0
     for task in TASKS:
         chosen = [record for record in records if record.task == f"{zoo.name}/{task.name}"]
-        if alike := [record for record in chosen if _current(record, task, zoo)]:
-            for record, predictions in _again(alike, ScoredModels.of(task, zoo), note):
+        alike = _alike(chosen, task, zoo, note)
+        found += len(alike)
+        if not alike:
+            continue
+        require_writable(folder)
+        models = ScoredModels.of(task, zoo)
+        before, answers = _answers(alike, models, note)
+        note(f"{zoo.name}/{task.name}: {_records(len(answers))} scored")
+        for new, predictions in records_of(answers, models):
+            record = _renewed(before[new.method, new.code], new)
+            if new.is_error:
+                note(f"left out: {record.method}: {new.reason}")
+            elif _content(record) != _content(before[new.method, new.code]):
                 written.append(Record.load(write(after_earlier(record, folder), predictions, folder)))
                 done(written[-1])
-        if others := len(chosen) - len(alike):
-            note(f"{zoo.name}/{task.name}: {_records(others)} of other weights, or a failed run followed")
-    if not written:
+    if not found:
         raise InputError(
-            f"{folder} holds no predictions for the zoo {zoo.name!r} in {zoo.root}: run methods with `gengap run`"
+            f"{folder} holds no scores of the zoo {zoo.name!r} with the weights of {zoo.root}: run methods with "
+            f"`gengap run`"
         )
     return written
 
 
-def _current(record: Record, task: Task, zoo: Zoo) -> bool:
-    return (record.task_version, record.weights_hash, record.failed_since) == (task.version, zoo.weights_hash, None)
+def _alike(records: list[Record], task: Task, zoo: Zoo, note: Callable[[str], object]) -> list[Record]:
+    """The records of this task that the zoo can score, with a line about the others."""
+    current = [record for record in records if record.task_version == task.version]
+    same = [record for record in current if record.weights_hash == zoo.weights_hash]
+    last = [record for record in same if record.failed_since is None]
+    for number, why in (
+        (len(records) - len(current), "of another version of the task"),
+        (len(current) - len(same), "of other weights"),
+        (len(same) - len(last), "followed by a failed run"),
+    ):
+        if number:
+            note(f"{zoo.name}/{task.name}: left out: {_records(number)} {why}")
+    return last
 
 
-def _again(
+def _answers(
     records: list[Record], models: ScoredModels, note: Callable[[str], object]
-) -> Iterator[tuple[Record, pd.DataFrame | None]]:
-    """The records of the split of ``models`` with new scores, and their predictions."""
-    same = [record for record in records if record.split_hash == models.split.hash]
-    if others := len(records) - len(same):
-        note(f"{models.zoo.name}/{models.task.name}: {_records(others)} of another split")
-    before = {(record.method, record.code): record for record in same}
-    for record, predictions in records_of([_answer(record, models) for record in same], models):
-        old = before[record.method, record.code]
-        kept = {name: getattr(old, name) for name in ("source", "protection", "peak_memory_mib")}
-        environment = old.environment | {"partial_tau": record.environment["partial_tau"]}
-        yield replace(record, environment=environment, **kept), predictions
+) -> tuple[dict[tuple[str, str | None], Record], list[Answer]]:
+    """The records of these models by method and code, and the answers that they were made of."""
+    before, answers = {}, []
+    for record in records:
+        try:
+            answers.append(_answer(record, models))
+            before[record.method, record.code] = record
+        except InputError as error:
+            note(f"left out: {error}")
+    return before, answers
+
+
+def _renewed(old: Record, new: Record) -> Record:
+    """``new``, with what the run of ``old`` took and where it ran."""
+    run = {"created": old.created, "commit": old.commit, "package_version": old.package_version}
+    environment = old.environment | {"partial_tau": new.environment["partial_tau"]}
+    return replace(
+        new,
+        environment=environment | {"run": old.environment.get("run", run)},
+        source=old.source,
+        protection=old.protection,
+        peak_memory_mib=old.peak_memory_mib,
+    )
+
+
+def _content(record: Record) -> str:
+    """What a board reads of a record."""
+    names = ("status", "reason", "flags", "coverage", "headline", "scores", "undefined", "reference", "formula")
+    return json.dumps({name: getattr(record, name) for name in names}, sort_keys=True)
 
 
 def _records(number: int) -> str:
-    return "1 record is" if number == 1 else f"{number} records are"
+    return "1 record" if number == 1 else f"{number} records"
 
 
 def _method(record: Record) -> Method:
@@ -102,8 +144,10 @@ def _answer(record: Record, models: ScoredModels) -> Answer:
     """The answer that the record was made of.
 
     Raises:
-        InputError: its predictions are lost, or are of other models or targets.
+        InputError: it is of another split, its predictions are lost, or they are of other models or targets.
     """
+    if record.split_hash != models.split.hash:
+        raise InputError(f"{record.path} is of another split: run {record.method} again")
     frame = record.predictions().set_index("model_id")
     model_ids = models.rows["model_id"]
     if set(frame.index) != set(model_ids) or not np.array_equal(frame.loc[model_ids, "target"], models.target):

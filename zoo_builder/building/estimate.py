@@ -15,6 +15,7 @@ from zoo_builder.building import memory
 from zoo_builder.building.disk import expected_bytes
 from zoo_builder.building.population import Population
 from zoo_builder.building.resume import PART_RUNS
+from zoo_builder.datasets.dataset import TooSmall
 from zoo_builder.engines import choice
 from zoo_builder.engines.torch_engine import resolve_device
 from zoo_builder.errors import InputError, refuse_other_type
@@ -87,7 +88,8 @@ def estimate(
         engine, note: see ``engines.choice``; compiled code is kept and serves the build as well.
 
     Raises:
-        InputError: no such data in ``data_root``, an architecture that its inputs do not fit, no such engine.
+        InputError: no such data in ``data_root``, images smaller than the recipe's size, an architecture that its
+            inputs do not fit, no such engine.
     """
     refuse_other_type("recipe", recipe, Recipe, "load_recipe(name)")
     axes = {name: ", ".join(map(str, values)) for name, values in recipe.grid.items()}
@@ -106,7 +108,7 @@ def estimate(
     try:
         problem = load_problem(recipe, data_root)
     except InputError as error:
-        if data_root is not None:
+        if data_root is not None or isinstance(error, TooSmall):
             raise
         return replace(estimated, reason=str(error))
     for remark in problem.remarks():

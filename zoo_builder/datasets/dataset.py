@@ -118,17 +118,21 @@ def in_colour(images: Tensor, colour: str) -> Tensor:
     return total.add_(1).div_(3, rounding_mode="floor").to(torch.uint8)
 
 
+class TooSmall(InputError):
+    """The images are smaller than they shall become."""
+
+
 def shrunk(images: Tensor, size: int) -> Tensor:
     """uint8 [N, C, H, W] -> [N, C, size, size]: a pixel is the mean of those it covers, rounded, ties to even.
 
     Where ``size`` does not divide H or W, a pixel is the mean of all that it covers in part, and neighbors share some.
 
     Raises:
-        InputError: the images are smaller than that.
+        TooSmall: the images are smaller than that.
     """
     if size > min(images.shape[2:]):
         height, width = images.shape[2:]
-        raise InputError(f"`size` is {size}, and the images have {height}x{width} pixels: they can only be shrunk")
+        raise TooSmall(f"`size` is {size}, and the images have {height}x{width} pixels: they can only be shrunk")
     # Sums of pixels are exact in float64, so that every machine rounds alike.
     parts = [torch.nn.functional.adaptive_avg_pool2d(part.double(), size) for part in images.split(_IMAGES_AT_A_TIME)]
     return torch.cat([part.round().to(torch.uint8) for part in parts])

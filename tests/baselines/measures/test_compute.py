@@ -53,6 +53,21 @@ def empty_reason(context):
     return torch.ones(len(context))
 
 
+def errors_of_others(context):
+    context.standard_error(torch.zeros(len(context) + 1))
+    return torch.ones(len(context))
+
+
+def no_errors(context):
+    context.standard_error(None)
+    return torch.ones(len(context))
+
+
+def negative_errors(context):
+    context.standard_error(torch.tensor([0, torch.nan, -0.5]))
+    return torch.ones(len(context))
+
+
 def nan_without_a_reason(context):
     values = torch.zeros(len(context))
     values[1] = torch.nan
@@ -94,7 +109,14 @@ def not_here(context):
             "the measure failed: ValueError: a mask of torch.bool [3, 1], expected torch.bool",
         ),
         (a_mask_of_numbers, {0, 1, 2}, "the measure failed: ValueError: a mask of torch.float32 [3], expected"),
-        (empty_reason, {0, 1, 2}, "the measure failed: ValueError: a mask without a text: give the reason"),
+        (empty_reason, {0, 1, 2}, "the measure failed: ValueError: a mask without a text: say what is so"),
+        (
+            errors_of_others,
+            {0, 1, 2},
+            "the measure failed: ValueError: standard errors of shape [4], expected a tensor",
+        ),
+        (no_errors, {0, 1, 2}, "the measure failed: ValueError: standard errors as NoneType, expected a tensor of 3"),
+        (negative_errors, {0, 1, 2}, "the measure failed: ValueError: a standard error of -0.5, expected a tensor of"),
         (nan_without_a_reason, {1}, "the measure failed: it returned nan and gave no reason"),
         (infinite, {0, 1, 2}, "the measure failed: it returned inf and gave no reason"),
     ],
@@ -110,6 +132,23 @@ def test_a_failing_measure_is_reported_and_does_not_affect_others(
     assert all(reason.startswith(words) for reason in failed.reasons.values())
     assert words.removeprefix("the measure failed: ")[:20] in failed.log
     assert_same(results, truth)
+
+
+def test_errors_and_remarks_belong_to_values(relu_network, draw_stack, make_view):
+    def noted(context):
+        first = torch.arange(len(context)) == 0
+        context.undefined(first, "too thin")
+        context.remark(~first, "a remark")
+        context.remark(torch.arange(len(context)) == 2, "another")
+        context.remark(~first, "a remark")
+        context.standard_error(torch.ones(len(context)))
+        context.standard_error(torch.tensor([1, 0.25, torch.inf]))
+        return torch.ones(len(context))
+
+    result = compute(make_view([draw_stack(relu_network, 3)]), [measure(noted)])["noted"]
+    np.testing.assert_array_equal(result.errors, [np.nan, 0.25, np.nan])
+    assert result.reasons == {0: "too thin"}
+    assert result.remarks == {1: "a remark", 2: "a remark; another; its standard error is unknown"}
 
 
 @pytest.mark.parametrize("function", [writes_to_everything, not_here])

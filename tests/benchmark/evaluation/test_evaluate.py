@@ -259,6 +259,7 @@ def test_a_users_measure_is_one_function(small_zoo: Zoo, tmp_path: Path, quick, 
     network = small_zoo.module(row["model_id"])
     truth = sum(value.square().sum().item() for value in network.parameters())
     assert row["prediction"] == pytest.approx(truth, rel=1e-5)
+    assert record.citation == record.source
     assert row["error"] == pytest.approx(truth / 1000, rel=1e-5)
     assert row["reason"] == "it is positive"
     assert record.flags[0] == f"it is positive ({record.models} of {record.models} values)"

@@ -35,6 +35,8 @@ def test_errors_and_remarks_come_with_their_values() -> None:
     assert (first["errors"], third["errors"], second["reasons"]) == (None, None, ["at the bound", "thin"])
     np.testing.assert_array_equal([values, others, second["errors"], last], [[1, 2], [3, NAN], [0.1, NAN], [4, 5]])
     assert len(content) <= frames.largest(3, 2)
+    unknown = frames.READY + encode([OK | {"errors": True}], [[1.0, 2], [NAN, NAN]])
+    assert decode(unknown, 1, 2)[0][0]["errors"] is None
 
 
 def frame(outcome: object, values: bytes = b"") -> bytes:

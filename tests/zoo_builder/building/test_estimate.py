@@ -97,6 +97,13 @@ def test_an_estimate_for_a_larger_machine_warns(monkeypatch: pytest.MonkeyPatch)
     assert "need at least 14.6 MiB of memory, this machine (" in line
 
 
+def test_images_that_are_too_small_are_no_missing_data(tiny) -> None:
+    value = tiny().to_json()
+    value["data"]["size"] = 9
+    with pytest.raises(InputError, match="`size` is 9, and the images have 8x8 pixels"):
+        estimate(Recipe.from_json(value))
+
+
 def test_an_estimate_prints_remarks_on_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda: 2**20)  # no calibration
     monkeypatch.setattr(Classification, "remarks", lambda self: ["left out: a file"])
