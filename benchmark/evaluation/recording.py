@@ -154,11 +154,10 @@ def _remarks(answer: Answer) -> list[str]:
     texts = Counter(_texts(answer, defined=True))
     common, values = texts.most_common(MOST_REMARKS), answer.values
     found = [
-        f"{one_line(text, LONGEST_REMARK)} ({times:,} of {len(answer.reasons or ()):,} values)"
-        for text, times in common
+        f"{times:,} of {len(answer.reasons or ()):,} values: {one_line(text, LONGEST_REMARK)}" for text, times in common
     ]
     if others := texts.total() - sum(times for _, times in common):
-        found.append(f"other remarks ({others:,} value{'s' * (others > 1)})")
+        found.append(f"{others:,} other remark{'s' * (others > 1)}")
     if values is not None and answer.errors is not None:
         with contextlib.suppress(scoring.ScoreError):  # no two values differ
             known = np.isfinite(values) & np.isfinite(answer.errors)

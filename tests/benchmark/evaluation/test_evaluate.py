@@ -262,4 +262,4 @@ def test_a_users_measure_is_one_function(small_zoo: Zoo, tmp_path: Path, quick, 
     assert record.citation == record.source
     assert row["error"] == pytest.approx(truth / 1000, rel=1e-5)
     assert row["reason"] == "it is positive"
-    assert record.flags[0] == f"it is positive ({record.models} of {record.models} values)"
+    assert record.flags[0] == f"{record.models} of {record.models} values: it is positive"

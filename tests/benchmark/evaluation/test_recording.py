@@ -74,8 +74,8 @@ def test_remarks_and_errors_of_values_are_flags(models: ScoredModels) -> None:
     values[0] = errors[0] = np.nan
     reasons = ["undefined", *["at the bound"] * 5, "a\nb", "c", "d", *[None] * (n - 9)]
     ((record, predictions),) = records_of([answer(models, values, reasons, errors)], models)
-    assert record.flags[:2] == [f"at the bound (5 of {n} values)", f"a b (1 of {n} values)"]
-    assert record.flags[3] == "other remarks (1 value)"
+    assert record.flags[:2] == [f"5 of {n} values: at the bound", f"1 of {n} values: a b"]
+    assert record.flags[3] == "1 other remark"
     tau = tau_to_exact(values[1:], errors[1:])
     assert 0.9 < tau < 0.999
     assert record.flags[4:] == [f"random draws: tau {tau:.2f} to values without error"]

@@ -77,7 +77,7 @@ def test_remarks_and_errors_come_along(small_zoo: Zoo, scored, tmp_path: Path) -
     write(replace(scored[0], method="other"), frame, tmp_path)
     (other,) = (record for record in rescore(small_zoo, tmp_path) if record.method == "other")
     assert other.flags[-2:] == [
-        f"at the bound ({len(frame)} of {len(frame)} values)",
+        f"{len(frame)} of {len(frame)} values: at the bound",
         "random draws: tau 1.00 to values without error",
     ]
     np.testing.assert_array_equal(other.predictions()["error"], 1e-9)
