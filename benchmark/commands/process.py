@@ -23,6 +23,10 @@ class Stopped(KeyboardInterrupt):
 def prepare() -> None:
     """Makes streams that cannot be used harmless, and lets signals end the command as Ctrl-C does."""
     _fill_closed()
+    # A signal may come while a pool of processes is made. Python's resource tracker, a process of its own, then frees
+    # what is left over, and would warn of it below the last line of the command.
+    filters = [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker:UserWarning"]
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, filters))
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A letter that the terminal's encoding lacks is shown as its number.
         sys.stdout.reconfigure(errors="backslashreplace")

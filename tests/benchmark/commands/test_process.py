@@ -131,6 +131,17 @@ def test_a_run_clears_the_folder_of_one_that_was_killed(
         stopped(process, signal.SIGTERM, temporary)
 
 
+def test_what_a_signal_leaves_to_pythons_resource_tracker_is_freed_without_a_word() -> None:
+    """As where a signal comes between the registration of a semaphore and its use."""
+    code = "from multiprocessing import resource_tracker; resource_tracker.register('/gengap-nothing', 'semaphore')"
+    told = []
+    for prepare in ("", "from benchmark.commands import process; process.prepare(); "):
+        command = [sys.executable, "-c", prepare + code]
+        told.append(subprocess.run(command, capture_output=True, text=True, check=True).stderr)
+    assert "leaked semaphore" in told[0]
+    assert told[1] == ""
+
+
 def test_a_signal_ends_a_build(started, temporary: Path, tmp_path: Path, recipe_of_digits) -> None:
     recipe = recipe_of_digits(tmp_path / "long.toml", 64, epochs=100_000)
     with started("0/", "zoo", "build", recipe, "--out", tmp_path / "zoo", "--workers", 2) as process:
